@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+include(CTest)
+include(GoogleTest)
+find_package(GTest REQUIRED)
+
+# croft_add_test(<name> SOURCES <file>… [LIBS <target>…])
+#
+# A GoogleTest program that runs on the build machine. Each of its cases becomes a CTest test of the
+# name <name>.<Suite>.<Case> with the label "unit"; under the sanitize preset the name begins with
+# "sanitized." so that one CTest run can hold both builds.
+function(croft_add_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
+    if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
+        message(FATAL_ERROR "croft_add_test(${name}): found '${ARGN}', expected SOURCES <file>… "
+                            "[LIBS <target>…]")
+    endif()
+    add_executable(${name} ${arg_SOURCES})
+    target_link_libraries(${name} PRIVATE croft_warnings ${arg_LIBS} GTest::gtest_main GTest::gmock)
+    set(prefix "${name}.")
+    if(CROFT_SANITIZE)
+        set(prefix "sanitized.${name}.")
+    endif()
+    gtest_discover_tests(
+        ${name}
+        TEST_PREFIX ${prefix}
+        DISCOVERY_MODE PRE_TEST
+        DISCOVERY_TIMEOUT 60
+        PROPERTIES LABELS unit TIMEOUT 120)
+endfunction()
