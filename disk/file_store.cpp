@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/file_store.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <fcntl.h>
+#include <fstream>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sstream>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+namespace croft::disk {
+
+namespace {
+
+// "process 4711 (croft-worker)", or nothing when /proc does not tell.
+std::string holder_of(int descriptor) {
+    struct stat status {};
+    if (fstat(descriptor, &status) != 0)
+        return {};
+    std::array<char, 64> wanted{};
+    snprintf(wanted.data(), wanted.size(), "%02x:%02x:%lu", major(status.st_dev),
+        minor(status.st_dev), status.st_ino);
+    std::ifstream locks{"/proc/locks"};
+    for (std::string line; std::getline(locks, line);) {
+        std::istringstream words{line};
+        std::string number, kind, advisory, mode, process, file;
+        words >> number >> kind >> advisory >> mode >> process >> file;
+        if (kind != "FLOCK" || file != wanted.data())
+            continue;
+        std::string name;
+        std::ifstream{"/proc/" + process + "/comm"} >> name;
+        return "process " + process + (name.empty() ? "" : " (" + name + ")");
+    }
+    return {};
+}
+
+} // namespace
+
+Descriptor::~Descriptor() {
+    if (number_ >= 0)
+        ::close(number_);
+}
+
+Result<std::unique_ptr<FileStore>> FileStore::open(
+    const std::string& path, const Options& options) {
+    std::unique_ptr<FileStore> store{new FileStore{path}};
+    int flags = O_CLOEXEC | O_NOCTTY | (options.write ? O_RDWR : O_RDONLY);
+    if (options.create)
+        flags |= O_CREAT | (options.replace ? 0 : O_EXCL);
+    store->file_ = Descriptor{::open(path.c_str(), flags, 0666)};
+    if (!store->file_.valid())
+        return std::unexpected(Error::system(path, options.create ? "create" : "open", errno));
+    if (options.lock)
+        CROFT_DISK_TRY(store->take_lock(options.write));
+    CROFT_DISK_TRY(store->measure(options));
+    if (options.create && options.replace && !store->traits_.block_device)
+        CROFT_DISK_TRY(store->resize(0));
+    if (options.direct)
+        CROFT_DISK_TRY(store->open_direct(path, options));
+    return store;
+}
+
+Result<void> FileStore::take_lock(bool exclusive) {
+    if (flock(file_.get(), (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+        return {};
+    if (errno != EWOULDBLOCK)
+        return std::unexpected(Error::system(name_, "lock", errno));
+    const std::string holder = holder_of(file_.get());
+    return std::unexpected(Error::of(ErrorCode::in_use, name_,
+        "in use by " + (holder.empty() ? std::string{"another process"} : holder)));
+}
+
+Result<void> FileStore::measure(const Options& options) {
+    struct stat status {};
+    if (fstat(file_.get(), &status) != 0)
+        return std::unexpected(Error::system(name_, "stat", errno));
+    traits_.read_only = !options.write;
+    if (S_ISBLK(status.st_mode)) {
+        traits_.block_device = true;
+        std::uint64_t bytes = 0;
+        if (ioctl(file_.get(), BLKGETSIZE64, &bytes) != 0)
+            return std::unexpected(Error::system(name_, "ask the device's size", errno));
+        size_ = bytes;
+        return {};
+    }
+    if (!S_ISREG(status.st_mode))
+        return std::unexpected(
+            Error::of(ErrorCode::unsupported, name_, "neither a regular file nor a block device"));
+    size_ = static_cast<std::uint64_t>(status.st_size);
+    return {};
+}
+
+Result<void> FileStore::open_direct(const std::string& path, const Options& options) {
+    direct_ = Descriptor{
+        ::open(path.c_str(), O_CLOEXEC | O_DIRECT | (options.write ? O_RDWR : O_RDONLY))};
+    if (!direct_.valid())
+        return std::unexpected(Error::system(name_, "open without page cache", errno));
+    traits_.direct = true;
+    traits_.memory_alignment = traits_.offset_alignment = 4096;
+    if (traits_.block_device) {
+        int logical = 0;
+        if (ioctl(file_.get(), BLKSSZGET, &logical) == 0 && logical > 0)
+            traits_.memory_alignment = traits_.offset_alignment =
+                static_cast<std::uint32_t>(logical);
+        return {};
+    }
+    struct statx extended {};
+    if (statx(direct_.get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &extended) == 0 &&
+        (extended.stx_mask & STATX_DIOALIGN) != 0 && extended.stx_dio_offset_align != 0) {
+        traits_.memory_alignment = extended.stx_dio_mem_align;
+        traits_.offset_alignment = extended.stx_dio_offset_align;
+    }
+    return {};
+}
+
+Result<void> FileStore::read(std::uint64_t offset, std::span<std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t got =
+            pread(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            Error error = Error::system(name_, "read", errno);
+            error.offset = offset;
+            return std::unexpected(std::move(error));
+        }
+        if (got == 0)
+            return std::unexpected(Error::corrupt(name_, offset,
+                "the file ends here, expected " + std::to_string(bytes.size()) + " bytes more"));
+        offset += static_cast<std::uint64_t>(got);
+        bytes = bytes.subspan(static_cast<std::size_t>(got));
+    }
+    return {};
+}
+
+Result<void> FileStore::write(std::uint64_t offset, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t put =
+            pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            Error error = Error::system(name_, "write", put < 0 ? errno : ENOSPC);
+            error.offset = offset;
+            return std::unexpected(std::move(error));
+        }
+        offset += static_cast<std::uint64_t>(put);
+        bytes = bytes.subspan(static_cast<std::size_t>(put));
+        grown_to(offset);
+    }
+    return {};
+}
+
+void FileStore::grown_to(std::uint64_t end) noexcept {
+    std::uint64_t size = size_.load(std::memory_order_relaxed);
+    while (size < end && !size_.compare_exchange_weak(size, end, std::memory_order_acq_rel)) {
+    }
+}
+
+Result<void> FileStore::flush() {
+    if (flush_failed_ == 0 && fdatasync(file_.get()) != 0)
+        flush_failed_ = errno;
+    if (flush_failed_ != 0)
+        return std::unexpected(Error::system(name_, "flush", flush_failed_));
+    return {};
+}
+
+Result<void> FileStore::resize(std::uint64_t size) {
+    if (traits_.block_device) {
+        if (size <= size_)
+            return {};
+        return std::unexpected(Error::of(ErrorCode::no_space, name_,
+            "the device has " + std::to_string(size_) + " bytes, needed are " +
+                std::to_string(size)));
+    }
+    if (ftruncate(file_.get(), static_cast<off_t>(size)) != 0)
+        return std::unexpected(Error::system(name_, "set the size", errno));
+    size_ = size;
+    return {};
+}
+
+Result<void> FileStore::zero(std::uint64_t offset, std::uint64_t length) {
+    if (length == 0)
+        return {};
+    const auto start = static_cast<off_t>(offset);
+    const auto bytes = static_cast<off_t>(length);
+    if (fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, bytes) == 0)
+        return {};
+    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return std::unexpected(Error::system(name_, "zero a range", errno));
+    if (fallocate(file_.get(), FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, start, bytes) == 0)
+        return {};
+    return write_zeros(offset, length);
+}
+
+Result<void> FileStore::write_zeros(std::uint64_t offset, std::uint64_t length) {
+    const std::vector<std::byte> zeros(
+        static_cast<std::size_t>(std::min<std::uint64_t>(length, 1U << 20U)));
+    while (length > 0) {
+        const auto step = std::min<std::uint64_t>(length, zeros.size());
+        CROFT_DISK_TRY(write(offset, std::span{zeros}.first(static_cast<std::size_t>(step))));
+        offset += step;
+        length -= step;
+    }
+    return {};
+}
+
+Store::Range FileStore::next_data(std::uint64_t offset, std::uint64_t end) {
+    end = std::min<std::uint64_t>(end, size());
+    if (offset >= end)
+        return {offset, 0};
+    const off_t data = lseek(file_.get(), static_cast<off_t>(offset), SEEK_DATA);
+    if (data < 0)
+        return errno == ENXIO ? Range{end, 0} : Range{offset, end - offset};
+    const auto start = static_cast<std::uint64_t>(data);
+    if (start >= end)
+        return {end, 0};
+    const off_t hole = lseek(file_.get(), data, SEEK_HOLE);
+    const auto stop =
+        hole < 0 ? end : std::min<std::uint64_t>(static_cast<std::uint64_t>(hole), end);
+    return {start, stop - start};
+}
+
+// The kernel keeps both views of the file coherent, so a misaligned transfer needs no copy of ours.
+int FileStore::data_descriptor(
+    std::uint64_t offset, std::span<const iovec> segments) const noexcept {
+    if (!direct_.valid())
+        return file_.get();
+    const auto aligned = [this](const iovec& segment) {
+        return std::bit_cast<std::uintptr_t>(segment.iov_base) % traits_.memory_alignment == 0 &&
+            segment.iov_len % traits_.offset_alignment == 0;
+    };
+    const bool all =
+        offset % traits_.offset_alignment == 0 && std::ranges::all_of(segments, aligned);
+    return all ? direct_.get() : file_.get();
+}
+
+void FileStore::start_read(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
+    Completion& completion) noexcept {
+    ring.read(data_descriptor(offset, segments), segments, offset, completion);
+}
+
+void FileStore::start_write(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
+    Completion& completion) noexcept {
+    ring.write(data_descriptor(offset, segments), segments, offset, completion);
+}
+
+} // namespace croft::disk

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/raw_image.hpp"
+
+#include <algorithm>
+
+namespace croft::disk {
+
+Result<std::unique_ptr<RawImage>> RawImage::open(
+    std::unique_ptr<Store> store, Format format, std::uint32_t sector_size) {
+    if (store->size() % sector_size != 0)
+        return std::unexpected(Error::of(ErrorCode::misaligned, store->name(),
+            "size: found " + std::to_string(store->size()) + " bytes, expected a multiple of " +
+                std::to_string(sector_size)));
+    std::unique_ptr<RawImage> image{new RawImage{std::move(store)}};
+    ImageInfo& info = image->mutable_info();
+    info.format = format;
+    image->set_size(image->store().size());
+    info.logical_sector_size = sector_size;
+    info.physical_sector_size = std::max(sector_size, info.physical_sector_size);
+    info.read_only = format == Format::iso || image->store().traits().read_only;
+    return image;
+}
+
+Extent RawImage::find(std::uint64_t offset, std::uint64_t length) {
+    return {Extent::Where::data, offset, length, offset, 0};
+}
+
+Extent RawImage::reserve(std::uint64_t offset, std::uint64_t length) {
+    return find(offset, length);
+}
+
+Result<void> RawImage::flush() {
+    if (info().read_only)
+        return {};
+    return store().flush();
+}
+
+Result<void> RawImage::discard(
+    std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>&) {
+    return store().zero(offset, length);
+}
+
+Result<void> RawImage::resize(std::uint64_t size) {
+    if (size % info().logical_sector_size != 0)
+        return std::unexpected(Error::of(ErrorCode::misaligned, store().name(),
+            "a size of " + std::to_string(size) + " bytes is not a multiple of the sector size"));
+    CROFT_DISK_TRY(store().resize(size));
+    set_size(store().size());
+    return {};
+}
+
+} // namespace croft::disk

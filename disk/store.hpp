@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "disk/error.hpp"
+#include "disk/ring.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace croft::disk {
+
+// What a disk's bytes are kept in: a file, a block device, and in tests memory that loses power.
+// Knows nothing of formats. All of it may be called from any thread at any time; calls that overlap
+// in range have no order among themselves unless the caller makes one.
+class Store {
+public:
+    struct Traits {
+        bool block_device = false;
+        bool read_only = false;
+        bool direct = false; // aligned asynchronous calls go past the page cache, others do not
+        std::uint32_t memory_alignment = 1; // bytes, of each segment's address
+        std::uint32_t offset_alignment = 1; // bytes, of the offset and of each segment's length
+    };
+
+    Store() = default;
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+    virtual ~Store() = default;
+
+    virtual const std::string& name() const = 0;
+    virtual const Traits& traits() const = 0;
+    virtual std::uint64_t size() const = 0; // bytes
+
+    // Blocking, for metadata and tools. All or an error: a short transfer is continued.
+    virtual Result<void> read(std::uint64_t offset, std::span<std::byte> bytes) = 0;
+    virtual Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
+    // What completed before is durable after, the size too. Once it failed, it fails forever: the
+    // kernel drops pages that it could not write, so a later success would prove nothing.
+    virtual Result<void> flush() = 0;
+    // Grows with zeros, or cuts. A block device only accepts its own size.
+    virtual Result<void> resize(std::uint64_t size) = 0;
+    // Makes a range within the size read as zeros, giving its space back where that is possible.
+    virtual Result<void> zero(std::uint64_t offset, std::uint64_t length) = 0;
+
+    struct Range {
+        std::uint64_t offset;
+        std::uint64_t length;
+    };
+    // The first range at or after `offset` that may hold other bytes than zeros; a length of 0 says
+    // that there is none before `end`. A store that can't tell answers all of it.
+    virtual Range next_data(std::uint64_t offset, std::uint64_t end) = 0;
+
+    // For copy_file_range and the like between two files; -1 when there is no such thing.
+    virtual int descriptor() const { return -1; }
+
+    // The data path: result by way of `completion` on the ring's thread, bytes or -errno, and maybe
+    // fewer bytes than were asked for.
+    virtual void start_read(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
+        Completion& completion) noexcept = 0;
+    virtual void start_write(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
+        Completion& completion) noexcept = 0;
+};
+
+} // namespace croft::disk
