@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The root partition's kernel: upstream Linux with our own small config, from Debian's source."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+from . import cache, debian
+from .errors import RecipeError
+from .progress import Progress
+
+HERE = pathlib.Path(__file__).resolve().parent
+CONFIG = HERE.parent / "kernel" / "config"
+
+# 6.15 is the first release with /dev/mshv.
+OLDEST = (6, 15)
+
+# Compiler runs and the like of one build; only the percentage that is shown depends on it.
+STEPS = 1320
+
+# Parts of the source that an x86 build without modules never opens.
+UNUSED = ("*/Documentation/*/*", "*/tools/testing/*", "*/arch/arm*/*", "*/arch/mips/*",
+          "*/arch/powerpc/*", "*/arch/s390/*", "*/arch/sparc/*", "*/arch/riscv/*", "*/arch/m68k/*",
+          "*/arch/sh/*", "*/arch/parisc/*", "*/arch/loongarch/*", "*/arch/alpha/*", "*/rust/*",
+          "*/drivers/*.c.rej")
+
+
+def source(refresh=False):
+    """The record of the source package in use: Package, Version, SHA256.
+
+    Chosen once, then kept: which source is the newest must not depend on the day, nor need the
+    network. `refresh` looks for a newer one.
+    """
+    file = cache.directory() / "linux-source.json"
+    if not refresh:
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads(file.read_text())
+    archive = debian.Archive()
+    with Progress("kernel: looking for Debian's newest Linux source"):
+        archive.update()
+        record = archive.newest(r"linux-source-(\d+\.\d+)", OLDEST)
+    record = {name: record[name] for name in ("Package", "Version", "SHA256")}
+    file.write_text(json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def inputs(record):
+    return {
+        "source": record,
+        "config": cache.digest_of_file(CONFIG),
+        "recipe": cache.digest_of_file(__file__),
+    }
+
+
+def cached(record):
+    """The product for this source and config if it is there: bzImage, vmlinux, config."""
+    return cache.find("kernel", inputs(record))
+
+
+def build(record):
+    """The directory with bzImage, vmlinux (with symbols, for a debugger) and the full config."""
+    return cache.obtain("kernel", inputs(record), lambda product: _make(record, product))
+
+
+def _make(record, product):
+    debian.require("make", "gcc", "bison", "flex", "bc", "lz4", "xz")
+    deb = _download(record)
+    work = pathlib.Path(tempfile.mkdtemp(prefix="kernel-", dir=cache.directory()))
+    try:
+        tree = _unpack(deb, work)
+        objects = work / "objects"
+        objects.mkdir()
+        _configure(tree, objects)
+        log = cache.directory() / "kernel-build.log"
+        _compile(tree, objects, log)
+        shutil.copy(objects / "arch/x86/boot/bzImage", product / "bzImage")
+        shutil.copy(objects / "vmlinux", product / "vmlinux")
+        shutil.copy(objects / ".config", product / "config")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _download(record):
+    def fetch(product):
+        archive = debian.Archive()
+        with Progress(f"kernel: downloading {record['Package']} {record['Version']}"):
+            archive.update()
+            debian_record = archive.candidate(record["Package"])
+            if debian_record.get("SHA256") != record["SHA256"]:
+                raise RecipeError(
+                    f"the mirror has {record['Package']} {debian_record.get('Version')}; expected "
+                    f"{record['Version']}, which was chosen before: run 'root/build --refresh' to "
+                    "take the new one")
+            archive.download(debian_record, product).rename(product / "source.deb")
+
+    return cache.obtain("linux-source", record, fetch) / "source.deb"
+
+
+def _unpack(deb, work):
+    with Progress("kernel: unpacking the source"):
+        archive = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)],
+                                   stdout=subprocess.PIPE)
+        inner = subprocess.Popen(["tar", "-xO", "--wildcards", "./usr/src/linux-source-*.tar.xz"],
+                                 stdin=archive.stdout, stdout=subprocess.PIPE)
+        plain = subprocess.Popen(["xz", "-dc", "-T0"], stdin=inner.stdout, stdout=subprocess.PIPE)
+        excludes = [f"--exclude={pattern}" for pattern in UNUSED]
+        result = subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(work), *excludes],
+                                stdin=plain.stdout, check=False)
+        for process in (archive, inner, plain):
+            process.stdout.close()
+            process.wait()
+    trees = list(work.glob("linux-source-*"))
+    if result.returncode != 0 or len(trees) != 1:
+        raise RecipeError(f"cannot unpack {deb} into {work}; expected one linux-source tree: is the "
+                          "disk full (2 GB are needed)?")
+    return trees[0]
+
+
+def _environment():
+    # The image must not depend on who builds it, where and when.
+    return {**os.environ, "LC_ALL": "C", "KBUILD_BUILD_USER": "undercroft",
+            "KBUILD_BUILD_HOST": "undercroft", "KBUILD_BUILD_TIMESTAMP": "@0"}
+
+
+def _configure(tree, objects):
+    result = subprocess.run(
+        ["make", "-s", f"O={objects}", f"KCONFIG_ALLCONFIG={CONFIG}", "allnoconfig"],
+        cwd=tree, env=_environment(), capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise RecipeError("the kernel's configuration failed: "
+                          + "; ".join(result.stderr.strip().splitlines()[-3:]))
+    problems = unmet(CONFIG.read_text(), (objects / ".config").read_text())
+    if problems:
+        raise RecipeError(f"{CONFIG}: {', '.join(problems)} did not come out as written; expected "
+                          "each line to take effect: the symbol is unknown to this kernel or "
+                          "depends on one that is off")
+
+
+def unmet(fragment, result):
+    """The settings of a config fragment that a full config does not hold."""
+    got = dict(re.findall(r"^(CONFIG_\w+)=(.*)$", result, re.MULTILINE))
+    wanted = dict(re.findall(r"^(CONFIG_\w+)=(.*)$", fragment, re.MULTILINE))
+    problems = [name for name, value in wanted.items() if got.get(name) != value]
+    off = re.findall(r"^# (CONFIG_\w+) is not set$", fragment, re.MULTILINE)
+    return problems + [name for name in off if name in got]
+
+
+def _compile(tree, objects, log):
+    jobs = len(os.sched_getaffinity(0))
+    command = ["make", f"-j{jobs}", f"O={objects}", "bzImage"]
+    steps = 0
+    with Progress("kernel: compiling (some minutes)") as progress, \
+            open(log, "w", encoding="utf-8", errors="replace") as output, \
+            subprocess.Popen(command, cwd=tree, env=_environment(), stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        for line in process.stdout:
+            output.write(line)
+            if re.match(r"  (CC|AS|HOSTCC|LD) ", line):
+                steps += 1
+                progress.update(steps / STEPS, line.split()[-1])
+        if process.wait() != 0:
+            raise RecipeError(f"the kernel's build ended with status {process.returncode}; its "
+                              f"words are in {log}")
