@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+#
+# The commands of the house. The build itself is CMake's, see CMakePresets.json.
+
 .DEFAULT_GOAL := help
-.PHONY: help deps build
+.PHONY: help deps build test lint format run shell clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -8,6 +11,23 @@ help: ## list these targets
 deps: ## install by apt what packages.txt names and this machine lacks
 	@tools/install-packages
 
-build: ## build everything (release preset)
-	@cmake --preset release >/dev/null
-	@cmake --build --preset release
+build: deps ## build everything (the release preset, into build/release)
+	@tools/build release
+
+run: ## show it: a host comes up under an emulator, with a child partition on it
+	@tools/run
+
+shell: build ## a shell in the root partition of a host under an emulator
+	@lab/croft-lab shell
+
+test: deps ## build, and run every test there is: lint, unit tests, hosts in the lab
+	@tools/test
+
+lint: build ## check layout, defects and names of the sources
+	@tools/lint
+
+format: deps ## put the layout of the sources right
+	@tools/lint --format
+
+clean: ## remove build/ (what is cached outside the tree stays)
+	@rm -rf build

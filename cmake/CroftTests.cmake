@@ -27,3 +27,30 @@ function(croft_add_test name)
         DISCOVERY_TIMEOUT 60
         PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
+
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+
+# croft_add_python_tests(<label> <file>…)
+#
+# unittest files in Python, one CTest test each: <label>.<file name without test_ and _test>. With
+# the label "lab" a test brings hosts up under the emulator: it gets the machine for itself, and what
+# was built in this directory is what it boots.
+function(croft_add_python_tests label)
+    if(CROFT_SANITIZE)
+        return() # nothing in them is compiled
+    endif()
+    foreach(file IN LISTS ARGN)
+        get_filename_component(name ${file} NAME_WE)
+        string(REGEX REPLACE "^test_|_test$" "" name ${name})
+        add_test(NAME ${label}.${name} COMMAND Python3::Interpreter -B ${file} -v)
+        set_tests_properties(
+            ${label}.${name}
+            PROPERTIES
+                LABELS ${label}
+                TIMEOUT 120
+                ENVIRONMENT "PYTHONPATH=${CMAKE_SOURCE_DIR};CROFT_BUILD=${CMAKE_BINARY_DIR}")
+        if(label STREQUAL "lab")
+            set_tests_properties(${label}.${name} PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
+        endif()
+    endforeach()
+endfunction()

@@ -34,6 +34,7 @@ class Command:
         self._error = bytearray()
         self._status = None
         self._failure = None
+        self._when_done = None
 
     # What the reader of the link calls.
 
@@ -50,14 +51,19 @@ class Command:
             self._changed.notify_all()
 
     def ended(self, code):
-        with self._changed:
-            self._status = 256 - code if code >= 256 else code
-            self._changed.notify_all()
+        self._finish(256 - code if code >= 256 else code, None)
 
     def failed(self, reason):
+        self._finish(None, reason)
+
+    def _finish(self, status, failure):
         with self._changed:
-            self._failure = reason
+            self._status = status
+            self._failure = failure
             self._changed.notify_all()
+            when_done = self._when_done
+        if when_done:
+            when_done()
 
     # What its owner calls.
 
@@ -92,6 +98,14 @@ class Command:
     def resize(self, rows, columns):
         """Tells a command that was started on a terminal the terminal's new size."""
         self._send_size(rows, columns)
+
+    def when_done(self, call):
+        """Has `call` called once, at the command's end; at once if that has been."""
+        with self._changed:
+            self._when_done = call
+            done = self._is_done()
+        if done:
+            call()
 
     def wait(self, timeout=60):
         """Waits for its end. After `timeout` seconds it is killed, and CommandTimeout raised."""

@@ -32,6 +32,12 @@ class Console:
             return [line for _, line in self._lines]
 
     @property
+    def timed_lines(self):
+        """Pairs of time.monotonic() and line."""
+        with self._changed:
+            return list(self._lines)
+
+    @property
     def text(self):
         with self._changed:
             lines = [line for _, line in self._lines]

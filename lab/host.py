@@ -90,6 +90,10 @@ class Host:
         self._artifacts = artifacts
         self._agent = None
 
+    def use(self, artifacts):
+        """Boots these instead of what the cache has: a recipe.Artifacts."""
+        self._artifacts = artifacts
+
     # Life
 
     def __enter__(self):

@@ -129,7 +129,7 @@ class Machine:
                 message = json.loads(line)
                 if message.get("event") == "SHUTDOWN":
                     self._reason = message["data"]["reason"]
-                elif message.get("event") == "RESET":
+                elif message.get("event") == "RESET" and message["data"]["guest"]:
                     self._resets += 1
                 elif "return" in message or "error" in message:
                     with self._reply:
