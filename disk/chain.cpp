@@ -19,7 +19,7 @@ Chain::Place Chain::find(std::uint64_t offset, std::uint64_t length) {
         if (extent.where != Extent::Where::parent)
             return {image.get(), extent};
     }
-    return {nullptr, {Extent::Where::zero, offset, length, 0, 0}};
+    return {nullptr, {Extent::Where::zero, offset, length}};
 }
 
 Result<Chain::Place> Chain::locate(std::uint64_t offset, std::uint64_t length) {

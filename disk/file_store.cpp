@@ -201,6 +201,18 @@ Result<void> FileStore::zero(std::uint64_t offset, std::uint64_t length) {
     return write_zeros(offset, length);
 }
 
+Result<void> FileStore::allocate(std::uint64_t offset, std::uint64_t length) {
+    if (traits_.block_device || length == 0)
+        return {};
+    if (fallocate(file_.get(), 0, static_cast<off_t>(offset), static_cast<off_t>(length)) == 0) {
+        grown_to(offset + length);
+        return {};
+    }
+    if (errno == EOPNOTSUPP || errno == ENOSYS)
+        return {};
+    return std::unexpected(Error::system(name_, "allocate room", errno));
+}
+
 Result<void> FileStore::write_zeros(std::uint64_t offset, std::uint64_t length) {
     const std::vector<std::byte> zeros(
         static_cast<std::size_t>(std::min<std::uint64_t>(length, 1U << 20U)));

@@ -51,6 +51,7 @@ public:
     Result<void> flush() override;
     Result<void> resize(std::uint64_t size) override;
     Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
+    Result<void> allocate(std::uint64_t offset, std::uint64_t length) override;
     Range next_data(std::uint64_t offset, std::uint64_t end) override;
     int descriptor() const override { return file_.get(); }
 

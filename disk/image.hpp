@@ -27,8 +27,8 @@ struct ImageInfo {
     std::uint32_t physical_sector_size = 4096; // bytes
     std::uint32_t block_size = 0; // bytes, the unit of allocation; 0 when there is none
     bool read_only = false;
-    std::string identity;        // of the contents, as a child remembers it; empty when none
-    std::string parent_identity; // what the parent's `identity` has to be
+    std::string identity; // of the contents, as a child remembers it; empty when there is none
+    std::vector<std::string> parent_identities; // the parent's `identity` has to be one of these
     // Where the parent may be, most trustworthy first; paths of this host, absolute or relative to
     // the image's own folder.
     std::vector<std::string> parent_paths;
@@ -47,7 +47,9 @@ struct Extent {
     std::uint64_t offset = 0;       // in the disk
     std::uint64_t length = 0;       // bytes, never 0
     std::uint64_t store_offset = 0; // of `data` only
-    std::uint32_t ticket = 0;       // the image's own; keeps the place from being used again
+    // The image's own: keep the place from being used again, and the page to be changed in memory.
+    std::uint32_t ticket = 0;
+    void* pin = nullptr;
 };
 
 // One file of a chain: a format's engine. It says where things are and keeps its metadata; moving

@@ -22,7 +22,7 @@ Result<std::unique_ptr<RawImage>> RawImage::open(
 }
 
 Extent RawImage::find(std::uint64_t offset, std::uint64_t length) {
-    return {Extent::Where::data, offset, length, offset, 0};
+    return {Extent::Where::data, offset, length, offset};
 }
 
 Extent RawImage::reserve(std::uint64_t offset, std::uint64_t length) {

@@ -45,6 +45,10 @@ public:
     // Makes a range within the size read as zeros, giving its space back where that is possible.
     virtual Result<void> zero(std::uint64_t offset, std::uint64_t length) = 0;
 
+    // Has the file system set room aside for a range, which then can't run out of space. Its
+    // contents stay; where that is impossible nothing happens.
+    virtual Result<void> allocate(std::uint64_t offset, std::uint64_t length) = 0;
+
     struct Range {
         std::uint64_t offset;
         std::uint64_t length;

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/check.hpp"
+
+#include "disk/vhd/check.hpp"
+#include "disk/vhdx/check.hpp"
+
+#include <algorithm>
+
+namespace croft::disk {
+
+std::string_view to_string(Finding::Severity severity) {
+    switch (severity) {
+    case Finding::Severity::note:
+        return "note";
+    case Finding::Severity::damage:
+        return "damage";
+    case Finding::Severity::loss:
+        return "loss";
+    }
+    return "unknown";
+}
+
+void CheckReport::add(Finding finding) {
+    ++found;
+    lost += finding.lost;
+    // The worst are shown even if a thousand notes came first.
+    if (findings.size() < findings_max)
+        findings.push_back(std::move(finding));
+    else if (const auto least = std::ranges::min_element(findings, {}, &Finding::severity);
+             least->severity < finding.severity)
+        *least = std::move(finding);
+}
+
+bool CheckReport::clean() const {
+    return std::ranges::all_of(
+        findings, [](const Finding& f) { return f.severity == Finding::Severity::note; });
+}
+
+namespace {
+
+Result<CheckReport> dispatch(Image& image, bool mend) {
+    if (auto* vhdx = dynamic_cast<vhdx::VhdxImage*>(&image))
+        return vhdx::check(*vhdx, mend);
+    if (auto* dynamic = dynamic_cast<vhd::DynamicImage*>(&image))
+        return vhd::check(*dynamic, mend);
+    return CheckReport{}; // all of a flat image is payload
+}
+
+} // namespace
+
+Result<CheckReport> check(Image& image) {
+    return dispatch(image, false);
+}
+
+Result<CheckReport> repair(Image& image) {
+    if (image.info().read_only)
+        return std::unexpected(Error::of(
+            ErrorCode::read_only, image.store().name(), "the file was opened for reading"));
+    return dispatch(image, true);
+}
+
+} // namespace croft::disk

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/vhd/check.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace croft::disk::vhd {
+
+namespace {
+
+using Severity = Finding::Severity;
+
+Result<void> check_footers(DynamicImage& image, bool mend, CheckReport& report) {
+    Store& store = image.store();
+    bool damaged = false;
+    if (!image.footer_at_end()) {
+        report.add({Severity::damage, store.size(),
+            "the footer at the end is missing or damaged; its copy at the beginning is in use", 0,
+            true});
+        damaged = true;
+    }
+    Footer copy{};
+    CROFT_DISK_TRY(store.read(0, std::as_writable_bytes(std::span{&copy, 1})));
+    if (!std::ranges::equal(bytes_of(copy), bytes_of(image.footer()))) {
+        report.add({Severity::damage, 0,
+            "the copy of the footer at the beginning differs from the footer", 0, true});
+        damaged = true;
+    }
+    return mend && damaged ? image.rewrite_footers() : Result<void>{};
+}
+
+struct Used {
+    std::uint32_t entry;
+    std::uint64_t block;
+};
+
+Result<void> drop(
+    DynamicImage& image, std::uint64_t block, std::string what, bool mend, CheckReport& report) {
+    report.add({Severity::loss, image.header().table_offset + block * sizeof(std::uint32_t),
+        std::move(what), image.info().block_size, true});
+    return mend ? image.forget_entry(block) : Result<void>{};
+}
+
+} // namespace
+
+Result<CheckReport> check(DynamicImage& image, bool mend) {
+    CheckReport report;
+    CROFT_DISK_TRY(check_footers(image, mend, report));
+    const std::uint64_t count = image.blocks();
+    const std::uint64_t length = image.stored_block_length();
+    // No more blocks than these fit the file without overlapping, so a hostile table can't ask for
+    // more memory than that.
+    const std::uint64_t most = image.store().size() / length;
+    std::vector<Used> used;
+    std::vector<std::uint32_t> entries(16 * 1024);
+    std::uint64_t next_in_file = 0;
+    for (std::uint64_t first = 0; first < count; first += entries.size()) {
+        const auto some =
+            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), count - first));
+        CROFT_DISK_TRY(image.read_entries(first, some));
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            if (some[i] == unused_block)
+                continue;
+            if (std::string defect = image.entry_defect(first + i, some[i]); !defect.empty()) {
+                CROFT_DISK_TRY(drop(image, first + i, std::move(defect), mend, report));
+                continue;
+            }
+            if (used.size() > most)
+                return std::unexpected(
+                    Error::corrupt(image.store().name(), image.header().table_offset,
+                        "block allocation table: more blocks than the file has room for"));
+            used.push_back({some[i], first + i});
+            ++report.blocks_used;
+            const std::uint64_t offset = std::uint64_t{some[i]} * sector_size;
+            report.fragments += offset != next_in_file;
+            next_in_file = offset + length;
+        }
+    }
+    std::ranges::sort(used, {}, &Used::entry);
+    std::uint64_t end = 0;
+    for (const Used& block : used) {
+        const std::uint64_t offset = std::uint64_t{block.entry} * sector_size;
+        if (offset < end)
+            CROFT_DISK_TRY(drop(image, block.block,
+                fmt::format("block {}: its place at {} belongs to another one as well", block.block,
+                    offset),
+                mend, report));
+        end = std::max(end, offset + length);
+    }
+    const std::uint64_t tables = sector_size + sizeof(DynamicHeader) +
+        (count * sizeof(std::uint32_t) + sector_size - 1) / sector_size * sector_size + sector_size;
+    const std::uint64_t needed = tables + used.size() * length;
+    report.leaked = image.store().size() > needed ? image.store().size() - needed : 0;
+    if (report.leaked >= length && !mend)
+        report.add({Severity::note, 0,
+            fmt::format("{} bytes of the file belong to nothing; compacting gives them back",
+                report.leaked),
+            0, false});
+    if (mend)
+        CROFT_DISK_TRY(image.flush());
+    return report;
+}
+
+} // namespace croft::disk::vhd

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/vhd/create.hpp"
+#include "disk/vhd/dynamic_image.hpp"
+
+#include "disk/utf16.hpp"
+
+#include <algorithm>
+
+// Changes to the shape of an open dynamic VHD: its size and its parent. What has to change in one
+// step is within one sector each time.
+namespace croft::disk::vhd {
+
+Result<void> DynamicImage::resize(std::uint64_t new_size) {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(writable());
+    CROFT_DISK_TRY(check_size(store().name(), new_size));
+    if (new_size == size())
+        return {};
+    CROFT_DISK_TRY(begin_writing());
+    const std::uint64_t old_blocks = blocks();
+    if (new_size > size())
+        CROFT_DISK_TRY(grow(new_size));
+    footer_.current_size = new_size;
+    set_geometry(footer_);
+    footer_ = sealed(footer_);
+    CROFT_DISK_TRY(write_footers());
+    set_size(new_size);
+    for (std::uint64_t block = blocks(); block < old_blocks; ++block) {
+        CROFT_DISK_TRY(make_room());
+        CROFT_DISK_TRY(change_entry(block, unused_block));
+    }
+    return commit();
+}
+
+Result<void> DynamicImage::grow(std::uint64_t new_size) {
+    const std::uint64_t needed = (new_size + block_size_ - 1) / block_size_;
+    if (const std::uint64_t within = size() % block_size_; within != 0) {
+        // What the last block holds beyond the end of the disk must not come to light.
+        const auto entry = checked_entry(size() / block_size_);
+        if (!entry)
+            return std::unexpected(entry.error());
+        if (*entry != unused_block)
+            CROFT_DISK_TRY(store().zero(data_place(*entry, size()), block_size_ - within));
+    }
+    if (needed > header_.max_table_entries) {
+        {
+            const std::lock_guard lock{state_};
+            frozen_ = true;
+        }
+        const Result<void> moved = move_table(needed);
+        const std::lock_guard lock{state_};
+        frozen_ = false;
+        return moved;
+    }
+    for (std::uint64_t block = blocks(); block < needed; ++block) {
+        CROFT_DISK_TRY(make_room());
+        CROFT_DISK_TRY(change_entry(block, unused_block));
+    }
+    return commit();
+}
+
+Result<void> DynamicImage::move_table(std::uint64_t entries) {
+    CROFT_DISK_TRY(commit());
+    const std::uint64_t old_entries = blocks();
+    const std::uint64_t length =
+        (entries * sizeof(std::uint32_t) + sector_size - 1) / sector_size * sector_size;
+    std::vector<std::byte> table(length, std::byte{0xff});
+    CROFT_DISK_TRY(
+        store().read(table_offset_, std::span{table}.first(old_entries * sizeof(std::uint32_t))));
+    const std::uint64_t place = space_.end();
+    if (place + length > space_.limit())
+        CROFT_DISK_TRY(extend_to(place + length));
+    CROFT_DISK_TRY(store().write(place, table));
+    CROFT_DISK_TRY(store().flush());
+    DynamicHeader header = header_;
+    header.table_offset = place;
+    header.max_table_entries = static_cast<std::uint32_t>(entries);
+    header = sealed(header);
+    // All that changes is in the header's first sector.
+    CROFT_DISK_TRY(store().write(footer_.data_offset, bytes_of(header).first(sector_size)));
+    CROFT_DISK_TRY(store().flush());
+    const std::lock_guard lock{state_};
+    cache_.drop(table_offset_ & ~std::uint64_t{sector_size - 1},
+        old_entries * sizeof(std::uint32_t) + sector_size);
+    header_ = header;
+    table_offset_ = place;
+    space_.set_end(place + length);
+    return {};
+}
+
+// The one at the end counts; the copy follows.
+Result<void> DynamicImage::write_footers() {
+    CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer_)));
+    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(store().write(0, bytes_of(footer_)));
+    return store().flush();
+}
+
+Result<void> DynamicImage::rewrite_footers() {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(begin_writing());
+    return write_footers();
+}
+
+Result<void> DynamicImage::forget_entry(std::uint64_t block) {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(load_page(entry_offset(block)));
+    const std::lock_guard lock{state_};
+    Page& page = *entry_page(block);
+    save(page.bytes(), entry_offset(block) % sector_size, Big<std::uint32_t>{unused_block});
+    cache_.mark_dirty(page);
+    return {};
+}
+
+Result<void> DynamicImage::set_parent(const Guid& id, std::uint32_t time_stamp,
+    const std::string& relative_path, const std::string& absolute_path) {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(commit());
+    DynamicHeader header = header_;
+    header.parent_unique_id = id;
+    header.parent_time_stamp = time_stamp;
+    header.parent_name = {};
+    const std::string& path = absolute_path.empty() ? relative_path : absolute_path;
+    const auto wide = utf16_from_utf8(path.substr(path.find_last_of('\\') + 1), true);
+    std::ranges::copy(std::span{wide}.first(std::min(wide.size(), header.parent_name.size() - 2)),
+        header.parent_name.begin());
+    header.parent_locators = {};
+    std::uint64_t place = space_.end();
+    std::size_t slot = 0;
+    for (const auto& [platform, text] : {std::pair{platform_relative, &relative_path},
+             std::pair{platform_absolute, &absolute_path}}) {
+        if (text->empty())
+            continue;
+        const LocatorArea area = make_locator(platform, *text, place);
+        if (place + area.bytes.size() > space_.limit())
+            CROFT_DISK_TRY(extend_to(place + area.bytes.size()));
+        CROFT_DISK_TRY(store().write(place, area.bytes));
+        header.parent_locators[slot++] = area.locator;
+        place += area.bytes.size();
+    }
+    CROFT_DISK_TRY(store().flush());
+    {
+        const std::lock_guard lock{state_};
+        space_.set_end(place);
+    }
+    header_ = sealed(header);
+    CROFT_DISK_TRY(store().write(footer_.data_offset, bytes_of(header_)));
+    return store().flush();
+}
+
+} // namespace croft::disk::vhd

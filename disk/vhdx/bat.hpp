@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "disk/vhdx/layout.hpp"
+
+#include <cstdint>
+
+namespace croft::disk::vhdx {
+
+// Which entry of the block allocation table is whose, [MS-VHDX] 2.5: after the payload blocks of
+// each chunk comes the entry of the chunk's sector bitmap.
+struct BatShape {
+    std::uint64_t block_size = 0;
+    std::uint64_t sector_size = 0;
+    bool differencing = false;
+
+    std::uint64_t chunk_ratio() const { return sectors_per_chunk * sector_size / block_size; }
+    std::uint64_t blocks(std::uint64_t disk_size) const {
+        return (disk_size + block_size - 1) / block_size;
+    }
+    std::uint64_t payload_entry(std::uint64_t block) const { return block + block / chunk_ratio(); }
+    std::uint64_t bitmap_entry(std::uint64_t block) const {
+        return block / chunk_ratio() * (chunk_ratio() + 1) + chunk_ratio();
+    }
+    bool is_bitmap(std::uint64_t entry) const {
+        return entry % (chunk_ratio() + 1) == chunk_ratio();
+    }
+    std::uint64_t block_of(std::uint64_t payload_entry) const {
+        return payload_entry - payload_entry / (chunk_ratio() + 1);
+    }
+    // Entries that a disk of this size needs.
+    std::uint64_t entries(std::uint64_t disk_size) const {
+        const std::uint64_t count = blocks(disk_size);
+        if (differencing)
+            return (count + chunk_ratio() - 1) / chunk_ratio() * (chunk_ratio() + 1);
+        return count + (count - 1) / chunk_ratio();
+    }
+    // The entry's size in a region of whole MiB.
+    std::uint64_t region_length(std::uint64_t disk_size) const {
+        return (entries(disk_size) * sizeof(std::uint64_t) + mebibyte - 1) / mebibyte * mebibyte;
+    }
+};
+
+} // namespace croft::disk::vhdx

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/vhdx/check.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace croft::disk::vhdx {
+
+namespace {
+
+using Severity = Finding::Severity;
+
+class Checker {
+public:
+    Checker(VhdxImage& image, bool mend)
+        : image_{image},
+          mend_{mend},
+          used_(std::min(image.store().size(), 80 * tebibyte) / mebibyte + 1) {}
+
+    Result<CheckReport> run();
+
+private:
+    Result<void> check_headers();
+    Result<void> check_region_tables();
+    Result<void> check_entries();
+    Result<void> check_entry(std::uint64_t index, std::uint64_t entry, std::uint64_t bitmap);
+    Result<void> drop_entry(std::uint64_t index, std::string what);
+    bool claim(std::uint64_t offset, std::uint64_t length);
+    void count_leaks();
+
+    VhdxImage& image_;
+    bool mend_;
+    CheckReport report_;
+    std::vector<bool> used_; // MiB of the file
+    std::uint64_t next_in_file_ = 0;
+};
+
+Result<void> Checker::check_headers() {
+    Store& store = image_.store();
+    for (const std::uint64_t offset : header_offsets) {
+        Header header{};
+        CROFT_DISK_TRY(store.read(offset, std::as_writable_bytes(std::span{&header, 1})));
+        if (header.signature == header_signature &&
+            Headers::sealed(header).checksum == header.checksum)
+            continue;
+        report_.add(
+            {Severity::damage, offset, "header is damaged; the other one is in use", 0, true});
+    }
+    if (!image_.headers().current().log_guid.is_zero() && image_.info().read_only)
+        report_.add({Severity::note, image_.headers().current().log_offset,
+            "the log is in use: the file was not closed; opening it for writing replays the log", 0,
+            false});
+    return {};
+}
+
+Result<void> Checker::check_region_tables() {
+    std::vector<std::byte> good;
+    std::vector<std::uint64_t> bad;
+    for (const std::uint64_t offset : region_table_offsets) {
+        std::vector<std::byte> table(region_table_size);
+        CROFT_DISK_TRY(image_.store().read(offset, table));
+        image_.replay().lay_over(offset, table);
+        std::vector<std::byte> resealed = table;
+        seal_region_table(resealed);
+        const bool whole =
+            resealed == table && load<RegionTableHeader>(table).signature == region_table_signature;
+        if (whole && good.empty())
+            good = table;
+        else if (!whole || table != good)
+            bad.push_back(offset);
+    }
+    for (const std::uint64_t offset : bad) {
+        report_.add({Severity::damage, offset,
+            "region table is damaged or differs; the other one is in use", 0, true});
+        if (mend_ && !good.empty())
+            CROFT_DISK_TRY(image_.store().write(offset, good));
+    }
+    return {};
+}
+
+bool Checker::claim(std::uint64_t offset, std::uint64_t length) {
+    bool free = true;
+    for (std::uint64_t at = offset / mebibyte; at < (offset + length) / mebibyte; ++at) {
+        if (at >= used_.size())
+            return false;
+        free &= !used_[at];
+        used_[at] = true;
+    }
+    return free;
+}
+
+Result<void> Checker::drop_entry(std::uint64_t index, std::string what) {
+    const std::uint64_t lost = image_.shape().is_bitmap(index) ? 0 : image_.shape().block_size;
+    report_.add({Severity::loss, image_.regions().bat.offset + index * sizeof(std::uint64_t),
+        std::move(what), lost, true});
+    return mend_ ? image_.forget_entry(index) : Result<void>{};
+}
+
+Result<void> Checker::check_entry(std::uint64_t index, std::uint64_t entry, std::uint64_t bitmap) {
+    const BatShape& shape = image_.shape();
+    if (std::string defect = image_.entry_defect(index, entry); !defect.empty())
+        return drop_entry(index, std::move(defect));
+    if (bat_state(entry) < 6)
+        return {};
+    const std::uint64_t offset = bat_offset(entry);
+    const std::uint64_t length = shape.is_bitmap(index) ? bitmap_block_size : shape.block_size;
+    if (!claim(offset, length))
+        return drop_entry(index,
+            fmt::format("{}: its place at {} belongs to another one as well",
+                shape.is_bitmap(index) ? "sector bitmap"
+                                       : fmt::format("block {}", shape.block_of(index)),
+                offset));
+    if (shape.is_bitmap(index))
+        return {};
+    if (bat_state(entry) == static_cast<std::uint8_t>(BlockState::partially_present) &&
+        bat_offset(bitmap) == 0)
+        return drop_entry(index,
+            fmt::format("block {} is partially present, but its chunk has no sector bitmap",
+                shape.block_of(index)));
+    ++report_.blocks_used;
+    report_.fragments += offset != next_in_file_;
+    next_in_file_ = offset + length;
+    return {};
+}
+
+Result<void> Checker::check_entries() {
+    const BatShape& shape = image_.shape();
+    const std::uint64_t count = shape.entries(image_.size());
+    // A chunk's bitmap comes after its blocks, so whole chunks are read.
+    const std::uint64_t chunk = shape.chunk_ratio() + 1;
+    const std::uint64_t step = std::max<std::uint64_t>(1, 64 * kibibyte / chunk) * chunk;
+    std::vector<std::uint64_t> entries(step);
+    for (std::uint64_t first = 0; first < count; first += step) {
+        const auto some = std::span{entries}.first(std::min(step, count - first));
+        CROFT_DISK_TRY(image_.read_entries(first, some));
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            if (some[i] == 0)
+                continue;
+            const std::size_t bitmap = i / chunk * chunk + chunk - 1;
+            CROFT_DISK_TRY(
+                check_entry(first + i, some[i], bitmap < some.size() ? some[bitmap] : 0));
+        }
+    }
+    return {};
+}
+
+void Checker::count_leaks() {
+    std::uint64_t free = 0;
+    for (std::size_t i = 0; i < image_.store().size() / mebibyte; ++i)
+        free += !used_[i];
+    report_.leaked = free * mebibyte;
+    if (free != 0)
+        report_.add({Severity::note, 0,
+            fmt::format("{} MiB of the file belong to nothing; compacting gives them back", free),
+            0, false});
+}
+
+Result<CheckReport> Checker::run() {
+    claim(0, header_section_size);
+    claim(image_.headers().current().log_offset, image_.headers().current().log_length);
+    for (const Regions::Region& region : image_.regions().all)
+        claim(region.offset, region.length);
+    CROFT_DISK_TRY(check_headers());
+    CROFT_DISK_TRY(check_region_tables());
+    CROFT_DISK_TRY(check_entries());
+    if (mend_)
+        CROFT_DISK_TRY(image_.rewrite_headers());
+    else
+        count_leaks();
+    return std::move(report_);
+}
+
+} // namespace
+
+Result<CheckReport> check(VhdxImage& image, bool mend) {
+    return Checker{image, mend}.run();
+}
+
+} // namespace croft::disk::vhdx

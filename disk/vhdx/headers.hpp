@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "disk/store.hpp"
+#include "disk/vhdx/layout.hpp"
+
+#include <string>
+
+namespace croft::disk::vhdx {
+
+// The header section in use: the valid header of the two with the higher sequence number.
+class Headers {
+public:
+    // Checks the file identifier and both headers.
+    static Result<Headers> read(Store& store);
+
+    const Header& current() const { return current_; }
+    const std::string& creator() const { return creator_; }
+
+    // Makes `changed` the current header, durably: it takes the place of the older one, so that a
+    // power cut leaves one of them whole.
+    Result<void> update(Store& store, Header changed);
+
+    // A header's bytes, checksum and all, for a new file.
+    static Header sealed(Header header);
+
+private:
+    Header current_{};
+    std::size_t slot_ = 0; // which of the two places holds it
+    std::string creator_;
+};
+
+} // namespace croft::disk::vhdx

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/vhdx/image.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+// Changes to the shape of an open VHDX file: its size and its parent.
+namespace croft::disk::vhdx {
+
+Result<void> VhdxImage::resize(std::uint64_t new_size) {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(writable());
+    if (new_size == 0 || new_size > disk_size_max || new_size % shape_.sector_size != 0)
+        return std::unexpected(Error::of(ErrorCode::invalid_argument, store().name(),
+            fmt::format("size: found {}, expected a multiple of {} up to 64 TiB", new_size,
+                shape_.sector_size)));
+    if (new_size == size())
+        return {};
+    CROFT_DISK_TRY(begin_writing());
+    return new_size > size() ? grow(new_size) : shrink(new_size);
+}
+
+// The new part is made ready while nobody sees it; one step makes it visible.
+Result<void> VhdxImage::grow(std::uint64_t new_size) {
+    if (const std::uint64_t length = shape_.region_length(new_size); length > regions_.bat.length)
+        CROFT_DISK_TRY(move_bat(length));
+    CROFT_DISK_TRY(zero_tail(size()));
+    CROFT_DISK_TRY(clear_entries(shape_.entries(size()), shape_.entries(new_size)));
+    if (metadata_.fixed)
+        CROFT_DISK_TRY(allocate_blocks(shape_.blocks(size()), shape_.blocks(new_size)));
+    CROFT_DISK_TRY(commit());
+    const Little<std::uint64_t> stored{new_size};
+    CROFT_DISK_TRY(change_page(metadata_.disk_size_offset, bytes_of(stored)));
+    CROFT_DISK_TRY(commit());
+    set_size(new_size);
+    return {};
+}
+
+// First the size, then the blocks beyond it: a power cut in between leaves room that nobody uses,
+// which is no damage.
+Result<void> VhdxImage::shrink(std::uint64_t new_size) {
+    const std::uint64_t old_entries = shape_.entries(size());
+    const Little<std::uint64_t> stored{new_size};
+    CROFT_DISK_TRY(change_page(metadata_.disk_size_offset, bytes_of(stored)));
+    CROFT_DISK_TRY(commit());
+    set_size(new_size);
+    CROFT_DISK_TRY(clear_entries(shape_.entries(new_size), old_entries));
+    CROFT_DISK_TRY(commit());
+    return recycle();
+}
+
+// Empties entries that no block of the disk has, and gives up what they point to.
+Result<void> VhdxImage::clear_entries(std::uint64_t first, std::uint64_t end) {
+    std::vector<std::uint64_t> entries(64 * kibibyte);
+    while (first < end) {
+        const auto some =
+            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), end - first));
+        CROFT_DISK_TRY(read_entries_in_turn(first, some));
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            if (some[i] == 0)
+                continue;
+            CROFT_DISK_TRY(make_room());
+            const Little<std::uint64_t> nothing{0};
+            CROFT_DISK_TRY(change_page(entry_offset(first + i), bytes_of(nothing)));
+            if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
+                continue;
+            const std::lock_guard lock{state_};
+            space_.give_up({bat_offset(some[i]),
+                shape_.is_bitmap(first + i) ? bitmap_block_size : shape_.block_size});
+        }
+        first += some.size();
+    }
+    return {};
+}
+
+// Gives every block its room, as a fixed disk has it.
+Result<void> VhdxImage::allocate_blocks(std::uint64_t first, std::uint64_t end) {
+    for (std::uint64_t block = first; block < end; ++block) {
+        CROFT_DISK_TRY(make_room());
+        std::uint64_t place = 0;
+        {
+            const std::lock_guard lock{state_};
+            place = space_.take(shape_.block_size).value();
+        }
+        const Little<std::uint64_t> entry{bat_entry(BlockState::fully_present, place)};
+        CROFT_DISK_TRY(change_page(entry_offset(shape_.payload_entry(block)), bytes_of(entry)));
+    }
+    return {};
+}
+
+// What the last block holds beyond the end of the disk must not come to light.
+Result<void> VhdxImage::zero_tail(std::uint64_t from) {
+    const std::uint64_t within = from % shape_.block_size;
+    if (within == 0)
+        return {};
+    const auto entry = checked_entry(shape_.payload_entry(from / shape_.block_size));
+    if (!entry)
+        return std::unexpected(entry.error());
+    if (bat_state(*entry) < 6)
+        return {};
+    return store().zero(bat_offset(*entry) + within, shape_.block_size - within);
+}
+
+// Moves the block allocation table to the end of the file, with room for `length` bytes.
+Result<void> VhdxImage::move_bat(std::uint64_t length) {
+    if (length > 0xffffffff / mebibyte * mebibyte)
+        return std::unexpected(Error::of(ErrorCode::invalid_argument, store().name(),
+            "the block allocation table would not fit its region; larger blocks are needed"));
+    {
+        const std::lock_guard lock{state_};
+        frozen_ = true;
+    }
+    const Result<void> moved = move_frozen_bat(length);
+    const std::lock_guard lock{state_};
+    frozen_ = false;
+    return moved;
+}
+
+Result<void> VhdxImage::move_frozen_bat(std::uint64_t length) {
+    CROFT_DISK_TRY(commit());
+    const Regions::Region old = regions_.bat;
+    const std::uint64_t place = space_.end();
+    CROFT_DISK_TRY(store().resize(std::max(store().size(), place + length)));
+    CROFT_DISK_TRY(store().zero(place, length));
+    std::vector<std::byte> bytes(mebibyte);
+    for (std::uint64_t done = 0; done < old.length; done += bytes.size()) {
+        CROFT_DISK_TRY(store().read(old.offset + done, bytes));
+        CROFT_DISK_TRY(store().write(place + done, bytes));
+    }
+    {
+        const std::lock_guard lock{state_};
+        space_.set_end(place + length);
+        space_.set_limit(std::max(space_.limit(), store().size()));
+    }
+    CROFT_DISK_TRY(change_region(old.entry, place, static_cast<std::uint32_t>(length)));
+    CROFT_DISK_TRY(commit());
+    const std::lock_guard lock{state_};
+    cache_.drop(old.offset, old.length);
+    regions_.bat.offset = place;
+    regions_.bat.length = static_cast<std::uint32_t>(length);
+    space_.give_up({old.offset, old.length});
+    return {};
+}
+
+// Changes an entry in both region tables.
+Result<void> VhdxImage::change_region(
+    std::uint32_t index, std::uint64_t offset, std::uint32_t length) {
+    std::vector<std::byte> table(region_table_size);
+    for (std::uint64_t at = 0; at < table.size(); at += log_sector_size)
+        CROFT_DISK_TRY(load_page(region_table_offsets[0] + at));
+    {
+        const std::lock_guard lock{state_};
+        for (std::uint64_t at = 0; at < table.size(); at += log_sector_size)
+            std::ranges::copy(cache_.find(region_table_offsets[0] + at)->bytes(),
+                table.begin() + static_cast<std::ptrdiff_t>(at));
+    }
+    const std::size_t at = sizeof(RegionTableHeader) + index * sizeof(RegionTableEntry);
+    auto entry = load<RegionTableEntry>(table, at);
+    entry.file_offset = offset;
+    entry.length = length;
+    save(table, at, entry);
+    seal_region_table(table);
+    for (const std::uint64_t start : region_table_offsets)
+        CROFT_DISK_TRY(change_page(start, table));
+    return {};
+}
+
+Result<void> VhdxImage::forget_entry(std::uint64_t index) {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(make_room());
+    const Little<std::uint64_t> nothing{0};
+    return change_page(entry_offset(index), bytes_of(nothing));
+}
+
+Result<void> VhdxImage::rewrite_headers() {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(commit());
+    CROFT_DISK_TRY(headers_.update(store(), headers_.current()));
+    return headers_.update(store(), headers_.current());
+}
+
+Result<void> VhdxImage::set_parent_locator(
+    const std::vector<std::pair<std::string, std::string>>& pairs) {
+    const std::lock_guard turn{turn_};
+    const std::vector<std::byte> item = make_parent_locator(pairs);
+    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(make_room());
+    std::vector<std::byte> table(metadata_table_size);
+    CROFT_DISK_TRY(store().read(regions_.metadata.offset, table));
+    const auto header = load<MetadataTableHeader>(table);
+    std::uint64_t room_from = metadata_table_size;
+    std::size_t own = 0;
+    for (std::size_t i = 0; i < header.entry_count; ++i) {
+        const std::size_t at = sizeof header + i * sizeof(MetadataTableEntry);
+        const auto entry = load<MetadataTableEntry>(table, at);
+        if (entry.item_id == parent_locator_item)
+            own = at;
+        else
+            room_from = std::max<std::uint64_t>(room_from, entry.offset + entry.length);
+    }
+    if (own == 0)
+        return std::unexpected(
+            Error::of(ErrorCode::invalid_argument, store().name(), "not a differencing disk"));
+    room_from = (room_from + 7) / 8 * 8;
+    if (room_from + item.size() > regions_.metadata.length)
+        return std::unexpected(Error::of(ErrorCode::no_space, store().name(),
+            "the metadata region has no room for the parent locator"));
+    auto entry = load<MetadataTableEntry>(table, own);
+    entry.offset = static_cast<std::uint32_t>(room_from);
+    entry.length = static_cast<std::uint32_t>(item.size());
+    CROFT_DISK_TRY(change_page(regions_.metadata.offset + room_from, item));
+    CROFT_DISK_TRY(change_page(regions_.metadata.offset + own, bytes_of(entry)));
+    CROFT_DISK_TRY(commit());
+    metadata_.parent_locator = pairs;
+    return {};
+}
+
+} // namespace croft::disk::vhdx

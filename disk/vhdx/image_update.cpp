@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/vhdx/image.hpp"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+// How metadata comes into memory, and how its changes become durable.
+namespace croft::disk::vhdx {
+
+namespace {
+
+// The file grows in steps of this size, so that writes rarely have to wait for that.
+constexpr std::uint64_t growth = 64 * mebibyte;
+// Room that one prepare() provides for: as many pages as one reserve() may change.
+constexpr std::size_t claim_max = 20;
+
+} // namespace
+
+Result<void> VhdxImage::prepare(std::uint64_t offset, std::uint64_t length, Access access) {
+    static_cast<void>(length); // one step: the first block of the range
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(load_for(offset / shape_.block_size, offset, access));
+    if (access == Access::read)
+        return {};
+    CROFT_DISK_TRY(begin_writing());
+    return make_room();
+}
+
+Result<void> VhdxImage::load_page(std::uint64_t offset) {
+    offset = offset / log_sector_size * log_sector_size;
+    {
+        const std::lock_guard lock{state_};
+        if (cache_.find(offset) != nullptr)
+            return {};
+    }
+    // Nobody else brings pages in meanwhile: this is our turn.
+    std::array<std::byte, log_sector_size> bytes;
+    CROFT_DISK_TRY(store().read(offset, bytes));
+    replay_.lay_over(offset, bytes);
+    const std::lock_guard lock{state_};
+    cache_.insert(offset, bytes);
+    return {};
+}
+
+Result<std::uint64_t> VhdxImage::checked_entry(std::uint64_t index) {
+    CROFT_DISK_TRY(load_page(entry_offset(index)));
+    const std::lock_guard lock{state_};
+    const std::uint64_t entry = entry_at(*entry_page(index), index);
+    if (std::string defect = entry_defect(index, entry); !defect.empty())
+        return std::unexpected(
+            Error::corrupt(store().name(), entry_offset(index), std::move(defect)));
+    return entry;
+}
+
+Result<void> VhdxImage::load_for(std::uint64_t block, std::uint64_t offset, Access access) {
+    const auto entry = checked_entry(shape_.payload_entry(block));
+    if (!entry)
+        return std::unexpected(entry.error());
+    if (!shape_.differencing)
+        return {};
+    const auto state = static_cast<BlockState>(bat_state(*entry));
+    if (state == BlockState::partially_present ||
+        (access == Access::write && state == BlockState::not_present))
+        return load_bitmap(block, offset, state);
+    return {};
+}
+
+Result<void> VhdxImage::load_bitmap(std::uint64_t block, std::uint64_t offset, BlockState state) {
+    const std::uint64_t index = shape_.bitmap_entry(block);
+    const auto entry = checked_entry(index);
+    if (!entry)
+        return std::unexpected(entry.error());
+    if (bat_offset(*entry) == 0) {
+        if (state == BlockState::partially_present)
+            return std::unexpected(Error::corrupt(store().name(), entry_offset(index),
+                fmt::format(
+                    "block {} is partially present, but its chunk has no sector bitmap", block)));
+        return {};
+    }
+    if (state == BlockState::partially_present)
+        return load_page(bat_offset(*entry) + sector_in_chunk(offset) / 8);
+    // All bits of the block are going to be looked at.
+    const std::uint64_t first = sector_in_chunk(block * shape_.block_size) / 8;
+    const std::uint64_t end = first + shape_.block_size / shape_.sector_size / 8;
+    for (std::uint64_t at = first; at < end; at += log_sector_size)
+        CROFT_DISK_TRY(load_page(bat_offset(*entry) + at));
+    return {};
+}
+
+Result<void> VhdxImage::writable() const {
+    if (info().read_only)
+        return std::unexpected(
+            Error::of(ErrorCode::read_only, store().name(), "the file was opened for reading"));
+    return {};
+}
+
+// Before the first change: others learn by new write identifiers that the contents are not what
+// they were, and the log is taken into use.
+Result<void> VhdxImage::begin_writing() {
+    if (writing_)
+        return {};
+    CROFT_DISK_TRY(writable());
+    CROFT_DISK_TRY(find_end());
+    Header header = headers_.current();
+    header.file_write_guid = Guid::random();
+    header.data_write_guid = Guid::random();
+    header.log_guid = Guid::random();
+    log_ = LogWriter{header, header.log_guid};
+    CROFT_DISK_TRY(log_.write(store(), {}, store().size(), space_.end()));
+    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(headers_.update(store(), header));
+    const std::lock_guard lock{state_};
+    writing_ = true;
+    return {};
+}
+
+// In a file, everything is before its end. A device doesn't tell how much of it is in use.
+Result<void> VhdxImage::find_end() {
+    std::uint64_t end = (store().size() + mebibyte - 1) / mebibyte * mebibyte;
+    std::uint64_t limit = end;
+    if (store().traits().block_device) {
+        limit = store().size();
+        end = log_place_.offset + log_place_.length;
+        for (const Regions::Region& region : regions_.all)
+            end = std::max(end, region.offset + region.length);
+        std::vector<std::uint64_t> entries(64 * kibibyte);
+        const std::uint64_t count = shape_.entries(size());
+        for (std::uint64_t first = 0; first < count; first += entries.size()) {
+            const auto some =
+                std::span{entries}.first(std::min<std::uint64_t>(entries.size(), count - first));
+            CROFT_DISK_TRY(read_entries_in_turn(first, some));
+            for (std::size_t i = 0; i < some.size(); ++i) {
+                const bool bitmap = shape_.is_bitmap(first + i);
+                if (bat_state(some[i]) >= 6)
+                    end = std::max(end,
+                        bat_offset(some[i]) + (bitmap ? bitmap_block_size : shape_.block_size));
+            }
+        }
+        end = std::min(end, limit);
+    }
+    const std::lock_guard lock{state_};
+    space_ = Space{end, limit};
+    return {};
+}
+
+Result<void> VhdxImage::make_room() {
+    bool pages = false;
+    bool blocks = false;
+    const auto look = [&] {
+        const std::lock_guard lock{state_};
+        pages = cache_.has_room(claim_max);
+        // A block, and maybe the bitmap of its chunk, which has to be new room.
+        blocks = shape_.differencing
+            ? space_.limit() - space_.end() >= shape_.block_size + bitmap_block_size
+            : space_.has_room(shape_.block_size);
+    };
+    look();
+    if (!pages)
+        CROFT_DISK_TRY(commit());
+    if (!blocks)
+        CROFT_DISK_TRY(recycle());
+    look();
+    if (blocks)
+        return {};
+    const std::uint64_t needed = space_.end() + shape_.block_size + bitmap_block_size;
+    const std::uint64_t limit = store().traits().block_device
+        ? needed
+        : std::max(needed, store().size() + growth) / mebibyte * mebibyte;
+    CROFT_DISK_TRY(store().resize(limit));
+    if (store().traits().block_device) // what a device held before is no zeros
+        CROFT_DISK_TRY(store().zero(space_.limit(), store().size() - space_.limit()));
+    const std::lock_guard lock{state_};
+    space_.set_limit(limit);
+    return {};
+}
+
+// Blocks that were given up, whose giving up is durable, and which no I/O can reach: zeros again.
+Result<void> VhdxImage::recycle() {
+    std::vector<Store::Range> ranges;
+    {
+        const std::lock_guard lock{state_};
+        ranges = space_.collect();
+    }
+    for (const Store::Range& range : ranges)
+        CROFT_DISK_TRY(store().zero(range.offset, range.length));
+    const std::lock_guard lock{state_};
+    space_.reuse(ranges);
+    return {};
+}
+
+Result<void> VhdxImage::flush() {
+    const std::lock_guard turn{turn_};
+    if (info().read_only)
+        return {};
+    CROFT_DISK_TRY(commit());
+    return recycle();
+}
+
+// Payload first, so that nothing durable points to what is not; then all changed pages in one log
+// entry; then the pages in their places, which the next commit's first flush makes durable before
+// the log lets go of them.
+Result<void> VhdxImage::commit() {
+    std::vector<Page*> pages;
+    std::vector<Store::Range> given_up;
+    std::vector<std::byte> copy;
+    std::uint64_t end = 0;
+    {
+        const std::lock_guard lock{state_};
+        pages = cache_.begin_commit();
+        given_up = space_.begin_commit();
+        end = space_.end();
+        copy.reserve(pages.size() * log_sector_size);
+        for (const Page* page : pages)
+            copy.insert(copy.end(), page->bytes().begin(), page->bytes().end());
+    }
+    const auto done = [&](bool durable, bool in_place) {
+        const std::lock_guard lock{state_};
+        cache_.commit_done(pages, in_place);
+        space_.commit_done(std::move(given_up), durable);
+    };
+    std::vector<LogWriter::Page> logged;
+    for (std::size_t i = 0; i < pages.size(); ++i)
+        logged.push_back(
+            {pages[i]->offset(), std::span{copy}.subspan(i * log_sector_size, log_sector_size)});
+    Result<void> outcome = store().flush();
+    if (outcome && !pages.empty())
+        outcome = log_.write(store(), logged, store().size(), end);
+    if (outcome && !pages.empty())
+        outcome = store().flush();
+    if (!outcome) {
+        done(false, false);
+        return outcome;
+    }
+    bool in_place = true;
+    for (const LogWriter::Page& page : logged)
+        in_place &= store().write(page.file_offset, page.bytes).has_value();
+    // What did not reach its place is still durable in the log, and goes into the next entry.
+    done(true, in_place);
+    return {};
+}
+
+Result<void> VhdxImage::change_page(std::uint64_t offset, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const std::uint64_t within = offset % log_sector_size;
+        const auto step = static_cast<std::size_t>(
+            std::min<std::uint64_t>(bytes.size(), log_sector_size - within));
+        CROFT_DISK_TRY(load_page(offset));
+        const std::lock_guard lock{state_};
+        Page* page = cache_.find(offset - within);
+        std::ranges::copy(bytes.first(step), page->bytes().subspan(within).begin());
+        cache_.mark_dirty(*page);
+        offset += step;
+        bytes = bytes.subspan(step);
+    }
+    return {};
+}
+
+Result<void> VhdxImage::discard(
+    std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>& skipped) {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(writable());
+    const std::uint64_t block_size = shape_.block_size;
+    const std::uint64_t end = offset + length;
+    const std::uint64_t first = (offset + block_size - 1) / block_size;
+    const std::uint64_t last = end == size() ? shape_.blocks(end) : end / block_size;
+    if (metadata_.fixed || first >= last) {
+        skipped.push_back({offset, length});
+        return {};
+    }
+    if (first * block_size > offset)
+        skipped.push_back({offset, first * block_size - offset});
+    for (std::uint64_t block = first; block < last; ++block)
+        CROFT_DISK_TRY(forget_block(block));
+    if (last * block_size < end)
+        skipped.push_back({last * block_size, end - last * block_size});
+    return {};
+}
+
+Result<void> VhdxImage::forget_block(std::uint64_t block) {
+    const std::uint64_t index = shape_.payload_entry(block);
+    const auto entry = checked_entry(index);
+    if (!entry)
+        return std::unexpected(entry.error());
+    const auto state = static_cast<BlockState>(bat_state(*entry));
+    const bool is_empty = state != BlockState::fully_present &&
+        state != BlockState::partially_present &&
+        (state != BlockState::not_present || !shape_.differencing);
+    if (is_empty)
+        return {};
+    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(load_page(entry_offset(index)));
+    const std::lock_guard lock{state_};
+    Page& page = *entry_page(index);
+    // The block may have been written since it was looked at: what counts is what is there now.
+    const std::uint64_t now = entry_at(page, index);
+    if (bat_state(now) == static_cast<std::uint8_t>(BlockState::fully_present) ||
+        bat_state(now) == static_cast<std::uint8_t>(BlockState::partially_present))
+        space_.give_up({bat_offset(now), shape_.block_size});
+    set_entry(page, index, bat_entry(BlockState::zero, 0));
+    return {};
+}
+
+Result<void> VhdxImage::read_entries(std::uint64_t first, std::span<std::uint64_t> entries) {
+    const std::lock_guard turn{turn_};
+    return read_entries_in_turn(first, entries);
+}
+
+Result<void> VhdxImage::read_entries_in_turn(
+    std::uint64_t first, std::span<std::uint64_t> entries) {
+    const std::uint64_t start = entry_offset(first);
+    const auto bytes = std::as_writable_bytes(entries);
+    CROFT_DISK_TRY(store().read(start, bytes));
+    replay_.lay_over(start, bytes);
+    {
+        const std::lock_guard lock{state_};
+        for (std::uint64_t at = 0; at < bytes.size();) {
+            const std::uint64_t within = (start + at) % log_sector_size;
+            const std::uint64_t step = std::min(bytes.size() - at, log_sector_size - within);
+            if (const Page* page = cache_.find(start + at - within))
+                std::ranges::copy(page->bytes().subspan(within, step), bytes.subspan(at).begin());
+            at += step;
+        }
+    }
+    for (std::uint64_t& entry : entries)
+        entry = load<Little<std::uint64_t>>(bytes_of(entry));
+    return {};
+}
+
+} // namespace croft::disk::vhdx

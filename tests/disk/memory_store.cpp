@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/disk/memory_store.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace croft::disk::test {
+
+void SparseBytes::resize(std::uint64_t size) {
+    if (size < size_)
+        zero(size, size_ - size);
+    size_ = size;
+}
+
+void SparseBytes::read(std::uint64_t offset, std::span<std::byte> bytes) const {
+    while (!bytes.empty()) {
+        const std::uint64_t within = offset % page_size;
+        const auto step =
+            static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), page_size - within));
+        const auto page = pages_.find(offset - within);
+        if (page == pages_.end())
+            std::memset(bytes.data(), 0, step);
+        else
+            std::memcpy(bytes.data(), page->second.data() + within, step);
+        offset += step;
+        bytes = bytes.subspan(step);
+    }
+}
+
+void SparseBytes::write(std::uint64_t offset, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const std::uint64_t within = offset % page_size;
+        const auto step =
+            static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), page_size - within));
+        auto& page = pages_[offset - within];
+        page.resize(page_size);
+        std::memcpy(page.data() + within, bytes.data(), step);
+        offset += step;
+        bytes = bytes.subspan(step);
+        size_ = std::max(size_, offset);
+    }
+}
+
+void SparseBytes::zero(std::uint64_t offset, std::uint64_t length) {
+    const std::uint64_t end = offset + length;
+    for (auto page = pages_.lower_bound(offset / page_size * page_size);
+         page != pages_.end() && page->first < end;) {
+        const std::uint64_t from = std::max(page->first, offset);
+        const std::uint64_t to = std::min(page->first + page_size, end);
+        if (to - from == page_size) {
+            page = pages_.erase(page);
+            continue;
+        }
+        std::memset(page->second.data() + (from - page->first), 0, to - from);
+        ++page;
+    }
+}
+
+void apply(const Event& event, SparseBytes& bytes) {
+    switch (event.kind) {
+    case Event::Kind::write:
+        bytes.write(event.offset, event.bytes);
+        break;
+    case Event::Kind::zero:
+        bytes.zero(event.offset, event.length);
+        break;
+    case Event::Kind::resize:
+        bytes.resize(event.offset);
+        break;
+    case Event::Kind::flush:
+        break;
+    }
+}
+
+MemoryStore::MemoryStore(std::shared_ptr<Contents> contents, bool read_only)
+    : contents_{std::move(contents)} {
+    traits_.read_only = read_only;
+}
+
+std::uint64_t MemoryStore::size() const {
+    const std::lock_guard lock{contents_->mutex};
+    return contents_->bytes.size();
+}
+
+Result<void> MemoryStore::read(std::uint64_t offset, std::span<std::byte> bytes) {
+    const std::lock_guard lock{contents_->mutex};
+    const std::uint64_t size = contents_->bytes.size();
+    if (offset > size || bytes.size() > size - offset)
+        return std::unexpected(Error::corrupt(name_, offset, "the file ends here"));
+    contents_->bytes.read(offset, bytes);
+    return {};
+}
+
+int MemoryStore::change(Event event) {
+    const std::lock_guard lock{contents_->mutex};
+    std::size_t length = event.bytes.size();
+    const int error = contents_->fault ? contents_->fault(event.kind, length) : 0;
+    if (error != 0 && (event.kind != Event::Kind::write || length == 0))
+        return error;
+    if (error != 0)
+        event.bytes.resize(length);
+    apply(event, contents_->bytes);
+    if (contents_->record)
+        contents_->events.push_back(std::move(event));
+    return error;
+}
+
+Result<void> MemoryStore::write(std::uint64_t offset, std::span<const std::byte> bytes) {
+    if (const int error =
+            change({Event::Kind::write, offset, bytes.size(), {bytes.begin(), bytes.end()}}))
+        return std::unexpected(Error::system(name_, "write", error));
+    return {};
+}
+
+Result<void> MemoryStore::flush() {
+    if (contents_->flush_failed == 0)
+        contents_->flush_failed = change({Event::Kind::flush, 0, 0, {}});
+    if (contents_->flush_failed != 0)
+        return std::unexpected(Error::system(name_, "flush", contents_->flush_failed));
+    return {};
+}
+
+Result<void> MemoryStore::resize(std::uint64_t size) {
+    if (const int error = change({Event::Kind::resize, size, 0, {}}))
+        return std::unexpected(Error::system(name_, "resize", error));
+    return {};
+}
+
+Result<void> MemoryStore::zero(std::uint64_t offset, std::uint64_t length) {
+    if (const int error = change({Event::Kind::zero, offset, length, {}}))
+        return std::unexpected(Error::system(name_, "zero", error));
+    return {};
+}
+
+Result<void> MemoryStore::allocate(std::uint64_t offset, std::uint64_t length) {
+    return offset + length > size() ? resize(offset + length) : Result<void>{};
+}
+
+Store::Range MemoryStore::next_data(std::uint64_t offset, std::uint64_t end) {
+    end = std::min(end, size());
+    return {offset, end > offset ? end - offset : 0};
+}
+
+void MemoryStore::start_read(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
+    Completion& completion) noexcept {
+    int moved = 0;
+    for (const iovec& segment : segments) {
+        if (!read(offset, {static_cast<std::byte*>(segment.iov_base), segment.iov_len})) {
+            ring.post(completion, moved > 0 ? moved : -EIO);
+            return;
+        }
+        offset += segment.iov_len;
+        moved += static_cast<int>(segment.iov_len);
+    }
+    ring.post(completion, moved);
+}
+
+void MemoryStore::start_write(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
+    Completion& completion) noexcept {
+    int moved = 0;
+    for (const iovec& segment : segments) {
+        const std::span bytes{static_cast<const std::byte*>(segment.iov_base), segment.iov_len};
+        if (const int error =
+                change({Event::Kind::write, offset, bytes.size(), {bytes.begin(), bytes.end()}})) {
+            ring.post(completion, moved > 0 ? moved : -error);
+            return;
+        }
+        offset += segment.iov_len;
+        moved += static_cast<int>(segment.iov_len);
+    }
+    ring.post(completion, moved);
+}
+
+} // namespace croft::disk::test
