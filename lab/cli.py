@@ -45,7 +45,7 @@ def add_host_options(parser):
     parser.add_argument("--memory", default="4G", metavar="SIZE")
     parser.add_argument("--machine", default="q35", choices=("q35", "pc"))
     parser.add_argument("--hypervisor-option", action="append", default=[], metavar="WORD",
-                        help="a word for the hypervisor's command line, as loglevel=debug")
+                        help="a word for the hypervisor's command line, as loglevel=5")
     parser.add_argument("--kernel-option", action="append", default=[], metavar="WORD",
                         help="a word for the root kernel's command line")
     parser.add_argument("--qemu", action="append", default=[], metavar="ARGUMENT",

@@ -8,7 +8,7 @@ import time
 from .errors import LabError
 
 # Words after which nothing good will come; whoever waits is told at once.
-FATAL = (r"Kernel panic - not syncing", r"^(\[[^]]*\] )?undercroft: panic")
+FATAL = (r"Kernel panic - not syncing", r"undercroft: panic")
 
 
 class Console:

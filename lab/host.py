@@ -42,7 +42,7 @@ class Host:
     processors, memory   of the machine, memory as QEMU writes it ("4G")
     hypervisor           True: the hypervisor, with Linux as its root partition; False: that Linux
                          on the bare machine; a path: that hypervisor image
-    hypervisor_options   words for the hypervisor's command line ("loglevel=debug")
+    hypervisor_options   words for the hypervisor's command line ("loglevel=5")
     kernel_options       words for the root kernel's command line
     machine              QEMU's machine type: "q35" or "pc"
     disk                 a disk image (raw) in place of the empty disk; it is written to

@@ -66,6 +66,9 @@ def obtain(kind, inputs, make):
             return product
         home = directory() / kind
         home.mkdir(parents=True, exist_ok=True)
+        # What a killed build left behind: nobody else can be writing it, the lock is ours.
+        for path in home.glob(".making-*"):
+            shutil.rmtree(path, ignore_errors=True)
         unfinished = pathlib.Path(tempfile.mkdtemp(prefix=".making-", dir=home))
         try:
             make(unfinished)
@@ -99,6 +102,3 @@ def _drop_old(home, newest):
     for path in products[KEPT:]:
         if path != newest:
             shutil.rmtree(path, ignore_errors=True)
-    # What a killed build left behind: nobody else can be writing it, the lock is ours.
-    for path in home.glob(".making-*"):
-        shutil.rmtree(path, ignore_errors=True)

@@ -64,10 +64,9 @@ def build(record):
 def _make(record, product):
     debian.require("make", "gcc", "bison", "flex", "bc", "lz4", "xz")
     deb = _download(record)
-    work = pathlib.Path(tempfile.mkdtemp(prefix="kernel-", dir=cache.directory()))
-    try:
-        tree = _unpack(deb, work)
-        objects = work / "objects"
+    with tempfile.TemporaryDirectory(dir=product) as work:
+        tree = _unpack(deb, pathlib.Path(work))
+        objects = tree / "objects"
         objects.mkdir()
         log = cache.directory() / "kernel-build.log"
         _configure(tree, objects, log)
@@ -75,8 +74,6 @@ def _make(record, product):
         shutil.copy(objects / "arch/x86/boot/bzImage", product / "bzImage")
         shutil.copy(objects / "vmlinux", product / "vmlinux")
         shutil.copy(objects / ".config", product / "config")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _download(record):
