@@ -6,6 +6,12 @@
 
 namespace hypervisor {
 
+namespace {
+
+constexpr std::uint32_t divide_bits = 0b1011;
+
+} // namespace
+
 void VirtualApicTimer::set_mode(ApicTimerMode mode) {
     if (mode == mode_) {
         return;
@@ -41,15 +47,18 @@ std::uint32_t VirtualApicTimer::current_count(ApicTime now) const {
     return std::uint32_t((left + tick - 1) >> divisor_shift());
 }
 
-void VirtualApicTimer::set_current_count(std::uint32_t count, ApicTime now) {
+void VirtualApicTimer::restore(std::uint32_t divide_configuration, std::uint32_t initial_count,
+    std::uint32_t current_count, ApicTime now) {
+    divide_configuration_ = divide_configuration & divide_bits;
+    initial_count_ = initial_count;
     if (mode_ != ApicTimerMode::tsc_deadline) {
-        start(std::min(count, initial_count_), now);
+        start(std::min(current_count, initial_count), now);
     }
 }
 
 void VirtualApicTimer::set_divide_configuration(std::uint32_t value, ApicTime now) {
     const std::uint32_t count = current_count(now);
-    divide_configuration_ = value & 0b1011;
+    divide_configuration_ = value & divide_bits;
     if (mode_ != ApicTimerMode::tsc_deadline && armed_) {
         start(count, now);
     }

@@ -40,8 +40,10 @@ public:
     void set_initial_count(std::uint32_t count, ApicTime now);
 
     [[nodiscard]] std::uint32_t current_count(ApicTime now) const;
-    /// Continues at a count that was saved, the initial count at most.
-    void set_current_count(std::uint32_t count, ApicTime now);
+    /// Continues at a count that was saved, the initial count at most, in the mode that is set. A
+    /// TSC deadline stays.
+    void restore(std::uint32_t divide_configuration, std::uint32_t initial_count,
+        std::uint32_t current_count, ApicTime now);
 
     [[nodiscard]] std::uint32_t divide_configuration() const { return divide_configuration_; }
     /// The count goes on from where it is, at the new pace.

@@ -465,7 +465,7 @@ LocalApicState VirtualLocalApic::save(ApicTime now) const {
 
 std::expected<void, ApicRestoreError> VirtualLocalApic::restore(
     const LocalApicState& state, ApicTime now) {
-    if (state.id != id_ && (id_ > 0xFF || state.id != id_ << 24)) {
+    if (state.id != id_ && state.id != id_ << 24) {
         return std::unexpected(ApicRestoreError::wrong_id);
     }
     if (holds_illegal_vector(state.in_service) || holds_illegal_vector(state.trigger_mode) ||
@@ -490,9 +490,7 @@ std::expected<void, ApicRestoreError> VirtualLocalApic::restore(
     for (unsigned index = 0; index < lvt_count; ++index) {
         set_lvt(LvtIndex(index), entries[index]);
     }
-    timer_.set_divide_configuration(state.timer_divide, now);
-    timer_.set_initial_count(state.timer_initial_count, now);
-    timer_.set_current_count(state.timer_current_count, now);
+    timer_.restore(state.timer_divide, state.timer_initial_count, state.timer_current_count, now);
     for (std::size_t index = 0; index < VectorBitmap::register_count; ++index) {
         isr_.store_register(index, state.in_service[index]);
         tmr_.store_register(index, state.trigger_mode[index]);

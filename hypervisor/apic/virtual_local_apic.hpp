@@ -145,8 +145,8 @@ public:
     /// were missed raise one interrupt together.
     bool timer_expire(ApicTime now);
 
-    // From the owner: saved state. While it is exchanged, nobody may send to this APIC. A timer that
-    // is due has to expire before it is saved; a TSC deadline is saved as that MSR.
+    // From the owner: saved state. While it is exchanged, nobody may send to this APIC. A timer
+    // that is due has to expire before it is saved; a TSC deadline is saved as that MSR.
 
     [[nodiscard]] LocalApicState save(ApicTime now) const;
     /// Changes nothing if it fails. Read-only registers are ignored, but for the ID, which must

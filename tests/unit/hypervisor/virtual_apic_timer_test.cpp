@@ -133,13 +133,16 @@ TEST(VirtualApicTimer, HasADeadlineOnTheTimeStampCounter) {
 TEST(VirtualApicTimer, ContinuesASavedCount) {
     VirtualApicTimer timer;
     timer.set_mode(ApicTimerMode::periodic);
-    timer.set_divide_configuration(0b1011, bus(0));
-    timer.set_initial_count(100, bus(1000));
-    timer.set_current_count(30, bus(1000));
+    timer.restore(0b1011, 100, 30, bus(1000));
     EXPECT_TRUE(timer.expire(bus(1030)));
     EXPECT_EQ(timer.deadline()->at, 1130U);
-    timer.set_current_count(1000, bus(2000));
+    timer.restore(0b1011, 100, 1000, bus(2000));
     EXPECT_EQ(timer.deadline()->at, 2100U) << "not more than the initial count";
+    timer.set_mode(ApicTimerMode::tsc_deadline);
+    timer.set_tsc_deadline(77);
+    timer.restore(0, 50, 20, bus(3000));
+    EXPECT_EQ(timer.initial_count(), 50U);
+    EXPECT_EQ(timer.tsc_deadline(), 77U);
 }
 
 TEST(VirtualApicTimer, DoesNotWrapAtTheEndOfTime) {

@@ -703,6 +703,27 @@ TEST(VirtualLocalApic, SavesAndRestoresAnX2apic) {
     EXPECT_EQ(target.save(start), state);
 }
 
+TEST(VirtualLocalApic, RestoresWhatAnXapicShowsOfALongId) {
+    VirtualLocalApic source{0x123, false};
+    const LocalApicState state = source.save(start);
+    EXPECT_EQ(state.id, 0x23000000U);
+    VirtualLocalApic target{0x123, false};
+    EXPECT_TRUE(target.restore(state, start));
+}
+
+TEST(VirtualLocalApic, KeepsTheCountOfATimerThatRunsToADeadline) {
+    Enabled source;
+    write(source.apic, ApicRegister::timer_initial_count, 1000);
+    write(source.apic, ApicRegister::lvt_timer, apic_lvt::timer_tsc_deadline | 0xEC);
+    EXPECT_TRUE(source.apic.write_tsc_deadline(7000, start));
+    const LocalApicState state = source.apic.save(start);
+    Enabled target;
+    ASSERT_TRUE(target.apic.restore(state, start));
+    EXPECT_EQ(target.apic.save(start), state);
+    ASSERT_TRUE(source.apic.restore(state, start));
+    EXPECT_EQ(source.apic.read_tsc_deadline(), 7000U) << "it isn't part of the state";
+}
+
 TEST(VirtualLocalApic, RefusesAStateThatCannotBe) {
     Enabled source;
     fill(source.apic);
