@@ -61,7 +61,7 @@ def _make(product):
     with Progress("root file system: fetching and unpacking packages"), \
             tempfile.TemporaryDirectory(dir=product) as work:
         tar = pathlib.Path(work) / "root.tar"
-        command = ["mmdebstrap", "--quiet", "--variant=extract",
+        command = ["mmdebstrap", "--quiet", "--mode=chrootless", "--variant=extract",
                    f"--include={','.join(packages())}", debian.RELEASE, str(tar), *lines]
         result = subprocess.run(command, capture_output=True, text=True, check=False,
                                 env={**os.environ, "LC_ALL": "C"})
