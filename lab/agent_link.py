@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's end of the line to its agent in the root; lab/agent/protocol.hpp describes the frames."""
+"""The lab's end of the line to its agent in the root; lab/agent/protocol.hpp has the frames."""
 
 import itertools
 import struct

@@ -11,8 +11,8 @@ from .terminal import attach, write_output
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="croft-lab", description="Brings a whole host up under an "
-                                     "emulator: hypervisor, root partition, children.")
+    parser = argparse.ArgumentParser(prog="croft-lab", description="Brings a whole host up under "
+                                     "an emulator: hypervisor, root partition, children.")
     commands = parser.add_subparsers(dest="command", required=True)
     shell = commands.add_parser("shell", help="a shell in the root partition")
     add_host_options(shell)
@@ -20,8 +20,8 @@ def main():
                                           "becomes this one's")
     add_host_options(run)
     run.add_argument("words", nargs="+", metavar="WORD", help="the command and its arguments")
-    child = commands.add_parser("child", help="start a child partition with Debian's own kernel and "
-                                              "show its console")
+    child = commands.add_parser("child", help="start a child partition with Debian's own kernel "
+                                              "and show its console")
     add_host_options(child)
     showcase.add_options(child)
     options = parser.parse_args()
@@ -39,8 +39,8 @@ def main():
 
 
 def add_host_options(parser):
-    parser.add_argument("--bare", action="store_true", help="no hypervisor: the root's Linux on the "
-                                                            "bare machine")
+    parser.add_argument("--bare", action="store_true", help="no hypervisor: the root's Linux on "
+                                                            "the bare machine")
     parser.add_argument("--processors", type=int, default=2, metavar="N")
     parser.add_argument("--memory", default="4G", metavar="SIZE")
     parser.add_argument("--machine", default="q35", choices=("q35", "pc"))

@@ -50,7 +50,7 @@ class Host:
     shares               more directories for the root: {"/there": "here"}, read-only
     reboot               what a reset of the machine does: "stop" ends the run, "allow" goes on
     qemu                 more arguments for QEMU
-    trace                what QEMU logs into trace.log, as -d takes it ("int,cpu_reset,guest_errors")
+    trace                what QEMU logs into trace.log, as -d takes it ("int,cpu_reset")
     gdb                  a TCP port: QEMU's gdb stub listens there, and the machine waits for it
     icount               N: each instruction takes 2^N ns, exactly repeatable; one processor
     name                 of the directory for logs under build/lab/; without one, date and time

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `make run` shows: a host comes up, and a child partition with Debian's own kernel on it. Each
-stage is named as it begins, and a table of times closes the whole."""
+"""What `make run` shows: a host comes up, and a child partition with Debian's own kernel on it.
+Each stage is named as it begins, and a table of times closes the whole."""
 
 import re
 import sys

@@ -4,8 +4,8 @@
     <cache>/<kind>/<key>/      a finished product: its files, and inputs.json
     <cache>/<kind>.lock        held while one is being made
 
-The key is a hash of the inputs: the same inputs find the product again, from any checkout. A product
-appears under its name only when it is complete.
+The key is a hash of the inputs: the same inputs find the product again, from any checkout. A
+product appears under its name only when it is complete.
 """
 
 import contextlib

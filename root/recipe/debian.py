@@ -25,8 +25,8 @@ def sources():
     """The machine's own lines for this Debian release, in the one-line form of sources.list, and
     the address of its main archive."""
     fields = ("$(REPO_URI)", "$(RELEASE)", "$(COMPONENT)", "$(CODENAME)")
-    targets = _run(["apt-get", "indextargets", "--format", " ".join(fields), "Created-By: Packages"],
-                   "cannot ask apt for its sources").splitlines()
+    targets = _run(["apt-get", "indextargets", "--format", " ".join(fields),
+                    "Created-By: Packages"], "cannot ask apt for its sources").splitlines()
     lines = []
     main = None
     for target in dict.fromkeys(targets):
@@ -42,8 +42,8 @@ def sources():
         if RELEASE in names:
             main = main or address
     if main is None:
-        raise RecipeError(f"apt knows no archive of Debian '{RELEASE}' (see 'apt-get indextargets');"
-                          " expected its main component: run this on Debian 12, or add it to apt's "
+        raise RecipeError(f"apt knows no archive of Debian '{RELEASE}' (see 'apt-get "
+                          "indextargets'); expected its main component: run this on Debian 12, or add it to apt's "
                           "sources")
     return lines, main
 
@@ -77,7 +77,8 @@ class Archive:
             # The downloads stay with the one who builds; apt's own user couldn't write there.
             "APT::Sandbox::User": "root",
         }
-        self._options = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        self._options = [word for name, value in options.items()
+                         for word in ("-o", f"{name}={value}")]
 
     def update(self):
         # A suite that is missing must be an error here, not a surprise two steps later.

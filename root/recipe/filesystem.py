@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The root partition's file system: Debian's packages as an initramfs.
 
-An initramfs and not a disk image: under emulation both boot in the same time, and an initramfs needs
-no device, so the root comes up and can be asked even when something is wrong with its interrupts. It
-isn't compressed, because unpacking costs an emulated processor more than reading. Only what programs
-need at run time goes in: no documentation, no package manager.
+An initramfs and not a disk image: under emulation both boot in the same time, and an initramfs
+needs no device, so the root comes up and can be asked even when something is wrong with its
+interrupts. It isn't compressed, because unpacking costs an emulated processor more than reading.
+Only what programs need at run time goes in: no documentation, no package manager.
 """
 
 import os
@@ -23,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PACKAGES = HERE.parent / "filesystem" / "packages"
 INIT = HERE.parent / "filesystem" / "init"
 
-KEPT = re.compile(r"(usr/)?(bin|sbin|lib|lib64)(/|$)|etc(/|$)|usr/share/(terminfo|zoneinfo/UTC)(/|$)")
+KEPT = re.compile(r"(usr/)?(bin|sbin|lib|lib64)(/|$)|etc(/|$)|usr/share/terminfo(/|$)")
 DROPPED = re.compile(
     r"usr/(bin|sbin)/(perl|dpkg|deb|apt|update-|pod|x86_64-linux-gnu)"
     r"|usr/lib/(x86_64-linux-gnu/(perl|gconv|krb5|engines|ossl)|dpkg|apt|systemd|git|mime|init)"

@@ -108,8 +108,8 @@ def _unpack(deb, work):
             process.wait()
     trees = list(work.glob("linux-source-*"))
     if result.returncode != 0 or len(trees) != 1:
-        raise RecipeError(f"cannot unpack {deb} into {work}; expected one linux-source tree: is the "
-                          "disk full (2 GB are needed)?")
+        raise RecipeError(f"cannot unpack {deb} into {work}; expected one linux-source tree: is "
+                          "the disk full (2 GB are needed)?")
     return trees[0]
 
 

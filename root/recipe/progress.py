@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress of long steps: one line that renews itself on a terminal, a line now and then elsewhere."""
+"""Progress of long steps: on a terminal a line that renews itself, else one now and then."""
 
 import os
 import sys

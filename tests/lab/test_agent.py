@@ -31,7 +31,8 @@ class AgentTest(unittest.TestCase):
         self.assertEqual(result.output, "|".join(words) + "|")
 
     def test_directory_and_environment(self):
-        result = self.host.run('echo "$PWD $COLOUR"', directory="/usr", environment={"COLOUR": "a b"})
+        result = self.host.run('echo "$PWD $COLOUR"', directory="/usr",
+                               environment={"COLOUR": "a b"})
         self.assertEqual(result.output, "/usr a b\n")
 
     def test_what_cannot_be_started(self):
@@ -104,8 +105,8 @@ class AgentTest(unittest.TestCase):
         self.assertLess(time.monotonic() - begun, 10)
 
     def test_terminal(self):
-        command = self.host.start_command("stty size; test -t 0 && echo terminal; read x; echo =$x=",
-                                          terminal=(33, 99))
+        command = self.host.start_command(
+            "stty size; test -t 0 && echo terminal; read x; echo =$x=", terminal=(33, 99))
         command.wait_for("terminal")
         command.write(b"typed\n")
         self.assertRegex(command.wait().output, r"33 99\r\nterminal\r\n(typed\r\n)?=typed=\r\n")
