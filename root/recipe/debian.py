@@ -43,8 +43,8 @@ def sources():
             main = main or address
     if main is None:
         raise RecipeError(f"apt knows no archive of Debian '{RELEASE}' (see 'apt-get "
-                          "indextargets'); expected its main component: run this on Debian 12, or add it to apt's "
-                          "sources")
+                          "indextargets'); expected its main component: run this on Debian 12, or "
+                          "add it to apt's sources")
     return lines, main
 
 
