@@ -9,10 +9,9 @@ import time
 from root import recipe
 from root.recipe import child, filesystem, kernel
 
+from .child import MARK
 from .errors import LabError
 from .terminal import attach, write_output
-
-MARK = "child: reached user land"
 
 
 def add_options(parser):
