@@ -15,6 +15,8 @@ constexpr std::uint32_t format_fixed_bits = 0x0FFFFFFF;
 constexpr std::uint32_t command_bits = 0x000CCFFF;
 constexpr std::uint32_t command_delivery_status = 1U << 12;
 constexpr std::uint32_t divide_bits = 0b1011;
+constexpr std::uint32_t spurious_bits =
+    apic_spurious::vector | apic_spurious::software_enable | apic_spurious::focus_disable;
 constexpr std::uint32_t timer_mode_bits = apic_lvt::timer_periodic | apic_lvt::timer_tsc_deadline;
 
 constexpr std::uint8_t priority_class_mask = 0xF0;
@@ -481,7 +483,7 @@ std::expected<void, ApicRestoreError> VirtualLocalApic::restore(
 
     ldr_.set(state.logical_destination & xapic_id_mask);
     dfr_.set(state.destination_format | format_fixed_bits);
-    svr_.set(state.spurious_vector & *writable_bits(ApicRegister::spurious_vector));
+    svr_.set(state.spurious_vector & spurious_bits);
     esr_ = state.error_status;
     pending_errors_.store(state.pending_errors, std::memory_order_relaxed);
     icr_ = std::uint64_t{state.command_high} << 32 | (state.command_low & command_bits);
@@ -645,8 +647,7 @@ std::optional<std::uint32_t> VirtualLocalApic::writable_bits(ApicRegister which)
     case ApicRegister::destination_format:
         return ~format_fixed_bits;
     case ApicRegister::spurious_vector:
-        return apic_spurious::vector | apic_spurious::software_enable |
-            apic_spurious::focus_disable;
+        return spurious_bits;
     case ApicRegister::interrupt_command_low:
         return command_bits;
     case ApicRegister::timer_initial_count:

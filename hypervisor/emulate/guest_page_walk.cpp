@@ -104,9 +104,10 @@ void GuestPageWalk::start(const PagingState& state) {
 }
 
 std::optional<std::uint64_t> GuestPageWalk::wanted() const {
-    if (level_ == 0) {
-        return std::nullopt;
-    }
+    return level_ == 0 ? std::nullopt : std::optional{entry_address()};
+}
+
+std::uint64_t GuestPageWalk::entry_address() const {
     const std::uint64_t index_mask = mode_ == Mode::two_level ? 0x3FF : 0x1FF;
     return table_ + ((address_ >> level_shift()) & index_mask) * entry_size();
 }
@@ -129,7 +130,8 @@ void GuestPageWalk::feed(std::uint64_t entry) {
     translation_.writable &= (entry & entry_writable) != 0;
     translation_.user &= (entry & entry_user) != 0;
     translation_.executable &= !no_execute_enabled() || (entry & entry_no_execute) == 0;
-    entries_[entry_count_++] = {.gpa = *wanted(), .value = entry, .marked = entry | entry_accessed};
+    entries_[entry_count_++] = {
+        .gpa = entry_address(), .value = entry, .marked = entry | entry_accessed};
     if (is_leaf(entry)) {
         finish(entry);
         return;

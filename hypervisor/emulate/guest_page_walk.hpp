@@ -110,6 +110,7 @@ private:
     void start(const PagingState& state);
     void finish(std::uint64_t entry);
     void fail(PageFault::Kind kind);
+    [[nodiscard]] std::uint64_t entry_address() const;
     [[nodiscard]] unsigned level_shift() const;
     [[nodiscard]] bool is_leaf(std::uint64_t entry) const;
     [[nodiscard]] std::uint64_t reserved_bits(std::uint64_t entry) const;

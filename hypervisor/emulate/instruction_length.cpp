@@ -238,8 +238,8 @@ std::expected<std::uint8_t, DecodeError> intercepted_instruction_length(
     const InstructionPrefixes prefixes = reader.prefixes();
     const bool matches =
         opcode_matches(expected, reader) && operands_match(expected, prefixes, reader);
-    if (reader.error()) {
-        return std::unexpected(*reader.error());
+    if (const auto error = reader.error()) {
+        return std::unexpected(*error);
     }
     if (!matches || !prefixes_fit(which, prefixes)) {
         return std::unexpected(DecodeError::other_instruction);

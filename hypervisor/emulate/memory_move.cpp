@@ -90,8 +90,8 @@ std::expected<MemoryMove, DecodeError> Decoder::decode() {
     prefixes_ = reader_.prefixes();
     const std::uint8_t opcode = reader_.next();
     const bool known = opcode == 0x0F ? secondary_opcode(reader_.next()) : primary_opcode(opcode);
-    if (reader_.error()) {
-        return std::unexpected(*reader_.error());
+    if (const auto error = reader_.error()) {
+        return std::unexpected(*error);
     }
     if (!known || (prefixes_.lock && !lock_is_legal())) {
         return std::unexpected(DecodeError::other_instruction);
