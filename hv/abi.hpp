@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The published interface is C and uses two things that C has and ISO C++ lacks: anonymous
-// structures and flexible arrays.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpedantic"
+// The published interface, as far as a parent of partitions uses it.
 
 #include "abi/hypercall.h"
 #include "abi/interrupt.h"
@@ -15,5 +12,3 @@
 #include "abi/register.h"
 #include "abi/status.h"
 #include "abi/types.h"
-
-#pragma GCC diagnostic pop

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/control/control_server.hpp"
+
+#include "worker/error.hpp"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <utility>
+
+namespace croft::worker {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::size_t longest_line = 65536;
+constexpr int backlog = 8;
+
+sockaddr_un address_of(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof(address.sun_path)) {
+        throw SystemError(
+            fmt::format("control socket {}: found a path of {} characters, expected at "
+                        "most {}; give a shorter one as --control",
+                path, path.size(), sizeof(address.sun_path) - 1));
+    }
+    std::memcpy(address.sun_path, path.data(), path.size());
+    return address;
+}
+
+const sockaddr* generic(const sockaddr_un& address) {
+    return static_cast<const sockaddr*>(static_cast<const void*>(&address));
+}
+
+/// Whether somebody listens at a socket file.
+bool is_alive(const sockaddr_un& address) {
+    const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    return connect(probe.get(), generic(address), sizeof(address)) == 0 || errno != ECONNREFUSED;
+}
+
+} // namespace
+
+struct ControlServer::Client {
+    FileDescriptor socket;
+    std::array<std::uint8_t, 4096> buffer{};
+    std::string input;
+    std::string output;
+    bool closing = false;
+};
+
+ControlServer::ControlServer(IoLoop& loop, std::string path, Handler handler)
+    : loop_(loop),
+      path_(std::move(path)),
+      handler_(std::move(handler)) {
+    listen();
+    accept_next();
+}
+
+ControlServer::~ControlServer() {
+    if (is_bound_) {
+        unlink(path_.c_str());
+    }
+}
+
+void ControlServer::listen() {
+    const sockaddr_un address = address_of(path_);
+    socket_ = FileDescriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    struct stat status {};
+    if (stat(path_.c_str(), &status) == 0 && S_ISSOCK(status.st_mode) && !is_alive(address)) {
+        unlink(path_.c_str());
+    }
+    const mode_t mask = umask(0077);
+    const int bound = bind(socket_.get(), generic(address), sizeof(address));
+    const int error = errno;
+    umask(mask);
+    if (bound != 0) {
+        throw SystemError(
+            fmt::format("control socket {}: {}; give a path that is free, in a folder "
+                        "that can be written to, as --control",
+                path_, std::strerror(error)));
+    }
+    is_bound_ = true;
+    if (::listen(socket_.get(), backlog) != 0) {
+        throw SystemError(fmt::format("control socket {}: {}", path_, std::strerror(errno)));
+    }
+}
+
+void ControlServer::accept_next() {
+    loop_.accept(socket_.get(), [this](int result) { accepted(result); });
+}
+
+void ControlServer::accepted(int result) {
+    if (result >= 0) {
+        const std::uint64_t id = next_client_++;
+        auto client = std::make_unique<Client>();
+        client->socket = FileDescriptor(result);
+        clients_.emplace(id, std::move(client));
+        read_more(id);
+    }
+    accept_next();
+}
+
+void ControlServer::read_more(std::uint64_t id) {
+    Client& client = *clients_.at(id);
+    loop_.read(
+        client.socket.get(), client.buffer, [this, id](int result) { received(id, result); });
+}
+
+void ControlServer::received(std::uint64_t id, int result) {
+    Client& client = *clients_.at(id);
+    if (result <= 0) {
+        clients_.erase(id);
+        return;
+    }
+    client.input.append(client.buffer.begin(), client.buffer.begin() + result);
+    for (std::size_t end = client.input.find('\n'); end != std::string::npos;
+         end = client.input.find('\n')) {
+        const std::string line = client.input.substr(0, end);
+        client.input.erase(0, end + 1);
+        client.output += answer(line);
+    }
+    if (client.input.size() > longest_line) {
+        client.output +=
+            json{{"ok", false}, {"error", "request: found a line that is too long"}}.dump() + "\n";
+        client.closing = true;
+    }
+    send(id);
+}
+
+std::string ControlServer::answer(const std::string& line) const {
+    json result;
+    try {
+        const json request = json::parse(line);
+        if (!request.is_object() || !request.contains("command")) {
+            throw SettingsError(
+                "request: found no \"command\", expected {\"command\": …}; send one");
+        }
+        result = handler_(request);
+        result["ok"] = true;
+    } catch (const json::exception&) {
+        result = {{"ok", false},
+            {"error",
+                "request: found a line that isn't as expected; send a JSON object with "
+                "\"command\" and its arguments"}};
+    } catch (const Error& error) {
+        result = {{"ok", false}, {"error", error.what()}};
+    }
+    return result.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+void ControlServer::send(std::uint64_t id) {
+    Client& client = *clients_.at(id);
+    if (client.output.empty()) {
+        if (client.closing) {
+            clients_.erase(id);
+        } else {
+            read_more(id);
+        }
+        return;
+    }
+    const auto bytes = std::as_bytes(std::span(client.output));
+    loop_.write(client.socket.get(),
+        {static_cast<const std::uint8_t*>(static_cast<const void*>(bytes.data())), bytes.size()},
+        [this, id](int result) {
+            if (result <= 0) {
+                clients_.erase(id);
+                return;
+            }
+            clients_.at(id)->output.erase(0, static_cast<std::size_t>(result));
+            send(id);
+        });
+}
+
+} // namespace croft::worker

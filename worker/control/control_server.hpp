@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "worker/executor/io_loop.hpp"
+#include "worker/file_descriptor.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace croft::worker {
+
+/// A Unix socket on which each line is a request and each answer is a line, both JSON objects:
+///
+///     {"command": "status"}
+///     {"ok": true, "state": "running", ...}
+///     {"ok": false, "error": "…"}
+///
+/// Several clients may be connected; their requests are done one after the other. Everything is for
+/// the loop's thread.
+class ControlServer {
+public:
+    /// Does one request and answers its result, an object that `ok` is added to. May throw Error.
+    using Handler = std::function<nlohmann::json(const nlohmann::json& request)>;
+
+    /// Listens at `path`, which only this user may connect to. A socket file that nobody listens at
+    /// any more is replaced. Errors: SystemError.
+    ControlServer(IoLoop& loop, std::string path, Handler handler);
+    /// Closes all connections and takes the socket file away. The loop no longer runs.
+    ~ControlServer();
+    ControlServer(const ControlServer&) = delete;
+    ControlServer& operator=(const ControlServer&) = delete;
+
+private:
+    struct Client;
+
+    void listen();
+    void accept_next();
+    void accepted(int result);
+    void read_more(std::uint64_t id);
+    void received(std::uint64_t id, int result);
+    [[nodiscard]] std::string answer(const std::string& line) const;
+    void send(std::uint64_t id);
+
+    IoLoop& loop_;
+    const std::string path_;
+    Handler handler_;
+    FileDescriptor socket_;
+    bool is_bound_ = false;
+    std::map<std::uint64_t, std::unique_ptr<Client>> clients_;
+    std::uint64_t next_client_ = 1;
+};
+
+} // namespace croft::worker

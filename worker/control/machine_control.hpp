@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "worker/machine/machine.hpp"
+
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace croft::worker {
+
+/// The commands of the control socket, done on a machine:
+///
+///     status                     name, state, settings
+///     statistics                 counters
+///     shutdown                   presses the power button
+///     stop                       ends the VM and its worker at once
+///     reset, pause, resume
+///     save, restore {"file": …}  the state of the devices, while paused
+///     devices                    the same as JSON
+class MachineControl {
+public:
+    /// `stop` is asked to end the worker once the answer is on its way.
+    MachineControl(Machine& machine, const Settings& settings, std::function<void()> stop);
+
+    /// Errors: SettingsError for a command that isn't known, and what the machine throws.
+    [[nodiscard]] nlohmann::json handle(const nlohmann::json& request);
+
+private:
+    void save(const std::string& path) const;
+    void restore(const std::string& path);
+
+    Machine& machine_;
+    const Settings& settings_;
+    std::function<void()> stop_;
+};
+
+} // namespace croft::worker

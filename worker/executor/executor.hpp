@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "worker/executor/io_loop.hpp"
+#include "worker/executor/vm_clock.hpp"
+
+#include <functional>
+#include <string>
+#include <thread>
+
+namespace croft::worker {
+
+/// Who owns which thread of a worker:
+///
+///     main       the control loop: signals, control socket, what happens to the VM as a whole
+///     devices    the device loop: consoles, disks, network, the devices' timers
+///     vp N       runs virtual processor N and answers its intercepts; does no I/O, but queues it
+///
+/// Each loop has one io_uring, used by its own thread only.
+class Executor {
+public:
+    /// Errors: SystemError without io_uring.
+    Executor();
+    /// Ends and joins the devices' thread.
+    ~Executor();
+    Executor(const Executor&) = delete;
+    Executor& operator=(const Executor&) = delete;
+
+    [[nodiscard]] VmClock& clock() { return clock_; }
+    [[nodiscard]] IoLoop& control() { return control_; }
+    [[nodiscard]] IoLoop& devices() { return devices_; }
+
+    /// Starts the devices' thread.
+    void start();
+
+    /// A thread with a name (15 characters) that takes none of the process's signals but those that
+    /// it unblocks itself.
+    [[nodiscard]] static std::thread make_thread(
+        const std::string& name, std::function<void()> function);
+
+private:
+    VmClock clock_;
+    IoLoop control_{clock_};
+    IoLoop devices_{clock_};
+    std::thread device_thread_;
+};
+
+} // namespace croft::worker

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/memory/guest_memory.hpp"
+
+#include "worker/error.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <utility>
+
+namespace croft::worker {
+
+namespace {
+
+/// Guest memory is laid out so that a large page of the host can be one of the guest.
+constexpr std::uint64_t large_page = 2 * mebibyte;
+
+[[noreturn]] void refuse(std::string_view what, std::uint64_t size, int error) {
+    throw SystemError(fmt::format("memory: can't {} {} MiB: {}; give the VM less with --memory, or "
+                                  "free memory on this host",
+        what, size / mebibyte, std::strerror(error)));
+}
+
+} // namespace
+
+GuestMemory::GuestMemory(const std::vector<MemoryRange>& ranges) {
+    std::uint64_t total = 0;
+    for (const MemoryRange& range : ranges) {
+        total += range.size;
+    }
+    file_ = FileDescriptor(memfd_create("croft-guest-memory", MFD_CLOEXEC));
+    if (!file_ || ftruncate(file_.get(), static_cast<off_t>(total)) != 0) {
+        refuse("make a file for", total, errno);
+    }
+    std::uint64_t offset = 0;
+    for (const MemoryRange& range : ranges) {
+        map_region(range, offset);
+        offset += range.size;
+    }
+}
+
+GuestMemory::~GuestMemory() {
+    for (const Region& region : regions_) {
+        munmap(region.address, region.range.size);
+    }
+}
+
+void GuestMemory::map_region(const MemoryRange& range, std::uint64_t file_offset) {
+    // Address space with one large page to spare, of which the ends that aren't needed go back.
+    const std::uint64_t reserved = range.size + large_page;
+    void* const space =
+        mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED) {
+        refuse("reserve addresses for", range.size, errno);
+    }
+    auto* const first = static_cast<std::uint8_t*>(space);
+    const std::uint64_t misaligned = reinterpret_cast<std::uint64_t>(first) % large_page;
+    std::uint8_t* const wanted = first + (misaligned == 0 ? 0 : large_page - misaligned);
+    if (wanted != first) {
+        munmap(first, static_cast<std::size_t>(wanted - first));
+    }
+    munmap(wanted + range.size, static_cast<std::size_t>(first + reserved - (wanted + range.size)));
+    if (mmap(wanted, range.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file_.get(),
+            static_cast<off_t>(file_offset)) == MAP_FAILED) {
+        const int error = errno;
+        munmap(wanted, range.size);
+        refuse("map", range.size, error);
+    }
+    // Only advice: a host that has no large pages for files uses small ones.
+    madvise(wanted, range.size, MADV_HUGEPAGE);
+    // What the guest keeps to itself has no business in the worker's core file.
+    madvise(wanted, range.size, MADV_DONTDUMP);
+    regions_.push_back({range, wanted, file_offset});
+}
+
+std::uint8_t* GuestMemory::find(std::uint64_t gpa, std::uint64_t size) const {
+    for (const Region& region : regions_) {
+        if (gpa >= region.range.start && gpa - region.range.start < region.range.size) {
+            const std::uint64_t offset = gpa - region.range.start;
+            return size <= region.range.size - offset ? region.address + offset : nullptr;
+        }
+    }
+    return nullptr;
+}
+
+bool GuestMemory::contains(std::uint64_t gpa, std::uint64_t size) const {
+    return find(gpa, size) != nullptr;
+}
+
+std::uint64_t GuestMemory::size() const {
+    std::uint64_t total = 0;
+    for (const Region& region : regions_) {
+        total += region.range.size;
+    }
+    return total;
+}
+
+bool GuestMemory::read(std::uint64_t gpa, std::span<std::uint8_t> bytes) const {
+    const std::uint8_t* place = find(gpa, bytes.size());
+    if (place == nullptr) {
+        return false;
+    }
+    std::memcpy(bytes.data(), place, bytes.size());
+    return true;
+}
+
+bool GuestMemory::write(std::uint64_t gpa, std::span<const std::uint8_t> bytes) {
+    std::uint8_t* place = find(gpa, bytes.size());
+    if (place == nullptr) {
+        return false;
+    }
+    if (!bytes.empty()) {
+        std::memcpy(place, bytes.data(), bytes.size());
+        note_write(gpa, bytes.size());
+    }
+    return true;
+}
+
+void GuestMemory::note_write(std::uint64_t gpa, std::uint64_t size) const {
+    if (write_hook_) {
+        write_hook_(gpa, size);
+    }
+}
+
+void GuestMemory::populate(const MemoryRange& range) {
+    std::uint8_t* place = find(range.start, range.size);
+    if (place == nullptr) {
+        throw SystemError(
+            fmt::format("memory: found {:#x} bytes at {:#x} to populate, expected them "
+                        "inside the VM's memory; this is a defect of the worker",
+                range.size, range.start));
+    }
+    if (madvise(place, range.size, MADV_POPULATE_WRITE) != 0) {
+        refuse("get", range.size, errno);
+    }
+}
+
+void GuestMemory::clear() {
+    for (const Region& region : regions_) {
+        if (madvise(region.address, region.range.size, MADV_REMOVE) != 0) {
+            refuse("clear", region.range.size, errno);
+        }
+    }
+}
+
+std::vector<hv::MemoryMapping> GuestMemory::mappings() const {
+    std::vector<hv::MemoryMapping> result;
+    for (const Region& region : regions_) {
+        result.push_back({region.range.start, region.range.size, region.address, true, true});
+    }
+    return result;
+}
+
+} // namespace croft::worker

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "hv/virtual_processor.hpp"
+#include "vdev/bus.hpp"
+#include "worker/emulate/emulator.hpp"
+#include "worker/memory/guest_memory.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace croft::worker {
+
+/// How often a processor did what its worker had to answer. Written by the processor's thread, read
+/// by any.
+struct InterceptCounters {
+    std::atomic<std::uint64_t> ports = 0;
+    std::atomic<std::uint64_t> memory = 0;
+    std::atomic<std::uint64_t> registers = 0;
+    std::atomic<std::uint64_t> interrupts_ended = 0;
+    std::atomic<std::uint64_t> hypercalls = 0;
+    std::atomic<std::uint64_t> others = 0;
+};
+
+/// Answers what a processor's guest did: the intercept messages of the TLFS.
+class InterceptHandler {
+public:
+    /// What the answers need. All of it outlives the handler.
+    struct Services {
+        vdev::Bus& bus;
+        GuestMemory& memory;
+        /// A local APIC ended a level-triggered interrupt of this vector.
+        std::function<void(std::uint8_t)> end_of_interrupt;
+    };
+
+    enum class Next {
+        run,  ///< The processor can go on.
+        idle, ///< It halted; running it again at once would only halt it again.
+    };
+
+    InterceptHandler(const Services& services, InterceptCounters& counters)
+        : services_(services),
+          counters_(counters) {}
+
+    /// Answers the processor's last message. Errors: ProcessorFailure if the guest can't go on,
+    /// HypervisorError.
+    Next handle(hv::VirtualProcessor& processor);
+
+private:
+    using Header = hv_x64_intercept_message_header;
+
+    void handle_port(hv::VirtualProcessor& processor);
+    void handle_memory(hv::VirtualProcessor& processor);
+    void handle_msr(hv::VirtualProcessor& processor);
+    void handle_cpuid(hv::VirtualProcessor& processor);
+    void handle_hypercall(hv::VirtualProcessor& processor);
+    void emulate(hv::VirtualProcessor& processor, const Header& header,
+        std::span<const std::uint8_t> bytes, EmulatorEnvironment& environment);
+    [[nodiscard]] CpuState read_state(hv::VirtualProcessor& processor, const Header& header);
+    void write_state(hv::VirtualProcessor& processor, const CpuState& state);
+    void inject(hv::VirtualProcessor& processor, const GuestException& exception);
+    void end_interrupt_shadow(hv::VirtualProcessor& processor, const Header& header);
+    [[noreturn]] void fail(hv::VirtualProcessor& processor, std::string_view text);
+
+    Services services_;
+    InterceptCounters& counters_;
+};
+
+} // namespace croft::worker

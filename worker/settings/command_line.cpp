@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/settings/command_line.hpp"
+
+#include "worker/error.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <fmt/format.h>
+#include <utility>
+#include <vector>
+
+namespace croft::worker {
+
+namespace {
+
+/// The options as they were given.
+struct Options {
+    std::string settings_file;
+    std::optional<std::string> kernel;
+    std::optional<std::string> initial_ram_disk;
+    std::optional<std::string> command_line;
+    std::optional<std::string> memory;
+    std::optional<std::string> processors;
+    std::optional<std::string> console;
+    std::optional<std::string> control;
+    std::optional<std::string> name;
+};
+
+void describe(CLI::App& app, Options& options) {
+    app.add_option("--kernel", options.kernel, "Linux bzImage, or ELF file with a PVH entry")
+        ->type_name("FILE");
+    app.add_option("--initrd", options.initial_ram_disk, "initial RAM disk")->type_name("FILE");
+    app.add_option("--cmdline", options.command_line, "the kernel's command line")
+        ->type_name("TEXT");
+    app.add_option("--memory", options.memory, "memory, as 512M or 4G (512M)")->type_name("SIZE");
+    app.add_option("--processors", options.processors, "virtual processors (1)")
+        ->type_name("COUNT");
+    app.add_option("--console", options.console,
+           "where COM1 goes: stdio, none, or a file to append to (stdio)")
+        ->type_name("stdio|FILE|none");
+    app.add_option("--control", options.control, "Unix socket to control the VM by")
+        ->type_name("SOCKET");
+    app.add_option("--name", options.name, "the VM's name in messages (vm)")->type_name("NAME");
+    app.add_option("--settings", options.settings_file,
+           "JSON file with all settings; the other options go before it")
+        ->type_name("FILE");
+    app.set_version_flag("--version", "croft-worker " CROFT_VERSION);
+    app.footer(
+        "On a terminal, Ctrl-] followed by q ends the VM, by b presses its power button, by r "
+        "resets it, by ? helps.");
+}
+
+void take(const std::optional<std::string>& option, std::string& setting) {
+    if (option) {
+        setting = *option;
+    }
+}
+
+Settings apply(const Options& options) {
+    Settings settings =
+        options.settings_file.empty() ? Settings() : settings_from_file(options.settings_file);
+    take(options.kernel, settings.boot.kernel);
+    take(options.initial_ram_disk, settings.boot.initial_ram_disk);
+    take(options.command_line, settings.boot.command_line);
+    take(options.control, settings.control.socket);
+    take(options.name, settings.name);
+    if (options.memory) {
+        settings.memory.size = parse_size(*options.memory, "--memory");
+    }
+    if (options.processors) {
+        const std::uint64_t count = parse_size(*options.processors, "--processors");
+        settings.processor.count =
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(count, ~std::uint32_t{0}));
+    }
+    if (options.console) {
+        if (settings.serial_ports.empty()) {
+            settings.serial_ports.emplace_back();
+        }
+        settings.serial_ports.front().connection = *options.console;
+    }
+    check(settings);
+    return settings;
+}
+
+} // namespace
+
+CommandLine parse_command_line(std::span<const char* const> arguments) {
+    CLI::App app("Runs one virtual machine on Undercroft.", "croft-worker");
+    Options options;
+    describe(app, options);
+    // CLI11 takes them from the back.
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    try {
+        app.parse(std::move(reversed));
+    } catch (const CLI::CallForHelp&) {
+        return {{}, app.help()};
+    } catch (const CLI::CallForVersion& version) {
+        return {{}, std::string(version.what()) + "\n"};
+    } catch (const CLI::ParseError& error) {
+        throw SettingsError(fmt::format("command line: {}; see croft-worker --help", error.what()));
+    }
+    return {apply(options), std::nullopt};
+}
+
+} // namespace croft::worker

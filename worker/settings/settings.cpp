@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/settings/settings.hpp"
+
+#include "worker/error.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fmt/format.h>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace croft::worker {
+
+using nlohmann::json;
+
+namespace {
+
+[[noreturn]] void refuse(
+    std::string_view place, std::string_view found, std::string_view expected) {
+    throw SettingsError(
+        fmt::format("settings, {}: found {}, expected {}; correct it", place, found, expected));
+}
+
+/// Reads the members of one JSON object and finds those that nobody asked for.
+class ObjectReader {
+public:
+    ObjectReader(const json& object, std::string place)
+        : object_(object),
+          place_(std::move(place)) {
+        if (!object_.is_object()) {
+            refuse(place_.empty() ? "the whole" : place_, object_.type_name(), "an object");
+        }
+    }
+
+    void read(const char* key, std::string& value) {
+        with(key, [&](const json& member, const std::string& place) {
+            value = require(member, place, member.is_string(), "text").get<std::string>();
+        });
+    }
+    void read(const char* key, bool& value) {
+        with(key, [&](const json& member, const std::string& place) {
+            value = require(member, place, member.is_boolean(), "true or false").get<bool>();
+        });
+    }
+    void read(const char* key, std::uint32_t& value, std::uint32_t most) {
+        with(key, [&](const json& member, const std::string& place) {
+            const bool fits = member.is_number_unsigned() && member.get<std::uint64_t>() <= most;
+            value = require(member, place, fits, fmt::format("a whole number up to {}", most))
+                        .get<std::uint32_t>();
+        });
+    }
+    /// Bytes, as a number or as text with a unit.
+    void read_size(const char* key, std::uint64_t& value) {
+        with(key, [&](const json& member, const std::string& place) {
+            if (member.is_string()) {
+                value = parse_size(member.get<std::string>(), place);
+                return;
+            }
+            value =
+                require(member, place, member.is_number_unsigned(), "bytes, or text as \"512M\"")
+                    .get<std::uint64_t>();
+        });
+    }
+    void read_object(const char* key, const std::function<void(ObjectReader&)>& reader) {
+        with(key, [&](const json& member, const std::string& place) {
+            ObjectReader inner(member, place);
+            reader(inner);
+            inner.finish();
+        });
+    }
+    void read_list(const char* key, const std::function<void(ObjectReader&)>& reader) {
+        with(key, [&](const json& member, const std::string& place) {
+            require(member, place, member.is_array(), "a list");
+            for (std::size_t index = 0; index < member.size(); ++index) {
+                ObjectReader inner(member[index], fmt::format("{}[{}]", place, index));
+                reader(inner);
+                inner.finish();
+            }
+        });
+    }
+
+    /// Refuses what has not been read.
+    void finish() const {
+        for (const auto& [key, value] : object_.items()) {
+            if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
+                refuse(place_of(key), "a setting that isn't known",
+                    fmt::format("one of: {}", fmt::join(known_, ", ")));
+            }
+        }
+    }
+
+private:
+    void with(const char* key, const std::function<void(const json&, const std::string&)>& reader) {
+        known_.emplace_back(key);
+        const auto member = object_.find(key);
+        if (member != object_.end()) {
+            reader(*member, place_of(key));
+        }
+    }
+    [[nodiscard]] std::string place_of(const std::string& key) const {
+        return place_.empty() ? key : place_ + "." + key;
+    }
+    static const json& require(
+        const json& member, const std::string& place, bool fits, const std::string& expected) {
+        if (!fits) {
+            refuse(place, member.dump(), expected);
+        }
+        return member;
+    }
+
+    const json& object_;
+    std::string place_;
+    std::vector<std::string> known_;
+};
+
+} // namespace
+
+std::uint64_t parse_size(std::string_view text, std::string_view place) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
+    static constexpr std::string_view units = "KMGT";
+    const std::size_t power = unit.empty() ? 0 : units.find(unit.front()) + 1;
+    const unsigned shift = static_cast<unsigned>(power) * 10;
+    if (error != std::errc() || unit.size() > 1 || power > units.size() ||
+        (!unit.empty() && power == 0) || (value << shift) >> shift != value) {
+        refuse(place, fmt::format("\"{}\"", text), "bytes as a number with K, M, G or T, as 512M");
+    }
+    return value << shift;
+}
+
+Settings settings_from_json(const json& tree) {
+    Settings settings;
+    ObjectReader root(tree, "");
+    root.read("name", settings.name);
+    root.read_object("processor", [&](ObjectReader& reader) {
+        reader.read("count", settings.processor.count, ProcessorSettings::most);
+        reader.read("x2apic", settings.processor.x2apic);
+        reader.read("nested", settings.processor.nested);
+    });
+    root.read_object("memory", [&](ObjectReader& reader) {
+        reader.read_size("size", settings.memory.size);
+        reader.read("populated", settings.memory.populated);
+    });
+    if (tree.contains("serial_ports")) {
+        settings.serial_ports.clear();
+    }
+    root.read_list("serial_ports", [&](ObjectReader& reader) {
+        SerialPortSettings port;
+        reader.read("connection", port.connection);
+        settings.serial_ports.push_back(std::move(port));
+    });
+    root.read_object("boot", [&](ObjectReader& reader) {
+        reader.read("kernel", settings.boot.kernel);
+        reader.read("initial_ram_disk", settings.boot.initial_ram_disk);
+        reader.read("command_line", settings.boot.command_line);
+    });
+    root.read_object(
+        "control", [&](ObjectReader& reader) { reader.read("socket", settings.control.socket); });
+    root.finish();
+    return settings;
+}
+
+json to_json(const Settings& settings) {
+    json ports = json::array();
+    for (const SerialPortSettings& port : settings.serial_ports) {
+        ports.push_back({{"connection", port.connection}});
+    }
+    return {
+        {"name", settings.name},
+        {"processor",
+            {{"count", settings.processor.count}, {"x2apic", settings.processor.x2apic},
+                {"nested", settings.processor.nested}}},
+        {"memory", {{"size", settings.memory.size}, {"populated", settings.memory.populated}}},
+        {"serial_ports", std::move(ports)},
+        {"boot",
+            {{"kernel", settings.boot.kernel}, {"initial_ram_disk", settings.boot.initial_ram_disk},
+                {"command_line", settings.boot.command_line}}},
+        {"control", {{"socket", settings.control.socket}}},
+    };
+}
+
+Settings settings_from_file(const std::string& path) {
+    std::ifstream file(path);
+    if (!file) {
+        throw SettingsError(fmt::format(
+            "settings file {}: {}; give a file that can be read", path, std::strerror(errno)));
+    }
+    try {
+        return settings_from_json(json::parse(file));
+    } catch (const json::parse_error& error) {
+        throw SettingsError(fmt::format("settings file {}: found no JSON at byte {}, expected an "
+                                        "object; correct it",
+            path, error.byte));
+    }
+}
+
+void check(const Settings& settings) {
+    if (settings.processor.count == 0 || settings.processor.count > ProcessorSettings::most) {
+        refuse("processor.count", fmt::format("{}", settings.processor.count),
+            fmt::format("1 to {}", ProcessorSettings::most));
+    }
+    if (settings.serial_ports.size() > Settings::most_serial_ports) {
+        refuse("serial_ports", fmt::format("{} ports", settings.serial_ports.size()),
+            fmt::format("at most {}", Settings::most_serial_ports));
+    }
+    if (settings.boot.kernel.empty()) {
+        refuse("boot.kernel", "nothing", "the path of a kernel (--kernel FILE)");
+    }
+    std::size_t terminals = 0;
+    for (const SerialPortSettings& port : settings.serial_ports) {
+        terminals += port.connection == "stdio" ? 1U : 0U;
+    }
+    if (terminals > 1) {
+        refuse("serial_ports", "more than one with connection \"stdio\"", "at most one");
+    }
+}
+
+} // namespace croft::worker

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What a VM is made of. The nouns are those of Hyper-V's CIM classes (root\virtualization\v2), so
+/// that the management interface maps onto this tree without a dictionary.
+namespace croft::worker {
+
+/// Msvm_ProcessorSettingData
+struct ProcessorSettings {
+    static constexpr std::uint32_t most = 255;
+
+    /// Virtual processors (VirtualQuantity).
+    std::uint32_t count = 1;
+    /// The local APICs offer x2APIC mode.
+    bool x2apic = true;
+    /// The guest may be a hypervisor (ExposeVirtualizationExtensions).
+    bool nested = false;
+};
+
+/// Msvm_MemorySettingData
+struct MemorySettings {
+    /// Bytes (VirtualQuantity).
+    std::uint64_t size = std::uint64_t{512} << 20;
+    /// All of it is brought in before the VM starts.
+    bool populated = false;
+};
+
+/// Msvm_SerialPortSettingData
+struct SerialPortSettings {
+    /// "stdio", "none", or the path of a file to append to (Connection).
+    std::string connection = "none";
+};
+
+/// What is booted, as there is no firmware (Msvm_VirtualSystemSettingData, BootSourceOrder).
+struct BootSettings {
+    std::string kernel;
+    std::string initial_ram_disk;
+    std::string command_line;
+};
+
+/// How the VM is controlled from outside.
+struct ControlSettings {
+    /// The path of a Unix socket; none if empty.
+    std::string socket;
+};
+
+/// Msvm_VirtualSystemSettingData and what hangs off it.
+struct Settings {
+    static constexpr std::size_t most_serial_ports = 2;
+
+    /// ElementName
+    std::string name = "vm";
+    ProcessorSettings processor;
+    MemorySettings memory;
+    /// COM1 and COM2.
+    std::vector<SerialPortSettings> serial_ports = {{"stdio"}};
+    BootSettings boot;
+    ControlSettings control;
+};
+
+/// Reads the tree that `to_json` writes; what isn't there keeps its default. Errors: SettingsError
+/// for a key that isn't known or a value of the wrong kind, with its place in the tree.
+[[nodiscard]] Settings settings_from_json(const nlohmann::json& json);
+[[nodiscard]] nlohmann::json to_json(const Settings& settings);
+
+/// Reads a JSON file. Errors: SettingsError.
+[[nodiscard]] Settings settings_from_file(const std::string& path);
+
+/// Bytes from text as "512M" (K, M, G, T; none means bytes). `place` says in messages where the
+/// text stood. Errors: SettingsError.
+[[nodiscard]] std::uint64_t parse_size(std::string_view text, std::string_view place);
+
+/// Errors: SettingsError for values that no VM can have.
+void check(const Settings& settings);
+
+} // namespace croft::worker
