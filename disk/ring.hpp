@@ -55,7 +55,7 @@ public:
     virtual void cancel(Completion& completion) noexcept = 0;
 
     // Has `completion` called with `result` on the ring's thread, which is woken if it waits. From
-    // any thread.
+    // any thread. The completion may be called before post() returns in its thread.
     virtual void post(Completion& completion, int result) noexcept = 0;
 };
 

@@ -26,6 +26,8 @@ Result<std::unique_ptr<UringRing>> UringRing::create(unsigned entries) {
 }
 
 UringRing::~UringRing() {
+    while (posting_.load(std::memory_order_acquire) != 0)
+        std::this_thread::yield();
     if (ready_)
         io_uring_queue_exit(&ring_);
     if (event_ >= 0)
@@ -64,6 +66,7 @@ void UringRing::post(Completion& completion, int result) noexcept {
         local_tail_ = &completion;
         return;
     }
+    posting_.fetch_add(1, std::memory_order_relaxed);
     Completion* head = remote_.load(std::memory_order_relaxed);
     do {
         completion.next = head;
@@ -74,6 +77,7 @@ void UringRing::post(Completion& completion, int result) noexcept {
         const std::uint64_t one = 1;
         [[maybe_unused]] const auto written = ::write(event_, &one, sizeof one);
     }
+    posting_.fetch_sub(1, std::memory_order_release);
 }
 
 void UringRing::start(const Entry& entry) noexcept {

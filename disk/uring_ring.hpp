@@ -66,6 +66,9 @@ private:
     Completion* local_head_ = nullptr; // posted by the ring's own thread, oldest first
     Completion* local_tail_ = nullptr;
     std::atomic<Completion*> remote_{nullptr}; // posted by other threads, newest first
+    // Threads that are inside post(): what they posted may be over, and the ring about to go,
+    // before they have woken it.
+    std::atomic<unsigned> posting_{0};
 };
 
 } // namespace croft::disk

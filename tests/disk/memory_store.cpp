@@ -22,7 +22,7 @@ void SparseBytes::read(std::uint64_t offset, std::span<std::byte> bytes) const {
         if (page == pages_.end())
             std::memset(bytes.data(), 0, step);
         else
-            std::memcpy(bytes.data(), page->second.data() + within, step);
+            std::memcpy(bytes.data(), page->second->data() + within, step);
         offset += step;
         bytes = bytes.subspan(step);
     }
@@ -33,13 +33,20 @@ void SparseBytes::write(std::uint64_t offset, std::span<const std::byte> bytes) 
         const std::uint64_t within = offset % page_size;
         const auto step =
             static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), page_size - within));
-        auto& page = pages_[offset - within];
-        page.resize(page_size);
-        std::memcpy(page.data() + within, bytes.data(), step);
+        std::memcpy(changeable(offset - within).data() + within, bytes.data(), step);
         offset += step;
         bytes = bytes.subspan(step);
         size_ = std::max(size_, offset);
     }
+}
+
+SparseBytes::Page& SparseBytes::changeable(std::uint64_t offset) {
+    auto& page = pages_[offset];
+    if (!page)
+        page = std::make_shared<Page>(page_size);
+    else if (page.use_count() > 1)
+        page = std::make_shared<Page>(*page);
+    return *page;
 }
 
 void SparseBytes::zero(std::uint64_t offset, std::uint64_t length) {
@@ -52,7 +59,7 @@ void SparseBytes::zero(std::uint64_t offset, std::uint64_t length) {
             page = pages_.erase(page);
             continue;
         }
-        std::memset(page->second.data() + (from - page->first), 0, to - from);
+        std::memset(changeable(page->first).data() + (from - page->first), 0, to - from);
         ++page;
     }
 }

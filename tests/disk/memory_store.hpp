@@ -23,7 +23,10 @@ public:
 
 private:
     static constexpr std::uint64_t page_size = 4096;
-    std::map<std::uint64_t, std::vector<std::byte>> pages_;
+    using Page = std::vector<std::byte>;
+    Page& changeable(std::uint64_t offset);
+
+    std::map<std::uint64_t, std::shared_ptr<Page>> pages_; // shared by copies until one changes
     std::uint64_t size_ = 0;
 };
 
