@@ -69,7 +69,7 @@ def main(options, host):
             "/build/worker/croft-worker",
             "--kernel", f"/cache/{artifacts.child_kernel.relative_to(cache)}",
             "--initrd", f"/cache/{artifacts.child_userland.relative_to(cache)}",
-            "--cmdline", f"console=ttyS0 {stay}",
+            "--cmdline", f"console=ttyS0 quiet {stay}",
             "--memory", options.child_memory, "--processors", str(options.child_processors)]
         begun = time.monotonic()
         reached = []
