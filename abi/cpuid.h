@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CPUID leaves of the hypervisor and what their bits say (TLFS "Feature and Interface Discovery"). */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 #define HV_CPUID_VENDOR_AND_MAX_FUNCTION 0x40000000u
 #define HV_CPUID_INTERFACE 0x40000001u

@@ -4,6 +4,7 @@
  * the codes that the TLFS leaves out are those of upstream Linux, include/hyperv/hvgdk_mini.h).
  */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 /* Hypercall input value (RCX). */
 #define HV_HYPERCALL_CODE_MASK 0x000000000000ffffull

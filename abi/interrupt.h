@@ -4,6 +4,7 @@
  * device interrupts as in upstream Linux, include/hyperv/hvhdk_mini.h).
  */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 #include "abi/types.h"
 

@@ -4,6 +4,7 @@
  * "Intercepts"; the layouts that the TLFS leaves out as in upstream Linux, include/hyperv/hvhdk.h).
  */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 #include "abi/register.h"
 #include "abi/types.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Synthetic model-specific registers (TLFS "Register Address Mappings", "MSRs"). */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 #define HV_X64_MSR_GUEST_OS_ID 0x40000000u
 #define HV_X64_MSR_HYPERCALL 0x40000001u

@@ -4,6 +4,7 @@
  * "HV_REGISTER_VALUE"; the register page as in upstream Linux, include/hyperv/hvhdk.h).
  */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 #include "abi/types.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HV_STATUS: results of hypercalls (TLFS "HV_STATUS"). */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 #define HV_STATUS_SUCCESS 0x0000u
 #define HV_STATUS_INVALID_HYPERCALL_CODE 0x0002u

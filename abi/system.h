@@ -4,6 +4,7 @@
  * Linux uses them: include/hyperv/hvhdk_mini.h, drivers/hv/mshv_debugfs_counters.c).
  */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 #include "abi/types.h"
 

@@ -5,6 +5,7 @@
  * upstream Linux (include/hyperv/hvgdk_mini.h, hvhdk_mini.h).
  */
 #pragma once
+#pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 
 #include <stdint.h>
 

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The static ACPI tables that say which processors there are and how the machine is switched off
+// (ACPI 6.4: 5.2.5 RSDP, 5.2.9 FADT, 5.2.12 MADT). Nothing is interpreted.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <expected>
+#include <string_view>
+
+namespace hypervisor {
+
+struct AcpiInformation {
+    static constexpr unsigned most_processors = 64;
+    std::array<std::uint32_t, most_processors> apic_ids{};
+    unsigned processor_count = 0;
+    unsigned left_out = 0; ///< processors beyond most_processors, or whose APIC id is above 254
+    std::array<std::uint64_t, 8> io_apics{};
+    unsigned io_apic_count = 0;
+    std::uint16_t pm1a_control = 0; ///< I/O port, 0 if there is none
+    std::uint16_t pm1b_control = 0;
+    std::uint16_t pm_timer = 0;
+};
+
+/// Reads the tables that the RSDP at `rsdp` leads to.
+std::expected<AcpiInformation, std::string_view> read_acpi(std::uint64_t rsdp);
+
+/// Looks for the RSDP where a BIOS keeps it. \return 0 if it is not there.
+std::uint64_t find_rsdp();
+
+/// Whether the bytes of a table add up to zero.
+bool acpi_checksum_ok(const void* table, std::uint32_t length);
+
+} // namespace hypervisor

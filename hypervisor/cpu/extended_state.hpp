@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// x87, SSE, AVX … state. The hypervisor itself uses none of it, so between two exits of one guest
+// it stays where it is; it is saved when another virtual processor takes the LP.
+#pragma once
+
+#include <cstdint>
+
+namespace hypervisor::extended_state {
+
+/// Finds out what the processors have, once.
+void initialise();
+/// Allows the instructions on this processor.
+void enable();
+
+/// The states (bits of XCR0) that guests may use.
+std::uint64_t supported();
+/// Bytes of the standard layout for all supported states; at most a page.
+std::uint32_t size();
+bool has_supervisor_states();
+
+/// Fills a page with the state after power-up.
+void reset(std::uint8_t* area);
+void load(const std::uint8_t* area, std::uint64_t xcr0);
+/// All supported states are saved, whatever the guest has in XCR0.
+void save(std::uint8_t* area);
+
+/// Whether a guest may write this value to XCR0.
+bool is_valid_xcr0(std::uint64_t value);
+
+} // namespace hypervisor::extended_state

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/cpu/logical_processor.hpp"
+
+#include "hypervisor/cpu/clock.hpp"
+#include "hypervisor/cpu/intrinsics.hpp"
+#include "hypervisor/cpu/physical_apic.hpp"
+#include "hypervisor/debug/panic.hpp"
+#include "hypervisor/partition/virtual_processor.hpp"
+#include "hypervisor/scheduler/scheduler.hpp"
+
+#include <algorithm>
+
+namespace hypervisor {
+
+namespace {
+
+constinit std::array<LogicalProcessor*, LogicalProcessor::most> processors{};
+constinit std::atomic<unsigned> processor_count{0};
+
+} // namespace
+
+std::span<LogicalProcessor* const> LogicalProcessor::all() {
+    return {processors.data(), processor_count.load(std::memory_order_acquire)};
+}
+
+void LogicalProcessor::add(LogicalProcessor& lp) {
+    const unsigned count = processor_count.load();
+    require(count < most, "more logical processors are started than there is room for");
+    processors[count] = &lp;
+    processor_count.store(count + 1, std::memory_order_release);
+}
+
+void LogicalProcessor::run() {
+    total_time_begin = read_tsc();
+    for (;;) {
+        VirtualProcessor* const vp = next();
+        if (vp == nullptr) {
+            sleep();
+            continue;
+        }
+        ++context_switches;
+        const std::uint64_t begin = read_tsc();
+        running_since_.store(begin, std::memory_order_relaxed);
+        running_.store(vp, std::memory_order_relaxed);
+        slice_end_ = begin + scheduler::slice();
+        vp->run(*this);
+        running_.store(nullptr, std::memory_order_relaxed);
+        const std::uint64_t ran = read_tsc() - begin;
+        guest_time += ran;
+        scheduler::put_back(*this, *vp, ran);
+    }
+}
+
+VirtualProcessor* LogicalProcessor::next() {
+    expire_timers();
+    reschedule_.store(false, std::memory_order_seq_cst);
+    return scheduler::pick(*this);
+}
+
+void LogicalProcessor::sleep() {
+    slice_end_ = TimerEntry::never;
+    idle.store(true, std::memory_order_seq_cst);
+    arm_timer();
+    bool empty;
+    {
+        const SpinGuard guard{queue_lock};
+        empty = queue_.empty();
+    }
+    if (empty) {
+        wait_for_interrupt();
+    }
+    idle.store(false, std::memory_order_seq_cst);
+}
+
+void LogicalProcessor::expire_timers() {
+    const std::uint64_t now = read_tsc();
+    for (;;) {
+        TimerEntry* entry;
+        {
+            const SpinGuard guard{queue_lock};
+            entry = timers_.take_due(now);
+        }
+        if (entry == nullptr) {
+            return;
+        }
+        VirtualProcessor::of(*entry).notify_event();
+    }
+}
+
+void LogicalProcessor::arm_timer() {
+    std::uint64_t deadline;
+    {
+        const SpinGuard guard{queue_lock};
+        deadline = timers_.next_deadline();
+        if (!queue_.empty()) {
+            deadline = std::min(deadline, slice_end_);
+        }
+    }
+    if (deadline == armed_for_) {
+        return;
+    }
+    armed_for_ = deadline;
+    if (deadline == TimerEntry::never) {
+        physical_apic::start_timer(0);
+        return;
+    }
+    const std::uint64_t now = read_tsc();
+    physical_apic::start_timer(clock::apic_ticks(deadline > now ? deadline - now : 0));
+}
+
+void LogicalProcessor::handle_interrupt(std::uint8_t vector) {
+    ++hardware_interrupts;
+    if (vector == physical_apic::spurious_vector) {
+        return;
+    }
+    if (vector == physical_apic::timer_vector) {
+        armed_for_ = 0;
+        physical_apic::end_of_interrupt();
+        expire_timers();
+        if (read_tsc() >= slice_end_) {
+            request_reschedule();
+        }
+        return;
+    }
+    if (vector == physical_apic::kick_vector) {
+        physical_apic::end_of_interrupt();
+        return;
+    }
+    const auto target = device_interrupts_.find(vector);
+    if (!target) {
+        physical_apic::end_of_interrupt();
+        log(LogLevel::debug, "LP {}: interrupt {x} that no device is mapped to", index_, vector);
+        return;
+    }
+    if (target->level) {
+        device_interrupts_.begin_level(vector);
+    } else {
+        physical_apic::end_of_interrupt();
+    }
+    target->vp->accept_interrupt(target->vector, target->level);
+}
+
+void LogicalProcessor::handle_nmi() {
+    if (is_panicking()) {
+        stop_processor();
+    }
+    if (VirtualProcessor* const vp = VirtualProcessor::root_vp_of(*this); vp != nullptr) {
+        vp->accept_nmi();
+    }
+}
+
+void LogicalProcessor::kick() {
+    if (is_in_guest() || idle.load(std::memory_order_seq_cst)) {
+        physical_apic::send_fixed(apic_id_, physical_apic::kick_vector);
+    }
+}
+
+void LogicalProcessor::wait_until_out_of_guest() {
+    const std::uint64_t exits = guest_exits_.load(std::memory_order_acquire);
+    while (is_in_guest() && guest_exits_.load(std::memory_order_acquire) == exits) {
+        pause();
+    }
+}
+
+} // namespace hypervisor

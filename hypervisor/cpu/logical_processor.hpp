@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "hypervisor/apic/device_interrupts.hpp"
+#include "hypervisor/cpu/spin_lock.hpp"
+#include "hypervisor/cpu/svm/asid.hpp"
+#include "hypervisor/memory/address.hpp"
+#include "hypervisor/scheduler/run_queue.hpp"
+#include "hypervisor/scheduler/timer_queue.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace hypervisor {
+
+class VirtualProcessor;
+
+/// A logical processor of the machine. It runs virtual processors, one at a time, and sleeps when
+/// none is ready. What it owns is touched by it alone, unless it says otherwise.
+class LogicalProcessor final {
+public:
+    static constexpr std::size_t stack_size = 0x4000;
+    static constexpr unsigned most = 64;
+
+    LogicalProcessor(std::uint32_t index, std::uint32_t apic_id, std::uint64_t sleeper_bonus,
+        SpaPage call_input, SpaPage call_output)
+        : index_{index}, apic_id_{apic_id}, queue_{sleeper_bonus},
+          call_input_{pointer_to<std::byte>(call_input)},
+          call_output_{pointer_to<std::byte>(call_output)} {}
+    LogicalProcessor(const LogicalProcessor&) = delete;
+    LogicalProcessor& operator=(const LogicalProcessor&) = delete;
+
+    /// The one that this code runs on: its address is at the lowest end of its stack.
+    static LogicalProcessor& current() {
+        std::uint64_t sp;
+        asm("mov %%rsp, %0" : "=r"(sp));
+        return **reinterpret_cast<LogicalProcessor**>(sp & ~(stack_size - 1));
+    }
+    /// Those that have been started.
+    static std::span<LogicalProcessor* const> all();
+    static void add(LogicalProcessor& lp);
+
+    [[nodiscard]] std::uint32_t index() const { return index_; }
+    [[nodiscard]] std::uint32_t apic_id() const { return apic_id_; }
+    svm::AsidAllocator& asids() { return asids_; }
+    /// A page in which the processor keeps the hypervisor's state while a guest runs.
+    [[nodiscard]] SpaPage host_save_area() const { return host_save_area_; }
+    void set_host_save_area(SpaPage page) { host_save_area_ = page; }
+    DeviceInterrupts& device_interrupts() { return device_interrupts_; }
+
+    /// Runs virtual processors for ever.
+    [[noreturn]] void run();
+
+    void handle_interrupt(std::uint8_t vector);
+    void handle_nmi();
+
+    /// Makes the processor look at what has changed, if it is in a guest or asleep. From any one.
+    void kick();
+
+    /// The virtual processor that runs here, or null.
+    [[nodiscard]] VirtualProcessor* running() const {
+        return running_.load(std::memory_order_relaxed);
+    }
+
+    /// Since when, in ticks of the time-stamp counter.
+    [[nodiscard]] std::uint64_t running_since() const {
+        return running_since_.load(std::memory_order_relaxed);
+    }
+
+    /// Between these two the processor may be in a guest and use its translations.
+    void enter_guest() { in_guest_.store(true, std::memory_order_seq_cst); }
+    void leave_guest() {
+        in_guest_.store(false, std::memory_order_release);
+        guest_exits_.fetch_add(1, std::memory_order_release);
+    }
+    /// Waits until the processor is in no guest, or has left the one that it was in. From any one.
+    void wait_until_out_of_guest();
+    [[nodiscard]] bool is_in_guest() const { return in_guest_.load(std::memory_order_seq_cst); }
+
+    /// Whether the virtual processor that runs here is to give way. From any one.
+    void request_reschedule() { reschedule_.store(true, std::memory_order_seq_cst); }
+    [[nodiscard]] bool reschedule_requested() const {
+        return reschedule_.load(std::memory_order_seq_cst);
+    }
+
+    /// Copies of a hypercall's input and output, for the call that is handled here.
+    [[nodiscard]] std::byte* call_input() const { return call_input_; }
+    [[nodiscard]] std::byte* call_output() const { return call_output_; }
+
+    /// Programs the timer of this processor for the nearest thing that waits for a time.
+    void arm_timer();
+
+    /// Set by HvAddLogicalProcessor: the root knows the processor.
+    std::atomic<bool> added_to_root{false};
+
+    // Scheduling state; under queue_lock.
+    SpinLock queue_lock{};
+    RunQueue& queue() { return queue_; }
+    TimerQueue& timers() { return timers_; }
+    /// Virtual processors of children that are ready or running here.
+    std::atomic<unsigned> load{0};
+    std::atomic<bool> idle{false};
+
+    // Statistics, in ticks of the time-stamp counter.
+    std::uint64_t guest_time = 0;
+    std::uint64_t total_time_begin = 0;
+    std::uint64_t hardware_interrupts = 0;
+    std::uint64_t context_switches = 0;
+
+private:
+    VirtualProcessor* next();
+    void sleep();
+    void expire_timers();
+
+    const std::uint32_t index_;
+    const std::uint32_t apic_id_;
+    RunQueue queue_;
+    TimerQueue timers_{};
+    std::atomic<VirtualProcessor*> running_{nullptr};
+    std::atomic<std::uint64_t> running_since_{0};
+    std::uint64_t slice_end_ = 0;
+    std::atomic<bool> in_guest_{false};
+    std::atomic<std::uint64_t> guest_exits_{0};
+    std::atomic<bool> reschedule_{false};
+    std::uint64_t armed_for_ = 0;
+    svm::AsidAllocator asids_{};
+    SpaPage host_save_area_{};
+    DeviceInterrupts device_interrupts_{};
+    std::byte* call_input_;
+    std::byte* call_output_;
+};
+
+} // namespace hypervisor

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Detection and activation of AMD-V (AMD64 APM vol. 2, 15.4).
+#include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/intrinsics.hpp"
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/svm/permission_maps.hpp"
+#include "hypervisor/cpu/virtual_cpu.hpp"
+
+namespace hypervisor::virtualization {
+
+namespace {
+
+constexpr std::uint32_t extended_features = 0x80000001;
+constexpr std::uint32_t svm_features = 0x8000000a;
+constexpr std::uint32_t feature_svm = 1u << 2;
+constexpr std::uint32_t feature_nested_paging = 1u << 0;
+
+} // namespace
+
+const char* unsupported() {
+    if (cpuid(0x80000000).eax < svm_features ||
+        (cpuid(extended_features).ecx & feature_svm) == 0) {
+        return "this processor has no AMD-V (CPUID shows no SVM); an AMD processor with it is needed";
+    }
+    if ((read_msr(msr_vm_cr) & vm_cr_svmdis) != 0) {
+        return "AMD-V is switched off by the firmware; switch SVM on in the machine's setup";
+    }
+    if ((cpuid(svm_features).edx & feature_nested_paging) == 0) {
+        return "this processor's AMD-V has no nested paging, which is needed";
+    }
+    return nullptr;
+}
+
+void enable(SpaPage save_area) {
+    static constinit bool maps_are_filled = false; // first called by the boot processor alone
+    if (!maps_are_filled) {
+        svm::initialise_permission_maps();
+        maps_are_filled = true;
+    }
+    write_msr(msr_efer, read_msr(msr_efer) | efer_svme);
+    write_msr(msr_vm_hsave_pa, save_area.address());
+    LogicalProcessor& lp = LogicalProcessor::current();
+    lp.asids() = svm::AsidAllocator{lp.index(), cpuid(svm_features).ebx};
+}
+
+} // namespace hypervisor::virtualization

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/cpu/svm/svm_virtual_cpu.hpp"
+
+#include "hypervisor/cpu/extended_state.hpp"
+#include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/intrinsics.hpp"
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/svm/permission_maps.hpp"
+
+extern "C" void svm_world_switch(hypervisor::svm::Vmcb* vmcb, std::uint64_t* gpr);
+
+namespace hypervisor::svm {
+
+SvmVirtualCpu::SvmVirtualCpu(SpaPage vmcb, SpaPage extended_state, bool is_root)
+    : vmcb_{*pointer_to<Vmcb>(vmcb)}, extended_state_{pointer_to<std::uint8_t>(extended_state)} {
+    vmcb_.intercept_misc1 = intercept_intr | intercept_nmi | intercept_init | intercept_cpuid |
+        intercept_invd | intercept_hlt | intercept_invlpga | intercept_io | intercept_msr |
+        intercept_shutdown;
+    vmcb_.intercept_misc2 = intercept_vmrun | intercept_vmmcall | intercept_vmload |
+        intercept_vmsave | intercept_stgi | intercept_clgi | intercept_skinit | intercept_wbinvd |
+        intercept_monitor | intercept_mwait | intercept_xsetbv;
+    vmcb_.intercept_exceptions = 1u << exception_machine_check;
+    vmcb_.io_permissions = io_permissions(is_root).address();
+    vmcb_.msr_permissions = msr_permissions().address();
+    vmcb_.nested_control = nested_paging;
+    vmcb_.virtual_interrupt = virtual_masking;
+    reset();
+}
+
+void SvmVirtualCpu::reset() {
+    gpr = {};
+    gpr[GeneralRegister::rdx] = cpuid(1).eax;
+    constexpr std::uint16_t data = 0x93;
+    constexpr std::uint16_t code = 0x9b;
+    constexpr std::uint16_t ldt = 0x82;
+    constexpr std::uint16_t busy_tss = 0x8b;
+    vmcb_.cs = {0xf000, code, 0xffff, 0xffff0000};
+    for (VmcbSegment* s : {&vmcb_.ds, &vmcb_.es, &vmcb_.ss, &vmcb_.fs, &vmcb_.gs}) {
+        *s = {0, data, 0xffff, 0};
+    }
+    vmcb_.ldtr = {0, ldt, 0xffff, 0};
+    vmcb_.tr = {0, busy_tss, 0xffff, 0};
+    vmcb_.gdtr = {0, 0, 0xffff, 0};
+    vmcb_.idtr = {0, 0, 0xffff, 0};
+    vmcb_.cpl = 0;
+    vmcb_.efer = efer_svme;
+    vmcb_.cr0 = cr0_cd | cr0_nw | cr0_et;
+    vmcb_.cr2 = vmcb_.cr3 = vmcb_.cr4 = 0;
+    vmcb_.dr6 = 0xffff0ff0;
+    vmcb_.dr7 = 0x400;
+    vmcb_.rflags = rflags_fixed;
+    vmcb_.rip = 0xfff0;
+    vmcb_.pat = pat_reset_value;
+    vmcb_.debugctl = 0;
+    vmcb_.star = vmcb_.lstar = vmcb_.cstar = vmcb_.sfmask = vmcb_.kernel_gs_base = 0;
+    vmcb_.sysenter_cs = vmcb_.sysenter_esp = vmcb_.sysenter_eip = 0;
+    vmcb_.event_injection = 0;
+    vmcb_.interrupt_shadow = 0;
+    vmcb_.virtual_interrupt = virtual_masking;
+    set_interrupt_window(false);
+    set_nmi_masked(false);
+    for (std::uint64_t& address : debug_addresses_) {
+        address = 0;
+    }
+    tsc_aux_ = 0;
+    xss_ = 0;
+    xcr0_ = 1;
+    extended_state::reset(extended_state_);
+    flush_ = true;
+}
+
+void SvmVirtualCpu::load() {
+    asm volatile("vmload" : : "a"(&vmcb_) : "memory");
+    extended_state::load(extended_state_, xcr0_);
+    if (extended_state::has_supervisor_states()) {
+        write_msr(msr_xss, xss_);
+    }
+    write_msr(msr_tsc_aux, tsc_aux_);
+    asm volatile("mov %0, %%dr0\n\tmov %1, %%dr1\n\tmov %2, %%dr2\n\tmov %3, %%dr3"
+                 :
+                 : "r"(debug_addresses_[0]), "r"(debug_addresses_[1]), "r"(debug_addresses_[2]),
+                 "r"(debug_addresses_[3]));
+}
+
+void SvmVirtualCpu::save() {
+    asm volatile("vmsave" : : "a"(&vmcb_) : "memory");
+    extended_state::save(extended_state_);
+    tsc_aux_ = read_msr(msr_tsc_aux);
+    asm volatile("mov %%dr0, %0\n\tmov %%dr1, %1\n\tmov %%dr2, %2\n\tmov %%dr3, %3"
+                 : "=r"(debug_addresses_[0]), "=r"(debug_addresses_[1]), "=r"(debug_addresses_[2]),
+                 "=r"(debug_addresses_[3]));
+}
+
+void SvmVirtualCpu::prepare_asid() {
+    const auto [asid, flush_all] = LogicalProcessor::current().asids().acquire(asid_, flush_);
+    vmcb_.asid = asid;
+    vmcb_.tlb_control = flush_all ? tlb_flush_all : tlb_keep;
+    flush_ = false;
+}
+
+Exit SvmVirtualCpu::run() {
+    prepare_asid();
+    vmcb_.rax = gpr[GeneralRegister::rax];
+    vmcb_.rsp = gpr[GeneralRegister::rsp];
+    vmcb_.clean_bits = 0;
+    svm_world_switch(&vmcb_, gpr.data());
+    gpr[GeneralRegister::rax] = vmcb_.rax;
+    gpr[GeneralRegister::rsp] = vmcb_.rsp;
+    take_back_interrupted_event();
+    return decode();
+}
+
+/// An event whose delivery an exit has interrupted is delivered again. Not one that an instruction
+/// raised: RIP is still at the instruction, which will raise it itself.
+void SvmVirtualCpu::take_back_interrupted_event() {
+    vmcb_.event_injection = 0;
+    const std::uint64_t info = vmcb_.exit_interrupt_info;
+    if ((info & event_valid) == 0) {
+        return;
+    }
+    const auto type = static_cast<CpuEvent::Type>((info >> 8) & 7);
+    const auto vector = static_cast<std::uint8_t>(info);
+    const bool by_instruction = type == CpuEvent::Type::software_interrupt ||
+        (type == CpuEvent::Type::exception && (vector == 3 || vector == 4));
+    if (!by_instruction) {
+        vmcb_.event_injection = info;
+    }
+}
+
+void SvmVirtualCpu::decode_io(Exit& exit) const {
+    const std::uint64_t info = vmcb_.exit_info1;
+    exit.reason = ExitReason::io;
+    exit.port = static_cast<std::uint16_t>(info >> 16);
+    exit.access_size = static_cast<std::uint8_t>((info >> 4) & 7);
+    exit.is_in = (info & 1) != 0;
+    exit.is_string = (info & 4) != 0;
+    exit.has_rep = (info & 8) != 0;
+    exit.next_rip = vmcb_.exit_info2;
+}
+
+Exit SvmVirtualCpu::decode() {
+    Exit exit;
+    exit.code = vmcb_.exit_code;
+    exit.next_rip = vmcb_.next_rip;
+    switch (vmcb_.exit_code) {
+    case exit_intr:
+        exit.reason = ExitReason::interrupt;
+        break;
+    case exit_nmi:
+        exit.reason = ExitReason::nmi;
+        break;
+    case exit_vintr:
+        exit.reason = ExitReason::interrupt_window;
+        break;
+    case exit_cpuid:
+        exit.reason = ExitReason::cpuid;
+        break;
+    case exit_invd:
+    case exit_wbinvd:
+        exit.reason = ExitReason::invalidate_caches;
+        break;
+    case exit_hlt:
+        exit.reason = ExitReason::halt;
+        break;
+    case exit_io:
+        decode_io(exit);
+        break;
+    case exit_msr:
+        exit.reason = (vmcb_.exit_info1 & 1) != 0 ? ExitReason::msr_write : ExitReason::msr_read;
+        break;
+    case exit_shutdown:
+        exit.reason = ExitReason::shutdown;
+        break;
+    case exit_vmmcall:
+        exit.reason = ExitReason::hypercall;
+        break;
+    case exit_iret:
+        // The NMI's handler is done, one instruction early; what follows is not told apart.
+        set_nmi_masked(false);
+        exit.reason = ExitReason::interrupt_window;
+        break;
+    case exit_xsetbv:
+        exit.reason = ExitReason::set_xcr0;
+        break;
+    case exit_vmrun:
+    case exit_vmload:
+    case exit_vmsave:
+    case exit_stgi:
+    case exit_clgi:
+    case exit_skinit:
+    case exit_invlpga:
+    case exit_monitor:
+    case exit_mwait:
+    case exit_mwait_conditional:
+        exit.reason = ExitReason::undefined_instruction;
+        break;
+    case exit_nested_page_fault:
+        exit.reason = ExitReason::nested_page_fault;
+        exit.gpa = vmcb_.exit_info2;
+        exit.is_write = (vmcb_.exit_info1 & fault_write) != 0;
+        exit.is_execute = (vmcb_.exit_info1 & fault_execute) != 0;
+        break;
+    case exit_invalid:
+        exit.reason = ExitReason::invalid_state;
+        break;
+    default:
+        if (vmcb_.exit_code >= exit_exception_first && vmcb_.exit_code <= exit_exception_last) {
+            exit.reason = ExitReason::exception;
+            exit.vector = static_cast<std::uint8_t>(vmcb_.exit_code - exit_exception_first);
+        }
+        break;
+    }
+    return exit;
+}
+
+std::uint64_t SvmVirtualCpu::get(CpuRegister r) const {
+    switch (r) {
+    case CpuRegister::rip:
+        return vmcb_.rip;
+    case CpuRegister::rflags:
+        return vmcb_.rflags;
+    case CpuRegister::cr0:
+        return vmcb_.cr0;
+    case CpuRegister::cr2:
+        return vmcb_.cr2;
+    case CpuRegister::cr3:
+        return vmcb_.cr3;
+    case CpuRegister::cr4:
+        return vmcb_.cr4;
+    case CpuRegister::efer:
+        return vmcb_.efer & ~efer_svme;
+    case CpuRegister::dr0:
+    case CpuRegister::dr1:
+    case CpuRegister::dr2:
+    case CpuRegister::dr3:
+        return debug_addresses_[static_cast<unsigned>(r) - static_cast<unsigned>(CpuRegister::dr0)];
+    case CpuRegister::dr6:
+        return vmcb_.dr6;
+    case CpuRegister::dr7:
+        return vmcb_.dr7;
+    case CpuRegister::pat:
+        return vmcb_.pat;
+    case CpuRegister::star:
+        return vmcb_.star;
+    case CpuRegister::lstar:
+        return vmcb_.lstar;
+    case CpuRegister::cstar:
+        return vmcb_.cstar;
+    case CpuRegister::sfmask:
+        return vmcb_.sfmask;
+    case CpuRegister::kernel_gs_base:
+        return vmcb_.kernel_gs_base;
+    case CpuRegister::sysenter_cs:
+        return vmcb_.sysenter_cs;
+    case CpuRegister::sysenter_esp:
+        return vmcb_.sysenter_esp;
+    case CpuRegister::sysenter_eip:
+        return vmcb_.sysenter_eip;
+    case CpuRegister::debugctl:
+        return vmcb_.debugctl;
+    case CpuRegister::tsc_aux:
+        return tsc_aux_;
+    case CpuRegister::xss:
+        return xss_;
+    case CpuRegister::xcr0:
+        return xcr0_;
+    case CpuRegister::count:
+        break;
+    }
+    return 0;
+}
+
+void SvmVirtualCpu::set(CpuRegister r, std::uint64_t value) {
+    switch (r) {
+    case CpuRegister::rip:
+        vmcb_.rip = value;
+        break;
+    case CpuRegister::rflags:
+        vmcb_.rflags = value | rflags_fixed;
+        break;
+    case CpuRegister::cr0:
+        vmcb_.cr0 = value;
+        break;
+    case CpuRegister::cr2:
+        vmcb_.cr2 = value;
+        break;
+    case CpuRegister::cr3:
+        vmcb_.cr3 = value;
+        flush_ = true;
+        break;
+    case CpuRegister::cr4:
+        vmcb_.cr4 = value;
+        flush_ = true;
+        break;
+    case CpuRegister::efer:
+        vmcb_.efer = value | efer_svme;
+        break;
+    case CpuRegister::dr0:
+    case CpuRegister::dr1:
+    case CpuRegister::dr2:
+    case CpuRegister::dr3:
+        debug_addresses_[static_cast<unsigned>(r) - static_cast<unsigned>(CpuRegister::dr0)] = value;
+        break;
+    case CpuRegister::dr6:
+        vmcb_.dr6 = value;
+        break;
+    case CpuRegister::dr7:
+        vmcb_.dr7 = value;
+        break;
+    case CpuRegister::pat:
+        vmcb_.pat = value;
+        break;
+    case CpuRegister::star:
+        vmcb_.star = value;
+        break;
+    case CpuRegister::lstar:
+        vmcb_.lstar = value;
+        break;
+    case CpuRegister::cstar:
+        vmcb_.cstar = value;
+        break;
+    case CpuRegister::sfmask:
+        vmcb_.sfmask = value;
+        break;
+    case CpuRegister::kernel_gs_base:
+        vmcb_.kernel_gs_base = value;
+        break;
+    case CpuRegister::sysenter_cs:
+        vmcb_.sysenter_cs = value;
+        break;
+    case CpuRegister::sysenter_esp:
+        vmcb_.sysenter_esp = value;
+        break;
+    case CpuRegister::sysenter_eip:
+        vmcb_.sysenter_eip = value;
+        break;
+    case CpuRegister::debugctl:
+        vmcb_.debugctl = value;
+        break;
+    case CpuRegister::tsc_aux:
+        tsc_aux_ = value;
+        break;
+    case CpuRegister::xss:
+        xss_ = value;
+        break;
+    case CpuRegister::xcr0:
+        xcr0_ = value;
+        break;
+    case CpuRegister::count:
+        break;
+    }
+}
+
+VmcbSegment& SvmVirtualCpu::segment_of(SegmentName name) {
+    switch (name) {
+    case SegmentName::es:
+        return vmcb_.es;
+    case SegmentName::cs:
+        return vmcb_.cs;
+    case SegmentName::ss:
+        return vmcb_.ss;
+    case SegmentName::ds:
+        return vmcb_.ds;
+    case SegmentName::fs:
+        return vmcb_.fs;
+    case SegmentName::gs:
+        return vmcb_.gs;
+    case SegmentName::ldtr:
+        return vmcb_.ldtr;
+    case SegmentName::tr:
+        break;
+    }
+    return vmcb_.tr;
+}
+
+const VmcbSegment& SvmVirtualCpu::segment_of(SegmentName name) const {
+    return const_cast<SvmVirtualCpu*>(this)->segment_of(name);
+}
+
+// The VMCB holds bits 55..52 and 47..40 of a descriptor side by side; the interface leaves the gap.
+hv_x64_segment_register SvmVirtualCpu::segment(SegmentName name) const {
+    const VmcbSegment& from = segment_of(name);
+    hv_x64_segment_register to{};
+    to.base = from.base;
+    to.limit = from.limit;
+    to.selector = from.selector;
+    to.attributes = static_cast<std::uint16_t>((from.attributes & 0xffu) |
+        ((from.attributes & 0xf00u) << 4));
+    return to;
+}
+
+void SvmVirtualCpu::set_segment(SegmentName name, const hv_x64_segment_register& value) {
+    VmcbSegment& to = segment_of(name);
+    to.base = value.base;
+    to.limit = value.limit;
+    to.selector = value.selector;
+    to.attributes = static_cast<std::uint16_t>((value.attributes & 0xffu) |
+        ((value.attributes >> 4) & 0xf00u));
+    if (name == SegmentName::ss) {
+        vmcb_.cpl = value.descriptor_privilege_level;
+    }
+}
+
+hv_x64_table_register SvmVirtualCpu::table(TableName name) const {
+    const VmcbSegment& from = name == TableName::idtr ? vmcb_.idtr : vmcb_.gdtr;
+    hv_x64_table_register to{};
+    to.base = from.base;
+    to.limit = static_cast<std::uint16_t>(from.limit);
+    return to;
+}
+
+void SvmVirtualCpu::set_table(TableName name, const hv_x64_table_register& value) {
+    VmcbSegment& to = name == TableName::idtr ? vmcb_.idtr : vmcb_.gdtr;
+    to.base = value.base;
+    to.limit = value.limit;
+}
+
+std::optional<CpuEvent> SvmVirtualCpu::pending_event() const {
+    const std::uint64_t info = vmcb_.event_injection;
+    if ((info & event_valid) == 0) {
+        return std::nullopt;
+    }
+    return CpuEvent{.type = static_cast<CpuEvent::Type>((info >> 8) & 7),
+        .vector = static_cast<std::uint8_t>(info),
+        .has_error_code = (info & event_has_error_code) != 0,
+        .error_code = static_cast<std::uint32_t>(info >> 32)};
+}
+
+void SvmVirtualCpu::set_pending_event(const std::optional<CpuEvent>& event) {
+    if (!event) {
+        vmcb_.event_injection = 0;
+        return;
+    }
+    vmcb_.event_injection = event->vector | (static_cast<std::uint64_t>(event->type) << 8) |
+        (event->has_error_code ? event_has_error_code : 0) | event_valid |
+        (std::uint64_t{event->error_code} << 32);
+}
+
+void SvmVirtualCpu::set_nmi_masked(bool masked) {
+    nmi_masked_ = masked;
+    vmcb_.intercept_misc1 = masked ? vmcb_.intercept_misc1 | intercept_iret
+                                   : vmcb_.intercept_misc1 & ~intercept_iret;
+}
+
+void SvmVirtualCpu::set_interrupt_window(bool on) {
+    constexpr std::uint64_t request = virtual_irq | virtual_priority_highest | virtual_ignore_tpr;
+    if (on) {
+        vmcb_.virtual_interrupt |= request;
+        vmcb_.intercept_misc1 |= intercept_vintr;
+    } else {
+        vmcb_.virtual_interrupt &= ~request;
+        vmcb_.intercept_misc1 &= ~intercept_vintr;
+    }
+}
+
+} // namespace hypervisor::svm

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// The small interface between a virtual processor and the virtualization extension that runs it.
+// AMD-V implements it (svm/); VT-x would.
+#pragma once
+
+#include "abi/register.h"
+#include "hypervisor/emulate/instruction_mode.hpp"
+#include "hypervisor/memory/address.hpp"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+namespace hypervisor {
+
+enum class CpuRegister : std::uint8_t {
+    rip,
+    rflags,
+    cr0,
+    cr2,
+    cr3,
+    cr4,
+    efer,
+    dr0,
+    dr1,
+    dr2,
+    dr3,
+    dr6,
+    dr7,
+    pat,
+    star,
+    lstar,
+    cstar,
+    sfmask,
+    kernel_gs_base,
+    sysenter_cs,
+    sysenter_esp,
+    sysenter_eip,
+    debugctl,
+    tsc_aux,
+    xss,
+    xcr0,
+    count,
+};
+
+/// In the order of HV_X64_REGISTER_ES ….
+enum class SegmentName : std::uint8_t { es, cs, ss, ds, fs, gs, ldtr, tr };
+enum class TableName : std::uint8_t { idtr, gdtr };
+
+/// Index of a general register, as instructions encode it.
+enum GeneralRegister : std::uint8_t { rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8 };
+
+enum class ExitReason : std::uint8_t {
+    interrupt,        ///< a physical interrupt waits to be taken
+    nmi,              ///< a physical NMI was taken
+    interrupt_window, ///< the guest can take an interrupt now
+    cpuid,
+    msr_read,
+    msr_write,
+    io,
+    halt,
+    hypercall,
+    nested_page_fault,
+    set_xcr0,
+    invalidate_caches,
+    undefined_instruction, ///< one that guests don't have: #UD is due
+    shutdown,              ///< triple fault
+    invalid_state,         ///< the processor refuses the guest's state
+    exception,
+    unexpected,
+};
+
+/// Why the guest stopped, and what the processor says of the instruction.
+struct Exit {
+    ExitReason reason = ExitReason::unexpected;
+    std::uint64_t code = 0;      ///< the processor's own code, for messages
+    std::uint64_t next_rip = 0;  ///< 0 if the processor does not tell
+    std::uint64_t gpa = 0;       ///< nested_page_fault
+    bool is_write = false;       ///< nested_page_fault
+    bool is_execute = false;     ///< nested_page_fault
+    std::uint16_t port = 0;      ///< io
+    std::uint8_t access_size = 0;
+    bool is_in = false;
+    bool is_string = false;
+    bool has_rep = false;
+    std::uint8_t vector = 0;     ///< exception
+};
+
+/// An event that is delivered through the guest's IDT when it goes on.
+struct CpuEvent {
+    enum class Type : std::uint8_t { interrupt = 0, nmi = 2, exception = 3, software_interrupt = 4 };
+    Type type = Type::interrupt;
+    std::uint8_t vector = 0;
+    bool has_error_code = false;
+    std::uint32_t error_code = 0;
+};
+
+class VirtualCpu {
+public:
+    VirtualCpu(const VirtualCpu&) = delete;
+    VirtualCpu& operator=(const VirtualCpu&) = delete;
+
+    /// General registers; RAX and RSP too.
+    std::array<std::uint64_t, 16> gpr{};
+
+    /// As after power-up (SDM vol. 3, table 10-1).
+    virtual void reset() = 0;
+
+    /// Puts into this processor what entering the guest does not load, and takes it out again.
+    virtual void load() = 0;
+    virtual void save() = 0;
+    /// Runs the guest until it stops. Loaded on this processor; interrupts are disabled.
+    virtual Exit run() = 0;
+    /// Before the next run no translation of the guest is reused.
+    virtual void flush_tlb() = 0;
+
+    [[nodiscard]] virtual std::uint64_t get(CpuRegister r) const = 0;
+    virtual void set(CpuRegister r, std::uint64_t value) = 0;
+    [[nodiscard]] virtual hv_x64_segment_register segment(SegmentName name) const = 0;
+    virtual void set_segment(SegmentName name, const hv_x64_segment_register& value) = 0;
+    [[nodiscard]] virtual hv_x64_table_register table(TableName name) const = 0;
+    virtual void set_table(TableName name, const hv_x64_table_register& value) = 0;
+    [[nodiscard]] virtual unsigned cpl() const = 0;
+
+    /// The event that waits to be delivered, if there is one.
+    [[nodiscard]] virtual std::optional<CpuEvent> pending_event() const = 0;
+    virtual void set_pending_event(const std::optional<CpuEvent>& event) = 0;
+    [[nodiscard]] virtual bool interrupt_shadow() const = 0;
+    virtual void set_interrupt_shadow(bool on) = 0;
+    [[nodiscard]] virtual bool nmi_masked() const = 0;
+    virtual void set_nmi_masked(bool masked) = 0;
+    /// Asks for an exit as soon as the guest can take an interrupt.
+    virtual void set_interrupt_window(bool on) = 0;
+    /// The guest's CR8, which it changes without an exit.
+    [[nodiscard]] virtual std::uint8_t cr8() const = 0;
+    virtual void set_cr8(std::uint8_t value) = 0;
+
+    virtual void set_address_space(SpaPage root) = 0;
+    virtual void set_tsc_offset(std::uint64_t offset) = 0;
+    /// The extended state (x87, SSE, AVX …) in the standard layout of XSAVE; the VP is not loaded.
+    [[nodiscard]] virtual std::uint8_t* extended_state() = 0;
+
+    // What is the same for every implementation.
+
+    [[nodiscard]] InstructionMode mode() const;
+    /// Goes on behind the instruction of `length` bytes.
+    void advance(unsigned length);
+    /// Whether an interrupt could be delivered now, its priority aside.
+    [[nodiscard]] bool can_take_interrupt() const;
+    void raise(std::uint8_t vector, std::optional<std::uint32_t> error_code = std::nullopt);
+
+protected:
+    VirtualCpu() = default;
+    ~VirtualCpu() = default;
+};
+
+/// The extension of this machine.
+namespace virtualization {
+
+/// \return one line that says why this machine cannot run guests, or null.
+const char* unsupported();
+/// Turns the extension on, on this processor. \param save_area a page for the processor's own use.
+void enable(SpaPage save_area);
+
+} // namespace virtualization
+
+} // namespace hypervisor

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "hypervisor/debug/console.hpp"
+
+#include <source_location>
+
+namespace hypervisor {
+
+/// Called once before a panic prints, to stop the other processors. Set when they have been started.
+extern void (*stop_other_processors)();
+
+/// Whether some processor has panicked.
+bool is_panicking();
+
+[[noreturn]] void panic_with(std::source_location where, std::string_view format,
+    const console::Argument* arguments, unsigned count);
+
+/// A format together with the place that it was written at.
+struct PanicFormat {
+    template <class T>
+    constexpr PanicFormat( // NOLINT: made from the format where it stands
+        const T& text, std::source_location at = std::source_location::current())
+        : format{text}, where{at} {}
+    std::string_view format;
+    std::source_location where;
+};
+
+/// The hypervisor cannot go on: says why and where, and stops the machine.
+template <class... T>
+[[noreturn]] void panic(PanicFormat format, const T&... values) {
+    const console::Argument arguments[] = {console::Argument{values}..., console::Argument{}};
+    panic_with(format.where, format.format, arguments, sizeof...(values));
+}
+
+/// What must hold whatever guests do: an assertion that is compiled in always.
+inline void require(bool condition, PanicFormat what) {
+    if (!condition) [[unlikely]] {
+        panic_with(what.where, what.format, nullptr, 0);
+    }
+}
+
+} // namespace hypervisor

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the guest's registers to a handler and back (TLFS "Hypercall Interface").
+#include "hypervisor/hypercall/dispatcher.hpp"
+
+#include "abi/hypercall.h"
+#include "abi/msr.h"
+#include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/debug/console.hpp"
+#include "hypervisor/hypercall/table.hpp"
+#include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/virtual_processor.hpp"
+
+#include <algorithm>
+
+namespace hypervisor::hypercall {
+
+namespace {
+
+/// The registers that carry a call, in the layout of the caller's mode.
+struct Registers {
+    std::uint64_t control;
+    std::uint64_t input;  ///< GPA, or the first quadword of a fast call
+    std::uint64_t output; ///< GPA, or the second quadword of a fast call
+};
+
+Registers read_registers(const VirtualCpu& cpu) {
+    const auto& gpr = cpu.gpr;
+    if (cpu.mode() == InstructionMode::bits64) {
+        return {gpr[GeneralRegister::rcx], gpr[GeneralRegister::rdx], gpr[GeneralRegister::r8]};
+    }
+    const auto pair = [&gpr](GeneralRegister high, GeneralRegister low) {
+        return (gpr[high] << 32) | (gpr[low] & 0xffffffff);
+    };
+    return {pair(GeneralRegister::rdx, GeneralRegister::rax),
+        pair(GeneralRegister::rbx, GeneralRegister::rcx),
+        pair(GeneralRegister::rdi, GeneralRegister::rsi)};
+}
+
+void write_result(VirtualCpu& cpu, Status status, unsigned reps_completed) {
+    const std::uint64_t result = static_cast<std::uint64_t>(status) |
+        (std::uint64_t{reps_completed} << HV_HYPERCALL_REPS_COMPLETED_SHIFT);
+    if (cpu.mode() == InstructionMode::bits64) {
+        cpu.gpr[GeneralRegister::rax] = result;
+    } else {
+        cpu.gpr[GeneralRegister::rax] = result & 0xffffffff;
+        cpu.gpr[GeneralRegister::rdx] = result >> 32;
+    }
+}
+
+const CallEntry* find(std::uint64_t code) {
+    const auto all = table();
+    const auto at = std::lower_bound(all.begin(), all.end(), code,
+        [](const CallEntry& entry, std::uint64_t wanted) { return entry.code < wanted; });
+    return at != all.end() && at->code == code ? &*at : nullptr;
+}
+
+/// The control word taken apart and checked against the call's kind.
+struct Control {
+    bool fast;
+    unsigned variable_header;
+    unsigned rep_count;
+    unsigned rep_start;
+};
+
+std::optional<Control> check(std::uint64_t word, const CallEntry& entry) {
+    const auto field = [word](unsigned shift, std::uint64_t mask) {
+        return static_cast<unsigned>((word >> shift) & mask);
+    };
+    const Control control{.fast = (word & HV_HYPERCALL_FAST) != 0,
+        .variable_header =
+            8 * field(HV_HYPERCALL_VARIABLE_HEADER_SHIFT, HV_HYPERCALL_VARIABLE_HEADER_MASK),
+        .rep_count = field(HV_HYPERCALL_REP_COUNT_SHIFT, HV_HYPERCALL_REP_COUNT_MASK),
+        .rep_start = field(HV_HYPERCALL_REP_START_SHIFT, HV_HYPERCALL_REP_START_MASK)};
+    const bool reps_ok = entry.is_rep ? control.rep_count > 0 && control.rep_start < control.rep_count
+                                      : control.rep_count == 0 && control.rep_start == 0;
+    if ((word & HV_HYPERCALL_RESERVED_MASK) != 0 || !reps_ok ||
+        (control.variable_header != 0 && !entry.has_variable_header)) {
+        return std::nullopt;
+    }
+    return control;
+}
+
+/// Whether a parameter lies in one page and is aligned; its size is not 0.
+bool is_well_placed(std::uint64_t gpa, std::size_t size) {
+    return (gpa & 7) == 0 && size <= page_size - (gpa & (page_size - 1));
+}
+
+Status carry_out(VirtualProcessor& vp, const Registers& registers, unsigned& reps_completed) {
+    constexpr std::size_t fast_input = 16;
+    const CallEntry* const entry = find(registers.control & HV_HYPERCALL_CODE_MASK);
+    if (entry == nullptr) {
+        log(LogLevel::debug, "partition {}: hypercall {x} is not implemented", vp.partition().id(),
+            registers.control & HV_HYPERCALL_CODE_MASK);
+        return Status::invalid_hypercall_code;
+    }
+    if (!vp.partition().has_privilege(entry->privilege)) {
+        return Status::access_denied;
+    }
+    const auto control = check(registers.control, *entry);
+    if (!control) {
+        return Status::invalid_hypercall_input;
+    }
+    LogicalProcessor& lp = LogicalProcessor::current();
+    const std::size_t input_size = entry->input_size + control->variable_header +
+        std::size_t{control->rep_count} * entry->rep_input_size;
+    const std::size_t output_size =
+        entry->output_size + std::size_t{control->rep_count} * entry->rep_output_size;
+    if (control->fast) {
+        if (input_size > fast_input || output_size != 0) {
+            return Status::invalid_hypercall_input;
+        }
+        std::memcpy(lp.call_input(), &registers.input, 8);
+        std::memcpy(lp.call_input() + 8, &registers.output, 8);
+    } else if (input_size != 0) {
+        if (!is_well_placed(registers.input, input_size)) {
+            return Status::invalid_alignment;
+        }
+        if (!vp.partition().read_gpa(registers.input, {lp.call_input(), input_size})) {
+            return Status::invalid_hypercall_input;
+        }
+    }
+    if (output_size != 0) {
+        if (!is_well_placed(registers.output, output_size)) {
+            return Status::invalid_alignment;
+        }
+        std::memset(lp.call_output(), 0, output_size);
+    }
+    Call call{.caller = vp,
+        .input = {lp.call_input(), input_size},
+        .output = {lp.call_output(), output_size},
+        .variable_header = control->variable_header,
+        .rep_count = control->rep_count,
+        .rep_index = control->rep_start};
+    const Status status = entry->handler(call);
+    reps_completed = entry->is_rep ? call.rep_index : 0;
+
+    // Of a rep call what has been completed is given back, whatever the rest came to.
+    const std::size_t first = control->rep_start * std::size_t{entry->rep_output_size};
+    const std::size_t end = entry->is_rep
+        ? std::size_t{call.rep_index} * entry->rep_output_size
+        : (status == Status::success ? output_size : 0);
+    if (end > first &&
+        !vp.partition().write_gpa(
+            registers.output + first, {lp.call_output() + first, end - first})) {
+        return Status::invalid_hypercall_input;
+    }
+    log(status == Status::success ? LogLevel::trace : LogLevel::debug,
+        "partition {} VP {}: {}: status {x}, reps {} of {}", vp.partition().id(), vp.index(),
+        entry->name, static_cast<unsigned>(status), reps_completed, control->rep_count);
+    return status;
+}
+
+} // namespace
+
+void dispatch(VirtualProcessor& vp, unsigned instruction_length) {
+    VirtualCpu& cpu = vp.cpu();
+    const bool protected_mode = (cpu.get(CpuRegister::cr0) & cr0_pe) != 0;
+    if (!protected_mode || cpu.cpl() != 0 ||
+        (vp.partition().hypercall_page & HV_MSR_PAGE_ENABLE) == 0) {
+        cpu.raise(exception_invalid_opcode);
+        return;
+    }
+    vp.counters.count(VpCounter::hypercalls);
+    const Registers registers = read_registers(cpu);
+    cpu.advance(instruction_length);
+    unsigned reps_completed = 0;
+    const Status status = carry_out(vp, registers, reps_completed);
+    write_result(cpu, status, reps_completed);
+}
+
+} // namespace hypervisor::hypercall

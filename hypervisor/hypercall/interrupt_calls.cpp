@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "abi/interrupt.h"
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/hypercall/table.hpp"
+#include "hypervisor/hypercall/target.hpp"
+#include "hypervisor/partition/interrupts.hpp"
+
+#include <bit>
+
+namespace hypervisor::hypercall {
+
+namespace {
+
+constexpr unsigned first_vector = 0x10;
+constexpr unsigned last_vector = 0xff;
+
+/// Calls `f(index)` for each member of a set of virtual processors whose banks follow at `banks` in
+/// the input. \return false if there are fewer banks than the mask says.
+template <class F>
+bool for_each_in_set(const Call& call, std::uint64_t format, std::uint64_t valid_banks,
+    std::size_t banks, F&& f) {
+    if (format == HV_GENERIC_SET_ALL) {
+        call.caller.partition().for_each_vp([&f](VirtualProcessor& vp) { f(vp.index()); });
+        return true;
+    }
+    for (unsigned bank = 0; bank < HV_MAX_SPARSE_BANKS; ++bank) {
+        if ((valid_banks & (1ull << bank)) == 0) {
+            continue;
+        }
+        if (banks + sizeof(std::uint64_t) > call.input.size()) {
+            return false;
+        }
+        for (auto members = call.in<std::uint64_t>(banks); members != 0; members &= members - 1) {
+            f(bank * HV_VPS_PER_SPARSE_BANK + static_cast<unsigned>(std::countr_zero(members)));
+        }
+        banks += sizeof(std::uint64_t);
+    }
+    return true;
+}
+
+bool is_ipi_vector(std::uint32_t vector) { return vector >= first_vector && vector <= last_vector; }
+
+void send_ipi(Partition& partition, std::uint32_t index, std::uint32_t vector) {
+    if (VirtualProcessor* const vp = partition.vp(index); vp != nullptr) {
+        vp->accept_interrupt(static_cast<std::uint8_t>(vector), false);
+    }
+}
+
+} // namespace
+
+Status assert_virtual_interrupt(Call& call) {
+    const auto in = call.in<hv_input_assert_virtual_interrupt>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    if (in.control.interrupt_type > HV_X64_INTERRUPT_TYPE_EXTINT || in.vector > 0xff ||
+        in.target_vtl != 0) {
+        return Status::invalid_parameter;
+    }
+    // 255 reaches all, as in a message of an I/O APIC.
+    constexpr std::uint64_t broadcast8 = 0xff;
+    const InterruptCommand command{.mode = static_cast<DeliveryMode>(in.control.interrupt_type),
+        .vector = static_cast<std::uint8_t>(in.vector),
+        .logical = in.control.logical_dest_mode != 0,
+        .asserted = true,
+        .level_triggered = in.control.level_triggered != 0,
+        .destination = in.dest_addr == broadcast8 && in.control.logical_dest_mode == 0
+            ? broadcast_destination
+            : static_cast<std::uint32_t>(in.dest_addr)};
+    (void)interrupts::send(*target, command); // one for nobody is lost, as on a real bus
+    return Status::success;
+}
+
+/// Level-triggered interrupts stay requested in the local APIC until they are delivered; there is no
+/// external interrupt line that could be taken back.
+Status clear_virtual_interrupt(Call& call) {
+    const auto target = find_target(call, call.in<std::uint64_t>());
+    return target && !target->is_root() ? Status::success : Status::invalid_partition_id;
+}
+
+Status send_synthetic_cluster_ipi(Call& call) {
+    const auto in = call.in<hv_input_send_synthetic_cluster_ipi>();
+    if (!is_ipi_vector(in.vector)) {
+        return Status::invalid_parameter;
+    }
+    for (std::uint64_t mask = in.processor_mask; mask != 0; mask &= mask - 1) {
+        send_ipi(call.caller.partition(), static_cast<std::uint32_t>(std::countr_zero(mask)),
+            in.vector);
+    }
+    return Status::success;
+}
+
+Status send_synthetic_cluster_ipi_ex(Call& call) {
+    struct [[gnu::packed]] Header {
+        std::uint32_t vector;
+        std::uint32_t reserved;
+        std::uint64_t format;
+        std::uint64_t valid_banks;
+    };
+    const auto in = call.in<Header>();
+    if (!is_ipi_vector(in.vector)) {
+        return Status::invalid_parameter;
+    }
+    Partition& partition = call.caller.partition();
+    const bool complete =
+        for_each_in_set(call, in.format, in.valid_banks, sizeof in, [&](std::uint32_t index) {
+            send_ipi(partition, index, in.vector);
+        });
+    return complete ? Status::success : Status::invalid_hypercall_input;
+}
+
+/// The root asks where a device's interrupt is to go; it writes the answer into the device or the I/O
+/// APIC itself.
+Status map_device_interrupt(Call& call) {
+    struct [[gnu::packed]] Header {
+        std::uint64_t partition_id;
+        std::uint64_t device_id;
+        std::uint32_t flags;
+        std::uint32_t base_irt_idx;
+        std::uint8_t logical_entry[16];
+        std::uint32_t interrupt_type;
+        std::uint32_t trigger_mode;
+        std::uint32_t vector_count;
+        std::uint32_t reserved;
+        std::uint32_t vector;
+        std::uint32_t target_flags;
+        std::uint64_t format;
+    };
+    static_assert(sizeof(Header) + 8 ==
+        offsetof(hv_input_map_device_interrupt, target.vp_set.bank_contents));
+    const auto in = call.in<Header>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || !target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    if (in.vector_count != 1 || in.vector < first_vector || in.vector > last_vector ||
+        in.target_flags != HV_DEVICE_INTERRUPT_TARGET_PROCESSOR_SET ||
+        call.variable_header < sizeof(std::uint64_t)) {
+        return Status::invalid_parameter;
+    }
+    VirtualProcessor* vp = nullptr;
+    const auto valid_banks = call.in<std::uint64_t>(sizeof in);
+    const bool complete = for_each_in_set(call, in.format, valid_banks,
+        sizeof in + sizeof(std::uint64_t), [&](std::uint32_t index) {
+            vp = vp == nullptr ? target->vp(index) : vp;
+        });
+    if (!complete || vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    const bool level = in.trigger_mode == HV_INTERRUPT_TRIGGER_MODE_LEVEL;
+    LogicalProcessor& lp = vp->lp();
+    const auto physical = lp.device_interrupts().map(
+        {.vp = vp, .vector = static_cast<std::uint8_t>(in.vector), .level = level});
+    if (!physical) {
+        return Status::no_resources;
+    }
+    hv_output_map_device_interrupt out{};
+    if ((in.device_id >> HV_DEVICE_ID_TYPE_SHIFT) == HV_DEVICE_TYPE_IOAPIC) {
+        constexpr unsigned trigger_shift = 15;
+        constexpr unsigned destination_shift = 56;
+        out.interrupt_entry.source = HV_INTERRUPT_SOURCE_IOAPIC;
+        out.interrupt_entry.ioapic_rte = *physical |
+            (std::uint64_t{level ? 1u : 0u} << trigger_shift) |
+            (std::uint64_t{lp.apic_id()} << destination_shift);
+    } else {
+        constexpr std::uint32_t msi_base = 0xfee00000;
+        constexpr unsigned destination_shift = 12;
+        out.interrupt_entry.source = HV_INTERRUPT_SOURCE_MSI;
+        out.interrupt_entry.msi.address = msi_base | (lp.apic_id() << destination_shift);
+        out.interrupt_entry.msi.data = *physical;
+    }
+    call.out(out);
+    return Status::success;
+}
+
+Status unmap_device_interrupt(Call& call) {
+    const auto in = call.in<hv_input_unmap_device_interrupt>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || !target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    const bool io_apic = in.interrupt_entry.source == HV_INTERRUPT_SOURCE_IOAPIC;
+    const auto vector = static_cast<std::uint8_t>(
+        io_apic ? in.interrupt_entry.ioapic_rte : in.interrupt_entry.msi.data);
+    const auto apic_id = static_cast<std::uint32_t>(io_apic
+            ? in.interrupt_entry.ioapic_rte >> 56
+            : (in.interrupt_entry.msi.address >> 12) & 0xff);
+    for (LogicalProcessor* const lp : LogicalProcessor::all()) {
+        if (lp->apic_id() == apic_id) {
+            return lp->device_interrupts().unmap(vector) ? Status::success
+                                                         : Status::invalid_parameter;
+        }
+    }
+    return Status::invalid_parameter;
+}
+
+} // namespace hypervisor::hypercall

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "abi/port.h"
+#include "hypervisor/hypercall/table.hpp"
+#include "hypervisor/hypercall/target.hpp"
+#include "hypervisor/partition/doorbell.hpp"
+
+namespace hypervisor::hypercall {
+
+namespace {
+
+bool is_valid_sint(std::uint32_t sint) { return sint < HV_SYNIC_SINT_COUNT; }
+
+} // namespace
+
+/// Ports of type doorbell: they belong to the root.
+Status create_port(Call& call) {
+    const auto in = call.in<hv_input_create_port>();
+    const auto owner = find_target(call, in.port_partition_id);
+    const auto other = find_target(call, in.connection_partition_id);
+    if (!owner || !owner->is_root() || !other) {
+        return Status::invalid_partition_id;
+    }
+    if (in.port_info.port_type != HV_PORT_TYPE_DOORBELL ||
+        !is_valid_sint(in.port_info.doorbell.target_sint)) {
+        return Status::invalid_parameter;
+    }
+    const std::uint32_t id = in.port_id & HV_PORT_ID_MASK;
+    const SpinGuard guard{owner->ports().lock};
+    if (id == 0 || owner->ports().find_port(id) != nullptr) {
+        return Status::invalid_port_id;
+    }
+    Port* const port = owner->ports().ports.add(owner->deposits());
+    if (port == nullptr) {
+        return Status::insufficient_memory;
+    }
+    port->id = id;
+    port->target_vp = in.port_info.doorbell.target_vp;
+    port->target_sint = static_cast<std::uint8_t>(in.port_info.doorbell.target_sint);
+    port->connection_partition = other->id();
+    return Status::success;
+}
+
+Status delete_port(Call& call) {
+    const auto in = call.in<hv_input_delete_port>();
+    const auto owner = find_target(call, in.port_partition_id);
+    if (!owner) {
+        return Status::invalid_partition_id;
+    }
+    const SpinGuard guard{owner->ports().lock};
+    Port* const port = owner->ports().find_port(in.port_id & HV_PORT_ID_MASK);
+    if (port == nullptr) {
+        return Status::invalid_port_id;
+    }
+    port->in_use = false;
+    return Status::success;
+}
+
+Status connect_port(Call& call) {
+    const auto in = call.in<hv_input_connect_port>();
+    const auto owner = find_target(call, in.port_partition_id);
+    const auto child = find_target(call, in.connection_partition_id);
+    if (!owner || !child || child->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    if (child->state() != Partition::State::initialized) {
+        return Status::invalid_partition_state;
+    }
+    if (in.connection_info.port_type != HV_PORT_TYPE_DOORBELL) {
+        return Status::invalid_parameter;
+    }
+    Port port;
+    {
+        const SpinGuard guard{owner->ports().lock};
+        const Port* const found = owner->ports().find_port(in.port_id & HV_PORT_ID_MASK);
+        if (found == nullptr || found->connection_partition != child->id()) {
+            return Status::invalid_port_id;
+        }
+        port = *found;
+    }
+    const SpinGuard guard{child->ports().lock};
+    Doorbell* const bell = child->ports().doorbells.add(child->deposits());
+    if (bell == nullptr) {
+        return Status::insufficient_memory;
+    }
+    bell->gpa = in.connection_info.doorbell.gpa;
+    bell->trigger_value = in.connection_info.doorbell.trigger_value;
+    bell->flags = in.connection_info.doorbell.flags;
+    bell->connection_id = in.connection_id & HV_PORT_ID_MASK;
+    bell->port_id = port.id;
+    bell->target_vp = port.target_vp;
+    bell->target_sint = port.target_sint;
+    return Status::success;
+}
+
+Status disconnect_port(Call& call) {
+    const auto in = call.in<hv_input_disconnect_port>();
+    const auto child = find_target(call, in.connection_partition_id);
+    if (!child) {
+        return Status::invalid_partition_id;
+    }
+    const std::uint32_t id = in.connection_id & HV_PORT_ID_MASK;
+    const SpinGuard guard{child->ports().lock};
+    Doorbell* const bell = child->ports().doorbells.find(
+        [id](const Doorbell& d) { return d.in_use && d.connection_id == id; });
+    if (bell == nullptr) {
+        return Status::invalid_connection_id;
+    }
+    bell->in_use = false;
+    bell->waiting = false;
+    return Status::success;
+}
+
+Status signal_event(Call& call) {
+    const auto in = call.in<hv_input_signal_event>();
+    const std::uint32_t id = in.connection_id & HV_PORT_ID_MASK;
+    if (!doorbell::ring_by_signal(call.caller.partition(), id)) {
+        return Status::invalid_connection_id;
+    }
+    return Status::success;
+}
+
+Status signal_event_direct(Call& call) {
+    const auto in = call.in<hv_input_signal_event_direct>();
+    const auto target = find_target(call, in.target_partition);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = target->vp(in.target_vp);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    if (in.target_vtl != 0 || !is_valid_sint(in.target_sint) ||
+        in.flag_number >= HV_EVENT_FLAGS_COUNT) {
+        return Status::invalid_parameter;
+    }
+    bool newly_signaled = false;
+    vp->accept(vp->synic().set_event_flag(in.target_sint, in.flag_number, newly_signaled));
+    call.out(hv_output_signal_event_direct{.newly_signaled = newly_signaled, .reserved = {}});
+    return Status::success;
+}
+
+Status post_message_direct(Call& call) {
+    const auto in = call.in<hv_input_post_message_direct>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = target->vp(in.vp_index);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    if (in.vtl != 0 || !is_valid_sint(in.sint_index)) {
+        return Status::invalid_parameter;
+    }
+    hv_message message;
+    std::memcpy(&message, in.message, sizeof message);
+    message.header.message_flags = 0;
+    std::optional<Synic::Interrupt> interrupt;
+    if (!vp->synic().try_post(in.sint_index, message, interrupt)) {
+        return Status::insufficient_buffers;
+    }
+    vp->accept(interrupt);
+    return Status::success;
+}
+
+Status notify_port_ring_empty(Call& call) {
+    const auto in = call.in<hv_input_notify_port_ring_empty>();
+    if (!is_valid_sint(in.sint_index)) {
+        return Status::invalid_parameter;
+    }
+    doorbell::ring_empty(in.sint_index);
+    return Status::success;
+}
+
+} // namespace hypervisor::hypercall

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "abi/partition.h"
+#include "abi/register.h"
+#include "abi/synic.h"
+#include "hypervisor/cpu/extended_state.hpp"
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/hypercall/table.hpp"
+#include "hypervisor/hypercall/target.hpp"
+#include "hypervisor/partition/cpuid.hpp"
+#include "hypervisor/partition/lifecycle.hpp"
+#include "hypervisor/partition/registers.hpp"
+#include "hypervisor/partition/root.hpp"
+#include "hypervisor/scheduler/scheduler.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace hypervisor::hypercall {
+
+namespace {
+
+/// The suspend registers: they act on the virtual processor while it may run.
+/// \return false if it is another register.
+bool set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend) {
+    VirtualProcessor::Block block;
+    switch (name) {
+    case HV_REGISTER_EXPLICIT_SUSPEND:
+        block = VirtualProcessor::explicit_suspend;
+        break;
+    case HV_REGISTER_INTERCEPT_SUSPEND:
+        block = VirtualProcessor::intercept_suspend;
+        break;
+    case HV_REGISTER_DISPATCH_SUSPEND:
+        block = VirtualProcessor::dispatch_suspend;
+        break;
+    default:
+        return false;
+    }
+    if (suspend) {
+        vp.set_block(block);
+        scheduler::stop(vp);
+        return true;
+    }
+    vp.parent_lp.store(&LogicalProcessor::current(), std::memory_order_release);
+    if (block == VirtualProcessor::intercept_suspend && (vp.blocks() & block) != 0) {
+        vp.resume_from_intercept();
+    }
+    vp.clear_block(block);
+    scheduler::wake(vp);
+    return true;
+}
+
+/// Copies between pages of the caller and a buffer of the hypervisor's.
+bool copy_pages(Call& call, std::span<const std::uint64_t> pages, std::span<std::byte> buffer,
+    bool to_caller) {
+    Partition& caller = call.caller.partition();
+    for (const std::uint64_t page : pages) {
+        if (buffer.empty()) {
+            return true;
+        }
+        const auto piece = buffer.first(std::min<std::size_t>(buffer.size(), page_size));
+        const std::uint64_t gpa = GpaPage{page}.address();
+        if (to_caller ? !caller.write_gpa(gpa, piece) : !caller.read_gpa(gpa, piece)) {
+            return false;
+        }
+        buffer = buffer.subspan(piece.size());
+    }
+    return buffer.empty();
+}
+
+Status get_state(VirtualProcessor& vp, Call& call, std::uint32_t type,
+    std::span<const std::uint64_t> pages) {
+    switch (type) {
+    case HV_VP_STATE_LAPIC | HV_VP_STATE_TYPE_PFN: {
+        LocalApicState state = vp.apic().save(vp.apic_time());
+        const auto bytes = std::as_writable_bytes(std::span{&state, 1});
+        return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
+    }
+    case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
+        const auto bytes = std::as_writable_bytes(
+            std::span{vp.cpu().extended_state(), extended_state::size()});
+        return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
+    }
+    case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
+    case HV_VP_STATE_SIEF_PAGE | HV_VP_STATE_TYPE_PFN: {
+        const bool messages = type == (HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN);
+        const SpaPage page =
+            messages ? vp.overlays.message.page : vp.overlays.event_flags.page;
+        if (page == SpaPage{}) {
+            return Status::invalid_vp_state;
+        }
+        return copy_pages(call, pages, {pointer_to<std::byte>(page), page_size}, true)
+            ? Status::success
+            : Status::invalid_parameter;
+    }
+    case HV_VP_STATE_SYNTHETIC_TIMERS: {
+        hv_synthetic_timers_state state{};
+        vp.synthetic_timers().save(state);
+        call.out(state);
+        return Status::success;
+    }
+    default:
+        return Status::invalid_parameter;
+    }
+}
+
+/// A state that software could not have made is refused: an XSAVE header with bits that the
+/// processor would fault on.
+bool is_valid_extended_state(std::span<const std::byte> area) {
+    constexpr std::size_t header = 512;
+    constexpr std::size_t header_size = 64;
+    constexpr std::size_t mxcsr_offset = 24;
+    constexpr std::uint32_t mxcsr_reserved = 0xffff0000;
+    std::array<std::uint64_t, header_size / 8> words;
+    std::uint32_t mxcsr;
+    std::memcpy(words.data(), area.data() + header, header_size);
+    std::memcpy(&mxcsr, area.data() + mxcsr_offset, sizeof mxcsr);
+    const bool rest_is_zero =
+        std::all_of(words.begin() + 1, words.end(), [](std::uint64_t word) { return word == 0; });
+    return (words[0] & ~extended_state::supported()) == 0 && rest_is_zero &&
+        (mxcsr & mxcsr_reserved) == 0;
+}
+
+Status set_state(VirtualProcessor& vp, Call& call, std::uint32_t type,
+    std::span<const std::uint64_t> pages) {
+    switch (type) {
+    case HV_VP_STATE_LAPIC | HV_VP_STATE_TYPE_PFN: {
+        LocalApicState state{};
+        if (!copy_pages(call, pages, std::as_writable_bytes(std::span{&state, 1}), false)) {
+            return Status::invalid_parameter;
+        }
+        if (!vp.apic().restore(state, vp.apic_time())) {
+            return Status::invalid_register_value;
+        }
+        vp.timers_changed();
+        return Status::success;
+    }
+    case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
+        // Checked in a copy: the pages are the caller's to change.
+        const std::span buffer{LogicalProcessor::current().call_output(), extended_state::size()};
+        if (!copy_pages(call, pages, buffer, false)) {
+            return Status::invalid_parameter;
+        }
+        if (!is_valid_extended_state(buffer)) {
+            return Status::invalid_register_value;
+        }
+        std::memcpy(vp.cpu().extended_state(), buffer.data(), buffer.size());
+        return Status::success;
+    }
+    case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
+    case HV_VP_STATE_SIEF_PAGE | HV_VP_STATE_TYPE_PFN: {
+        const bool messages = type == (HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN);
+        const SpaPage page =
+            messages ? vp.overlays.message.page : vp.overlays.event_flags.page;
+        if (page == SpaPage{}) {
+            return Status::invalid_vp_state;
+        }
+        return copy_pages(call, pages, {pointer_to<std::byte>(page), page_size}, false)
+            ? Status::success
+            : Status::invalid_parameter;
+    }
+    case HV_VP_STATE_SYNTHETIC_TIMERS: {
+        if (call.variable_header < sizeof(hv_synthetic_timers_state)) {
+            return Status::invalid_parameter;
+        }
+        const auto state = call.in<hv_synthetic_timers_state>(sizeof(hv_input_vp_state));
+        vp.timers_changed();
+        return vp.synthetic_timers().restore(state, vp.partition().reference_time())
+            ? Status::success
+            : Status::invalid_register_value;
+    }
+    default:
+        return Status::invalid_parameter;
+    }
+}
+
+Status transfer_state(Call& call, bool set) {
+    constexpr std::size_t most_pages = 8;
+    const auto in = call.in<hv_input_vp_state>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = target->vp(in.vp_index);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    std::array<std::uint64_t, most_pages> pages{};
+    std::size_t count = 0;
+    if ((in.type & HV_VP_STATE_TYPE_PFN) != 0) {
+        count = call.variable_header / sizeof(std::uint64_t);
+        if (count == 0 || count > most_pages) {
+            return Status::invalid_parameter;
+        }
+        std::memcpy(
+            pages.data(), call.input.data() + sizeof in, count * sizeof(std::uint64_t));
+    }
+    const VirtualProcessor::Hold hold{*vp};
+    const std::span<const std::uint64_t> list{pages.data(), count};
+    return set ? set_state(*vp, call, in.type, list) : get_state(*vp, call, in.type, list);
+}
+
+} // namespace
+
+Status create_vp(Call& call) {
+    const auto in = call.in<hv_input_create_vp>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target) {
+        return Status::invalid_partition_id;
+    }
+    if (in.vp_index >= Partition::most_vps || target->vp(in.vp_index) != nullptr) {
+        return Status::invalid_vp_index;
+    }
+    if (target->is_root()) {
+        return root::create_vp(in.vp_index, in.flags);
+    }
+    if (target->state() != Partition::State::initialized) {
+        return Status::invalid_partition_state;
+    }
+    const auto vp = lifecycle::create_vp(*target, in.vp_index, LogicalProcessor::current(),
+        target->deposits(), in.vp_index == 0);
+    if (!vp) {
+        return vp.error();
+    }
+    (*vp)->set_block(VirtualProcessor::explicit_suspend);
+    return Status::success;
+}
+
+Status delete_vp(Call& call) {
+    const auto in = call.in<hv_input_delete_vp>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = target->vp(in.vp_index);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    lifecycle::destroy_vp(*vp);
+    return Status::success;
+}
+
+Status get_vp_registers(Call& call) {
+    const auto in = call.in<hv_input_get_vp_registers>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    const VirtualProcessor::Hold hold{*vp};
+    for (; call.rep_index < call.rep_count; ++call.rep_index) {
+        hv_register_value value{};
+        const Status status = get_register(
+            *vp, call.rep<std::uint32_t, hv_input_get_vp_registers>(call.rep_index), value);
+        if (status != Status::success) {
+            return status;
+        }
+        call.out(value, call.rep_index * sizeof value);
+    }
+    return Status::success;
+}
+
+Status set_vp_registers(Call& call) {
+    const auto in = call.in<hv_input_set_vp_registers>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    if (vp == &call.caller) {
+        return Status::invalid_vp_state; // it has instructions for that
+    }
+    for (; call.rep_index < call.rep_count; ++call.rep_index) {
+        const auto assoc =
+            call.rep<hv_register_assoc, hv_input_set_vp_registers>(call.rep_index);
+        if (set_suspend_register(*vp, assoc.name, (assoc.value.reg64 & 1) != 0)) {
+            continue;
+        }
+        const VirtualProcessor::Hold hold{*vp};
+        const Status status = set_register(*vp, assoc.name, assoc.value);
+        if (status != Status::success) {
+            return status;
+        }
+    }
+    return Status::success;
+}
+
+Status get_vp_state(Call& call) { return transfer_state(call, false); }
+Status set_vp_state(Call& call) { return transfer_state(call, true); }
+
+Status map_vp_state_page(Call& call) {
+    const auto in = call.in<hv_input_map_vp_state_page>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = target->vp(in.vp_index);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    const bool registers = in.type == HV_VP_STATE_PAGE_REGISTERS;
+    if ((!registers && in.type != HV_VP_STATE_PAGE_INTERCEPT_MESSAGE) || in.flags != 0) {
+        return Status::invalid_parameter;
+    }
+    const void* const mapped = registers ? static_cast<const void*>(vp->register_page)
+                                         : static_cast<const void*>(vp->intercept_page);
+    if (mapped != nullptr) {
+        return Status::invalid_vp_state;
+    }
+    const auto page = lifecycle::share_page(target->deposits());
+    if (!page) {
+        return Status::insufficient_memory;
+    }
+    if (registers) {
+        vp->register_page = pointer_to<hv_vp_register_page>(*page);
+    } else {
+        vp->intercept_page = pointer_to<hv_message>(*page);
+    }
+    call.out(hv_output_map_vp_state_page{.map_location = page->number()});
+    return Status::success;
+}
+
+Status unmap_vp_state_page(Call& call) {
+    const auto in = call.in<hv_input_unmap_vp_state_page>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = target->vp(in.vp_index);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    const VirtualProcessor::Hold hold{*vp};
+    const void* page = nullptr;
+    if (in.type == HV_VP_STATE_PAGE_REGISTERS) {
+        page = vp->register_page;
+        vp->register_page = nullptr;
+    } else if (in.type == HV_VP_STATE_PAGE_INTERCEPT_MESSAGE) {
+        page = vp->intercept_page;
+        vp->intercept_page = nullptr;
+    }
+    if (page == nullptr) {
+        return Status::invalid_parameter;
+    }
+    lifecycle::unshare_page(
+        target->deposits(), SpaPage::containing(reinterpret_cast<std::uint64_t>(page)));
+    return Status::success;
+}
+
+Status get_vp_index_from_apic_id(Call& call) {
+    const auto in = call.in<hv_input_get_vp_index_from_apic_id>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target) {
+        return Status::invalid_partition_id;
+    }
+    for (; call.rep_index < call.rep_count; ++call.rep_index) {
+        const auto apic_id =
+            call.rep<std::uint32_t, hv_input_get_vp_index_from_apic_id>(call.rep_index);
+        const VirtualProcessor* found = nullptr;
+        target->for_each_vp([&](VirtualProcessor& vp) {
+            found = vp.apic().id() == apic_id ? &vp : found;
+        });
+        if (found == nullptr) {
+            return Status::invalid_parameter;
+        }
+        call.out(found->index(), call.rep_index * sizeof(std::uint32_t));
+    }
+    return Status::success;
+}
+
+Status get_vp_cpuid_values(Call& call) {
+    const auto in = call.in<hv_input_get_vp_cpuid_values>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target) {
+        return Status::invalid_partition_id;
+    }
+    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
+    if (vp == nullptr) {
+        return Status::invalid_vp_index;
+    }
+    const VirtualProcessor::Hold hold{*vp};
+    for (; call.rep_index < call.rep_count; ++call.rep_index) {
+        const auto leaf =
+            call.rep<hv_cpuid_leaf_info, hv_input_get_vp_cpuid_values>(call.rep_index);
+        const CpuidResult result = partition_cpuid(*vp, leaf.eax, leaf.ecx);
+        call.out(result, call.rep_index * sizeof result);
+    }
+    return Status::success;
+}
+
+/// Ports are intercepted in a child whether asked for or not; other intercepts can't be had yet.
+Status install_intercept(Call& call) {
+    const auto in = call.in<hv_input_install_intercept>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    return in.intercept_type == HV_INTERCEPT_TYPE_X64_IO_PORT ? Status::success
+                                                              : Status::invalid_parameter;
+}
+
+} // namespace hypervisor::hypercall

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/memory/address_space.hpp"
+
+namespace hypervisor {
+
+Overlay* AddressSpace::overlay_at(GpaPage gpa) const {
+    if ((filter_ & filter_bit(gpa)) == 0) {
+        return nullptr;
+    }
+    // The latest comes first in the list; what is mapped belongs below the one laid first.
+    Overlay* lowest = nullptr;
+    for (Overlay* overlay = first_; overlay != nullptr; overlay = overlay->next) {
+        lowest = overlay->gpa == gpa ? overlay : lowest;
+    }
+    return lowest;
+}
+
+bool AddressSpace::has_overlay_within(GpaPage large) const {
+    if ((filter_ & filter_bit(large)) == 0) {
+        return false;
+    }
+    for (const Overlay* overlay = first_; overlay != nullptr; overlay = overlay->next) {
+        if (overlay->gpa.number() / pages_per_large_page ==
+            large.number() / pages_per_large_page) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Status AddressSpace::map(
+    GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
+    if (Overlay* const overlay = overlay_at(gpa); overlay != nullptr) {
+        return slat_.replace_detached(
+            overlay->below, NestedPageEntry::leaf(spa, map_flags, false), released);
+    }
+    return slat_.map(gpa, spa, map_flags, released);
+}
+
+Status AddressSpace::map_no_access(GpaPage gpa, ReleaseList& released) {
+    if (Overlay* const overlay = overlay_at(gpa); overlay != nullptr) {
+        return slat_.replace_detached(overlay->below, NestedPageEntry::no_access(), released);
+    }
+    return slat_.map_no_access(gpa, released);
+}
+
+Status AddressSpace::unmap(GpaPage gpa, ReleaseList& released) {
+    if (Overlay* const overlay = overlay_at(gpa); overlay != nullptr) {
+        return slat_.replace_detached(overlay->below, NestedPageEntry{}, released);
+    }
+    return slat_.unmap(gpa, released);
+}
+
+// 2 MiB with an overlay in them are changed page by page: they can't be one entry.
+
+Status AddressSpace::map_large(
+    GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
+    if (!has_overlay_within(gpa)) {
+        return slat_.map_large(gpa, spa, map_flags, released);
+    }
+    Status status = Status::success;
+    for (std::uint64_t i = 0; i < pages_per_large_page && status == Status::success; ++i) {
+        status = map(gpa + i, spa + i, map_flags, released);
+    }
+    return status;
+}
+
+Status AddressSpace::map_no_access_large(GpaPage gpa, ReleaseList& released) {
+    if (!has_overlay_within(gpa)) {
+        return slat_.map_no_access_large(gpa, released);
+    }
+    Status status = Status::success;
+    for (std::uint64_t i = 0; i < pages_per_large_page && status == Status::success; ++i) {
+        status = map_no_access(gpa + i, released);
+    }
+    return status;
+}
+
+Status AddressSpace::unmap_large(GpaPage gpa, ReleaseList& released) {
+    if (!has_overlay_within(gpa)) {
+        return slat_.unmap_large(gpa, released);
+    }
+    Status status = Status::success;
+    for (std::uint64_t i = 0; i < pages_per_large_page && status == Status::success; ++i) {
+        status = unmap(gpa + i, released);
+    }
+    return status;
+}
+
+Status AddressSpace::lay(Overlay& overlay, GpaPage gpa) {
+    const Status status =
+        slat_.exchange(gpa, NestedPageEntry::overlay(overlay.page), overlay.below);
+    if (status == Status::success) {
+        overlay.gpa = gpa;
+        overlay.active = true;
+        overlay.next = first_;
+        first_ = &overlay;
+        filter_ |= filter_bit(gpa);
+    }
+    return status;
+}
+
+void AddressSpace::lift(Overlay& overlay) {
+    if (!overlay.active) {
+        return;
+    }
+    // The one laid over this one, if any, now lies over what this one lay over.
+    Overlay* above = nullptr;
+    Overlay** link = &first_;
+    for (; *link != &overlay; link = &(*link)->next) {
+        above = (*link)->gpa == overlay.gpa ? *link : above;
+    }
+    *link = overlay.next;
+    if (above != nullptr) {
+        above->below = overlay.below;
+    } else {
+        NestedPageEntry mine{};
+        (void)slat_.exchange(overlay.gpa, overlay.below, mine); // the table exists
+    }
+    overlay.active = false;
+    overlay.below = NestedPageEntry{};
+    filter_ = 0;
+    for (const Overlay* one = first_; one != nullptr; one = one->next) {
+        filter_ |= filter_bit(one->gpa);
+    }
+}
+
+} // namespace hypervisor

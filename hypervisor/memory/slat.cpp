@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/memory/slat.hpp"
+
+namespace hypervisor {
+
+void ReleaseList::release(PageRecords& records, PagePool& pool) {
+    for (unsigned i = 0; i < count_; ++i) {
+        const auto page = SpaPage::containing(entries_[i]);
+        switch (static_cast<Kind>(entries_[i] & (page_size - 1))) {
+        case Kind::page:
+            records.release(page);
+            break;
+        case Kind::large_page:
+            records.release_large(page);
+            break;
+        case Kind::table:
+            pool.free(page);
+            break;
+        }
+    }
+    count_ = 0;
+}
+
+bool Slat::create() {
+    const auto page = pool_.allocate();
+    if (page) {
+        root_ = *page;
+    }
+    return page.has_value();
+}
+
+void Slat::destroy() {
+    if (root_ != SpaPage{}) {
+        destroy_table(root_, top_level);
+        root_ = SpaPage{};
+        mapped_pages_ = 0;
+    }
+}
+
+void Slat::destroy_table(SpaPage table, unsigned level) {
+    Entry* const entries = table_at(table);
+    for (unsigned i = 0; i < entries_per_table; ++i) {
+        const NestedPageEntry entry = get(entries[i]);
+        if (!entry.is_present() || entry.is_overlay()) {
+            continue;
+        }
+        if (level != page_level && !entry.is_large()) {
+            destroy_table(entry.page(), level - 1);
+        } else if (counts_references_ && level == page_level) {
+            records_.release(entry.page());
+        } else if (counts_references_) {
+            records_.release_large(entry.page());
+        }
+    }
+    pool_.free(table);
+}
+
+/// The entry for `gpa` in the table of `level`, or null where there is no such table.
+Slat::Entry* Slat::find(GpaPage gpa, unsigned level) const {
+    SpaPage table = root_;
+    for (unsigned l = top_level; l > level; --l) {
+        const NestedPageEntry entry = get(table_at(table)[index(gpa, l)]);
+        if (!entry.is_present() || entry.is_large()) {
+            return nullptr;
+        }
+        table = entry.page();
+    }
+    return &table_at(table)[index(gpa, level)];
+}
+
+/// The same, making tables on the way: a larger mapping is split, a range without access is written
+/// out. \return null if the pool is empty; then nothing that a guest could see has changed.
+Slat::Entry* Slat::reach(GpaPage gpa, unsigned level) {
+    SpaPage table = root_;
+    for (unsigned l = top_level; l > level; --l) {
+        Entry& entry = table_at(table)[index(gpa, l)];
+        const NestedPageEntry seen = get(entry);
+        if ((!seen.is_present() || seen.is_large()) && !split(entry, l)) {
+            return nullptr;
+        }
+        table = get(entry).page();
+    }
+    return &table_at(table)[index(gpa, level)];
+}
+
+/// Replaces an entry that is no table by a table that says the same.
+bool Slat::split(Entry& entry, unsigned level) {
+    const auto page = pool_.allocate();
+    if (!page) {
+        return false;
+    }
+    const NestedPageEntry old = get(entry);
+    Entry* const below = table_at(*page);
+    if (old.is_large()) {
+        const std::uint64_t pages_below = 1ull << (9 * (level - 1));
+        for (unsigned i = 0; i < entries_per_table; ++i) {
+            const SpaPage part = old.page() + i * pages_below;
+            const bool large = level - 1 != page_level;
+            NestedPageEntry leaf = NestedPageEntry::leaf(part, old.map_flags(), large);
+            leaf = NestedPageEntry{
+                leaf.raw() | (old.raw() & (NestedPageEntry::accessed | NestedPageEntry::dirty))};
+            set(below[i], leaf);
+            if (counts_references_) {
+                // Cannot fail: the reference to the whole keeps each part the root's.
+                (void)records_.try_reference(part);
+            }
+        }
+        if (counts_references_) {
+            records_.release_large(old.page());
+        }
+    } else if (old.is_no_access()) {
+        for (std::uint64_t i = 0; i < old.range_count(); ++i) {
+            set(below[old.range_first() + i], NestedPageEntry::no_access());
+        }
+    }
+    set(entry, NestedPageEntry::table(*page));
+    return true;
+}
+
+bool Slat::reference(SpaPage page, bool large) {
+    if (!counts_references_) {
+        return true;
+    }
+    return large ? records_.try_reference_large(page) : records_.try_reference(page);
+}
+
+void Slat::drop(NestedPageEntry old, bool large, ReleaseList& released) {
+    if (!old.is_present() || old.is_overlay()) {
+        return;
+    }
+    mapped_pages_ -= large ? pages_per_large_page : 1;
+    if (!counts_references_) {
+        return;
+    }
+    if (large) {
+        released.add_large_page(old.page());
+    } else {
+        released.add_page(old.page());
+    }
+}
+
+void Slat::drop_table(NestedPageEntry old, ReleaseList& released) {
+    const Entry* const entries = table_at(old.page());
+    for (unsigned i = 0; i < entries_per_table; ++i) {
+        drop(get(entries[i]), false, released);
+    }
+    released.add_table(old.page());
+}
+
+Status Slat::map(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
+    Entry* const entry = reach(gpa, page_level);
+    if (entry == nullptr) {
+        return Status::insufficient_memory;
+    }
+    if (!reference(spa, false)) {
+        return Status::access_denied;
+    }
+    const NestedPageEntry old = get(*entry);
+    set(*entry, NestedPageEntry::leaf(spa, map_flags, false));
+    drop(old, false, released);
+    ++mapped_pages_;
+    return Status::success;
+}
+
+Status Slat::replace_large(GpaPage gpa, NestedPageEntry value, ReleaseList& released) {
+    Entry* const entry = reach(gpa, large_level);
+    if (entry == nullptr) {
+        return Status::insufficient_memory;
+    }
+    const NestedPageEntry old = get(*entry);
+    set(*entry, value);
+    if (old.is_present() && !old.is_large()) {
+        drop_table(old, released);
+    } else {
+        drop(old, true, released);
+    }
+    return Status::success;
+}
+
+Status Slat::map_large(
+    GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
+    if (!reference(spa, true)) {
+        return Status::access_denied;
+    }
+    const Status status = replace_large(gpa, NestedPageEntry::leaf(spa, map_flags, true), released);
+    if (status == Status::success) {
+        mapped_pages_ += pages_per_large_page;
+    } else if (counts_references_) {
+        records_.release_large(spa);
+    }
+    return status;
+}
+
+Status Slat::map_huge_identity(GpaPage gpa) {
+    Entry* const entry = reach(gpa, huge_level);
+    if (entry == nullptr) {
+        return Status::insufficient_memory;
+    }
+    constexpr std::uint32_t all = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE;
+    set(*entry, NestedPageEntry::leaf(SpaPage{gpa.number()}, all, true));
+    return Status::success;
+}
+
+Status Slat::map_no_access(GpaPage gpa, ReleaseList& released) {
+    Entry* const above = reach(gpa, large_level);
+    if (above == nullptr) {
+        return Status::insufficient_memory;
+    }
+    const NestedPageEntry old = get(*above);
+    const std::uint64_t i = index(gpa, page_level);
+    if (!old.is_present()) {
+        if (!old.is_no_access()) {
+            set(*above, NestedPageEntry::no_access_range(i, 1));
+            return Status::success;
+        }
+        const std::uint64_t first = old.range_first();
+        const std::uint64_t end = first + old.range_count();
+        if (i >= first && i < end) {
+            return Status::success;
+        }
+        if (i == end || i + 1 == first) {
+            set(*above, NestedPageEntry::no_access_range(i < first ? i : first, end - first + 1));
+            return Status::success;
+        }
+    }
+    Entry* const entry = reach(gpa, page_level);
+    if (entry == nullptr) {
+        return Status::insufficient_memory;
+    }
+    const NestedPageEntry page = get(*entry);
+    set(*entry, NestedPageEntry::no_access());
+    drop(page, false, released);
+    return Status::success;
+}
+
+Status Slat::map_no_access_large(GpaPage gpa, ReleaseList& released) {
+    return replace_large(
+        gpa, NestedPageEntry::no_access_range(0, pages_per_large_page), released);
+}
+
+Status Slat::unmap(GpaPage gpa, ReleaseList& released) {
+    const Entry* const above = find(gpa, large_level);
+    if (above == nullptr || (!get(*above).is_present() && !get(*above).is_no_access())) {
+        // Nothing is mapped below, unless a larger page covers it.
+        if (lookup(gpa).access == Access::unmapped) {
+            return Status::success;
+        }
+    }
+    Entry* const entry = reach(gpa, page_level);
+    if (entry == nullptr) {
+        return Status::insufficient_memory;
+    }
+    const NestedPageEntry old = get(*entry);
+    set(*entry, NestedPageEntry{});
+    drop(old, false, released);
+    return Status::success;
+}
+
+Status Slat::unmap_large(GpaPage gpa, ReleaseList& released) {
+    if (find(gpa, large_level) == nullptr && lookup(gpa).access == Access::unmapped) {
+        return Status::success;
+    }
+    return replace_large(gpa, NestedPageEntry{}, released);
+}
+
+Status Slat::exchange(GpaPage gpa, NestedPageEntry value, NestedPageEntry& old) {
+    Entry* const entry = reach(gpa, page_level);
+    if (entry == nullptr) {
+        return Status::insufficient_memory;
+    }
+    old = get(*entry);
+    set(*entry, value);
+    return Status::success;
+}
+
+Status Slat::replace_detached(
+    NestedPageEntry& place, NestedPageEntry value, ReleaseList& released) {
+    if (value.is_present()) {
+        if (!reference(value.page(), false)) {
+            return Status::access_denied;
+        }
+        ++mapped_pages_;
+    }
+    drop(place, false, released);
+    place = value;
+    return Status::success;
+}
+
+Slat::Mapping Slat::lookup(GpaPage gpa) const {
+    if (root_ == SpaPage{} || gpa.address() >= address_limit) {
+        return {};
+    }
+    SpaPage table = root_;
+    for (unsigned level = top_level;; --level) {
+        const NestedPageEntry entry = get(table_at(table)[index(gpa, level)]);
+        if (entry.is_no_access()) {
+            const std::uint64_t i = index(gpa, page_level);
+            const bool inside = level == page_level || (i >= entry.range_first() &&
+                                    i < entry.range_first() + entry.range_count());
+            return {.access = inside ? Access::no_access : Access::unmapped};
+        }
+        if (!entry.is_present()) {
+            return {};
+        }
+        if (level == page_level || entry.is_large()) {
+            const std::uint64_t within = gpa.number() & ((1ull << (9 * level)) - 1);
+            return {.access = Access::mapped,
+                .large = level != page_level,
+                .map_flags = entry.map_flags(),
+                .page = entry.page() + within};
+        }
+        table = entry.page();
+    }
+}
+
+std::uint8_t Slat::access_state(GpaPage gpa, std::uint64_t flags, bool& changed) {
+    Entry* entry = find(gpa, page_level);
+    if (entry == nullptr) {
+        entry = find(gpa, large_level);
+    }
+    if (entry == nullptr || !get(*entry).is_present()) {
+        return 0;
+    }
+    std::uint64_t clear = 0;
+    std::uint64_t set_bits = 0;
+    clear |= (flags & HV_GPA_ACCESS_CLEAR_ACCESSED) != 0 ? NestedPageEntry::accessed : 0;
+    clear |= (flags & HV_GPA_ACCESS_CLEAR_DIRTY) != 0 ? NestedPageEntry::dirty : 0;
+    set_bits |= (flags & HV_GPA_ACCESS_SET_ACCESSED) != 0 ? NestedPageEntry::accessed : 0;
+    set_bits |= (flags & HV_GPA_ACCESS_SET_DIRTY) != 0 ? NestedPageEntry::dirty : 0;
+    const std::uint64_t before = clear != 0 ? entry->fetch_and(~clear) : entry->fetch_or(set_bits);
+    changed = changed || (before & clear) != 0;
+    return static_cast<std::uint8_t>(
+        ((before & NestedPageEntry::accessed) != 0 ? HV_GPA_PAGE_ACCESSED : 0u) |
+        ((before & NestedPageEntry::dirty) != 0 ? HV_GPA_PAGE_DIRTY : 0u));
+}
+
+} // namespace hypervisor

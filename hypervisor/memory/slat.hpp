@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "hypervisor/hypercall/status.hpp"
+#include "hypervisor/memory/nested_page_entry.hpp"
+#include "hypervisor/memory/page_pool.hpp"
+#include "hypervisor/memory/page_records.hpp"
+
+#include <array>
+#include <atomic>
+
+namespace hypervisor {
+
+/// What changes to an address space have set free. The pages may still be in a TLB; they are
+/// released only when all TLBs have been flushed.
+class ReleaseList final {
+public:
+    /// The most that one operation on an address space adds.
+    static constexpr unsigned most_per_operation = pages_per_large_page + 1;
+
+    [[nodiscard]] bool has_room() const { return count_ + most_per_operation <= capacity; }
+    [[nodiscard]] bool empty() const { return count_ == 0; }
+
+    void add_page(SpaPage page) { add(page, Kind::page); }
+    void add_large_page(SpaPage page) { add(page, Kind::large_page); }
+    void add_table(SpaPage page) { add(page, Kind::table); }
+
+    /// Releases all. The caller has flushed the TLBs.
+    void release(PageRecords& records, PagePool& pool);
+
+private:
+    enum class Kind : std::uint8_t { page, large_page, table };
+    static constexpr unsigned capacity = 2 * pages_per_large_page;
+
+    void add(SpaPage page, Kind kind) {
+        entries_[count_++] = page.address() | static_cast<std::uint64_t>(kind);
+    }
+
+    unsigned count_ = 0;
+    std::array<std::uint64_t, capacity> entries_;
+};
+
+/// A guest physical address space: second-level address translation by a nested page table.
+/// Not locked: the partition does that. Lookups may run beside changes.
+class Slat final {
+public:
+    enum class Access : std::uint8_t { unmapped, no_access, mapped };
+    struct Mapping {
+        Access access = Access::unmapped;
+        bool large = false;
+        std::uint32_t map_flags = 0; ///< HV_MAP_GPA_… that are in force
+        SpaPage page{};              ///< the 4 KiB page that was asked for
+    };
+
+    /// \param counts_references false for the root, whose map of everything holds nothing in place.
+    constexpr Slat(PageRecords& records, PagePool& pool, bool counts_references)
+        : records_{records}, pool_{pool}, counts_references_{counts_references} {}
+
+    /// Makes the empty space. \return false if the pool has no page left.
+    [[nodiscard]] bool create();
+    /// Frees all tables and releases all pages. The space is in no TLB any more.
+    void destroy();
+
+    /// Address of the root table, for the processor.
+    [[nodiscard]] SpaPage root() const { return root_; }
+
+    /// Maps one page of 4 KiB.
+    Status map(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released);
+    /// Maps one page of 2 MiB, both addresses aligned.
+    Status map_large(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released);
+    /// Maps 1 GiB, identical; for the root's space only.
+    Status map_huge_identity(GpaPage gpa);
+    /// Makes a page known, but without access: touching it is an intercept. Costs no table page where
+    /// the 2 MiB around it hold nothing else.
+    Status map_no_access(GpaPage gpa, ReleaseList& released);
+    Status map_no_access_large(GpaPage gpa, ReleaseList& released);
+    Status unmap(GpaPage gpa, ReleaseList& released);
+    Status unmap_large(GpaPage gpa, ReleaseList& released);
+
+    /// Puts an entry in the place of a page's, and gives back the one that was there with whatever
+    /// it refers to: for overlay pages.
+    Status exchange(GpaPage gpa, NestedPageEntry value, NestedPageEntry& old);
+    /// Changes an entry that exchange() has given back as map() and unmap() would change it.
+    Status replace_detached(NestedPageEntry& place, NestedPageEntry value, ReleaseList& released);
+
+    [[nodiscard]] Mapping lookup(GpaPage gpa) const;
+
+    /// Reads and changes the accessed and dirty state of a page (abi: HV_GPA_ACCESS_…).
+    /// \param changed set if a TLB flush is needed before the new state can be relied on.
+    [[nodiscard]] std::uint8_t access_state(GpaPage gpa, std::uint64_t flags, bool& changed);
+
+    [[nodiscard]] std::uint64_t mapped_pages() const { return mapped_pages_; }
+
+    static constexpr std::uint64_t address_limit = 1ull << 48;
+
+private:
+    using Entry = std::atomic<std::uint64_t>;
+    static constexpr unsigned entries_per_table = 512;
+    enum Level : unsigned { page_level = 0, large_level = 1, huge_level = 2, top_level = 3 };
+
+    static unsigned index(GpaPage gpa, unsigned level) {
+        return static_cast<unsigned>(gpa.number() >> (9 * level)) & (entries_per_table - 1);
+    }
+    static Entry* table_at(SpaPage page) { return pointer_to<Entry>(page); }
+    static NestedPageEntry get(const Entry& entry) {
+        return NestedPageEntry{entry.load(std::memory_order_acquire)};
+    }
+    static void set(Entry& entry, NestedPageEntry value) {
+        entry.store(value.raw(), std::memory_order_release);
+    }
+
+    Entry* find(GpaPage gpa, unsigned level) const;
+    Entry* reach(GpaPage gpa, unsigned level);
+    bool split(Entry& entry, unsigned level);
+    bool reference(SpaPage page, bool large);
+    void drop(NestedPageEntry old, bool large, ReleaseList& released);
+    void drop_table(NestedPageEntry old, ReleaseList& released);
+    Status replace_large(GpaPage gpa, NestedPageEntry value, ReleaseList& released);
+    void destroy_table(SpaPage table, unsigned level);
+
+    PageRecords& records_;
+    PagePool& pool_;
+    SpaPage root_{};
+    std::uint64_t mapped_pages_ = 0;
+    bool counts_references_;
+};
+
+} // namespace hypervisor

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/partition/cpuid.hpp"
+
+#include "abi/cpuid.h"
+#include "hypervisor/cpu/extended_state.hpp"
+#include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/virtual_processor.hpp"
+
+#include <bit>
+
+namespace hypervisor {
+
+namespace {
+
+// Leaf 1.
+constexpr std::uint32_t ecx1_monitor = 1u << 3;
+constexpr std::uint32_t ecx1_vmx = 1u << 5;
+constexpr std::uint32_t ecx1_x2apic = 1u << 21;
+constexpr std::uint32_t ecx1_tsc_deadline = 1u << 24;
+constexpr std::uint32_t ecx1_osxsave = 1u << 27;
+constexpr std::uint32_t ecx1_hypervisor = 1u << 31;
+constexpr std::uint32_t edx1_htt = 1u << 28;
+constexpr std::uint32_t edx1_apic = 1u << 9;
+// Leaf 7.
+constexpr std::uint32_t ebx7_tsc_adjust = 1u << 1;
+constexpr std::uint32_t ebx7_pqm = 1u << 12;
+constexpr std::uint32_t ebx7_pqe = 1u << 15;
+constexpr std::uint32_t ebx7_processor_trace = 1u << 25;
+constexpr std::uint32_t ecx7_waitpkg = 1u << 5;
+// Leaf 0x80000001.
+constexpr std::uint32_t ecx_svm = 1u << 2;
+constexpr std::uint32_t ecx_perf_counters = (1u << 23) | (1u << 24) | (1u << 28);
+constexpr std::uint32_t ecx_monitorx = 1u << 29;
+constexpr std::uint32_t ecx_skinit = 1u << 12;
+constexpr std::uint32_t ecx_ibs = 1u << 10;
+constexpr std::uint32_t ecx_lwp = 1u << 15;
+
+// The build that upstream's driver was validated with (drivers/hv/mshv_root_main.c).
+constexpr std::uint32_t build_number = 27744;
+constexpr std::uint32_t major_version = 10;
+
+CpuidResult features(const Partition& partition) {
+    const std::uint64_t privileges = partition.privileges();
+    return {.eax = static_cast<std::uint32_t>(privileges),
+        .ebx = static_cast<std::uint32_t>(privileges >> 32),
+        .ecx = 0,
+        .edx = HV_FEATURE_FREQUENCY_REGS | HV_FEATURE_DIRECT_SYNTHETIC_TIMERS |
+            (partition.is_root() ? 0 : HV_FEATURE_GUEST_CRASH_REGS)};
+}
+
+CpuidResult recommendations() {
+    constexpr std::uint32_t never_notify_spins = 0xffffffff;
+    return {.eax = HV_RECOMMEND_APIC_MSRS | HV_RECOMMEND_RELAXED_TIMING |
+            HV_RECOMMEND_DEPRECATE_AUTO_EOI | HV_RECOMMEND_SYNTHETIC_CLUSTER_IPI |
+            HV_RECOMMEND_EX_PROCESSOR_MASKS,
+        .ebx = never_notify_spins,
+        .ecx = 0,
+        .edx = 0};
+}
+
+CpuidResult hypervisor_leaf(const VirtualProcessor& vp, std::uint32_t leaf) {
+    const Partition& partition = vp.partition();
+    switch (leaf) {
+    case HV_CPUID_VENDOR_AND_MAX_FUNCTION:
+        return {HV_CPUID_CPU_MANAGEMENT_FEATURES, HV_CPUID_VENDOR_EBX, HV_CPUID_VENDOR_ECX,
+            HV_CPUID_VENDOR_EDX};
+    case HV_CPUID_INTERFACE:
+        return {HV_CPUID_INTERFACE_SIGNATURE, 0, 0, 0};
+    case HV_CPUID_VERSION:
+        return {build_number, major_version << 16, 0, 0};
+    case HV_CPUID_FEATURES:
+        return features(partition);
+    case HV_CPUID_ENLIGHTENMENT_INFO:
+        return recommendations();
+    case HV_CPUID_IMPLEMENTATION_LIMITS:
+        return {Partition::most_vps, LogicalProcessor::most, 0, 0};
+    case HV_CPUID_CPU_MANAGEMENT_FEATURES:
+        return {partition.is_root() ? HV_CPU_MANAGEMENT_START_LOGICAL_PROCESSOR |
+                        HV_CPU_MANAGEMENT_CREATE_ROOT_VP
+                                    : 0,
+            0, 0, 0};
+    default:
+        return {};
+    }
+}
+
+/// Leaf 0xB: a child's processors are cores of one package, one thread each.
+CpuidResult topology(const VirtualProcessor& vp, std::uint32_t subleaf) {
+    constexpr std::uint32_t level_thread = 1;
+    constexpr std::uint32_t level_core = 2;
+    const std::uint32_t count = vp.partition().vp_count();
+    const auto shift = static_cast<std::uint32_t>(std::bit_width(count - 1));
+    if (subleaf == 0) {
+        return {0, 1, level_thread << 8, vp.index()};
+    }
+    if (subleaf == 1) {
+        return {shift, count, (level_core << 8) | 1, vp.index()};
+    }
+    return {0, 0, subleaf & 0xff, vp.index()};
+}
+
+void shape_child(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf, CpuidResult& r) {
+    const std::uint32_t count = vp.partition().vp_count();
+    switch (leaf) {
+    case 1:
+        r.ebx = (r.ebx & 0xffff) | (vp.index() << 24) | ((count & 0xff) << 16);
+        r.edx = count > 1 ? r.edx | edx1_htt : r.edx & ~edx1_htt;
+        if ((vp.partition().creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) == 0) {
+            r.ecx &= ~ecx1_x2apic;
+        }
+        break;
+    case 0xb:
+        r = topology(vp, subleaf);
+        break;
+    case 0x80000008:
+        r.ecx = (r.ecx & ~0xf0ffu) | ((count - 1) & 0xff) |
+            (static_cast<std::uint32_t>(std::bit_width(count - 1)) << 12);
+        break;
+    case 0x8000001e:
+        r = {vp.index(), vp.index() & 0xff, 0, 0};
+        break;
+    default:
+        break;
+    }
+}
+
+} // namespace
+
+CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf) {
+    constexpr std::uint32_t hypervisor_first = 0x40000000;
+    constexpr std::uint32_t hypervisor_last = 0x400000ff;
+    constexpr std::uint32_t svm_leaf = 0x8000000a;
+    if (leaf >= hypervisor_first && leaf <= hypervisor_last) {
+        return hypervisor_leaf(vp, leaf);
+    }
+    CpuidResult r = cpuid(leaf, subleaf);
+    switch (leaf) {
+    case 1:
+        r.ecx &= ~(ecx1_monitor | ecx1_vmx | ecx1_tsc_deadline | ecx1_osxsave);
+        r.ecx |= ecx1_hypervisor | ecx1_x2apic;
+        r.ecx |= (vp.cpu().get(CpuRegister::cr4) & cr4_osxsave) != 0 ? ecx1_osxsave : 0;
+        if (vp.apic().mode() == VirtualLocalApic::Mode::disabled) {
+            r.edx &= ~edx1_apic;
+        }
+        break;
+    case 5: // MONITOR and MWAIT
+        r = {};
+        break;
+    case 7:
+        if (subleaf == 0) {
+            r.ebx &= ~(ebx7_tsc_adjust | ebx7_pqm | ebx7_pqe | ebx7_processor_trace);
+            r.ecx &= ~ecx7_waitpkg;
+        }
+        break;
+    case 0xd:
+        if (subleaf == 0) {
+            r.eax &= static_cast<std::uint32_t>(extended_state::supported());
+            r.edx &= static_cast<std::uint32_t>(extended_state::supported() >> 32);
+            r.ecx = extended_state::size();
+        } else if (subleaf > 1 && subleaf < 64 &&
+            (extended_state::supported() & (1ull << subleaf)) == 0) {
+            r = {};
+        }
+        break;
+    case 0xa: // performance monitoring
+        r = {};
+        break;
+    case 0x80000001:
+        r.ecx &= ~(ecx_svm | ecx_skinit | ecx_ibs | ecx_lwp | ecx_perf_counters | ecx_monitorx);
+        break;
+    case svm_leaf:
+        r = {};
+        break;
+    default:
+        break;
+    }
+    if (!vp.partition().is_root()) {
+        shape_child(vp, leaf, subleaf, r);
+    }
+    return r;
+}
+
+} // namespace hypervisor

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/partition/exit_handler.hpp"
+
+#include "abi/message.h"
+#include "hypervisor/cpu/extended_state.hpp"
+#include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/debug/panic.hpp"
+#include "hypervisor/emulate/instruction_length.hpp"
+#include "hypervisor/hypercall/dispatcher.hpp"
+#include "hypervisor/partition/cpuid.hpp"
+#include "hypervisor/partition/guest_memory.hpp"
+#include "hypervisor/partition/memory_fault.hpp"
+#include "hypervisor/partition/msr.hpp"
+#include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/virtual_processor.hpp"
+
+#include <cstring>
+#include <optional>
+
+namespace hypervisor {
+
+namespace {
+
+/// Length of the instruction that caused an exit. Where the processor does not tell, the instruction
+/// is looked at. \return nothing if it isn't there any more: the guest has changed its memory, and
+/// is to run what is there now.
+std::optional<unsigned> instruction_length(
+    VirtualProcessor& vp, const Exit& exit, InterceptedInstruction which) {
+    if (exit.next_rip != 0) {
+        return static_cast<unsigned>((exit.next_rip - vp.cpu().get(CpuRegister::rip)) & 0xf);
+    }
+    const auto length = intercepted_instruction_length(
+        which, fetch_instruction(vp).view(), vp.cpu().mode());
+    return length ? std::optional<unsigned>{*length} : std::nullopt;
+}
+
+void handle_cpuid(VirtualProcessor& vp, const Exit& exit) {
+    const auto length = instruction_length(vp, exit, InterceptedInstruction::cpuid);
+    if (!length) {
+        return;
+    }
+    vp.counters.count(VpCounter::cpuid_instructions);
+    auto& gpr = vp.cpu().gpr;
+    const CpuidResult result = partition_cpuid(vp,
+        static_cast<std::uint32_t>(gpr[GeneralRegister::rax]),
+        static_cast<std::uint32_t>(gpr[GeneralRegister::rcx]));
+    gpr[GeneralRegister::rax] = result.eax;
+    gpr[GeneralRegister::rbx] = result.ebx;
+    gpr[GeneralRegister::rcx] = result.ecx;
+    gpr[GeneralRegister::rdx] = result.edx;
+    vp.cpu().advance(*length);
+}
+
+void handle_msr(VirtualProcessor& vp, const Exit& exit) {
+    const bool write = exit.reason == ExitReason::msr_write;
+    const auto length = instruction_length(
+        vp, exit, write ? InterceptedInstruction::wrmsr : InterceptedInstruction::rdmsr);
+    if (!length) {
+        return;
+    }
+    vp.counters.count(VpCounter::msr_accesses);
+    VirtualCpu& cpu = vp.cpu();
+    const std::uint64_t rip = cpu.get(CpuRegister::rip);
+    const auto msr = static_cast<std::uint32_t>(cpu.gpr[GeneralRegister::rcx]);
+    // Before the access, whose effect may be that the virtual processor stops behind it.
+    cpu.advance(*length);
+    MsrResult result;
+    if (write) {
+        const std::uint64_t value = (cpu.gpr[GeneralRegister::rdx] << 32) |
+            (cpu.gpr[GeneralRegister::rax] & 0xffffffff);
+        result = partition_write_msr(vp, msr, value);
+    } else {
+        std::uint64_t value = 0;
+        result = partition_read_msr(vp, msr, value);
+        if (result == MsrResult::done) {
+            cpu.gpr[GeneralRegister::rax] = value & 0xffffffff;
+            cpu.gpr[GeneralRegister::rdx] = value >> 32;
+        }
+    }
+    if (result == MsrResult::fault) {
+        cpu.set(CpuRegister::rip, rip);
+        cpu.raise(exception_general_protection, 0);
+    }
+}
+
+void handle_halt(VirtualProcessor& vp, const Exit& exit) {
+    const auto length = instruction_length(vp, exit, InterceptedInstruction::hlt);
+    if (!length) {
+        return;
+    }
+    vp.counters.count(VpCounter::hlt_instructions);
+    vp.cpu().advance(*length);
+    vp.set_block(VirtualProcessor::waiting);
+}
+
+void handle_io(VirtualProcessor& vp, const Exit& exit) {
+    VirtualCpu& cpu = vp.cpu();
+    vp.counters.count(VpCounter::io_instructions);
+    vp.counters.count(VpCounter::io_intercept_messages);
+    hv_x64_io_port_intercept_message message{};
+    message.header = vp.intercept_header(
+        exit.is_in ? HV_INTERCEPT_ACCESS_READ : HV_INTERCEPT_ACCESS_WRITE,
+        static_cast<unsigned>(exit.next_rip - cpu.get(CpuRegister::rip)));
+    message.port_number = exit.port;
+    message.access_size = exit.access_size & 7;
+    message.string_op = exit.is_string;
+    message.rep_prefix = exit.has_rep;
+    message.rax = cpu.gpr[GeneralRegister::rax];
+    if (exit.is_string) {
+        // The parent finds the segment and the address size in the instruction.
+        const InstructionBytes code = fetch_instruction(vp);
+        message.instruction_byte_count = code.count;
+        std::memcpy(message.instruction_bytes, code.bytes.data(), code.count);
+        message.ds_segment = cpu.segment(SegmentName::ds);
+        message.es_segment = cpu.segment(SegmentName::es);
+    }
+    message.rcx = cpu.gpr[GeneralRegister::rcx];
+    message.rsi = cpu.gpr[GeneralRegister::rsi];
+    message.rdi = cpu.gpr[GeneralRegister::rdi];
+    vp.intercept(HVMSG_X64_IO_PORT_INTERCEPT, message);
+}
+
+void handle_set_xcr0(VirtualProcessor& vp, const Exit& exit) {
+    VirtualCpu& cpu = vp.cpu();
+    const auto length = instruction_length(vp, exit, InterceptedInstruction::xsetbv);
+    if (!length) {
+        return;
+    }
+    const std::uint64_t value =
+        (cpu.gpr[GeneralRegister::rdx] << 32) | (cpu.gpr[GeneralRegister::rax] & 0xffffffff);
+    if ((cpu.gpr[GeneralRegister::rcx] & 0xffffffff) != 0 || cpu.cpl() != 0 ||
+        !extended_state::is_valid_xcr0(value)) {
+        cpu.raise(exception_general_protection, 0);
+        return;
+    }
+    cpu.set(CpuRegister::xcr0, value);
+    write_xcr0(value);
+    cpu.advance(*length);
+}
+
+/// INVD would throw away what others have written; the caches are written back instead.
+void handle_invalidate_caches(VirtualProcessor& vp, const Exit& exit) {
+    auto length = instruction_length(vp, exit, InterceptedInstruction::wbinvd);
+    if (!length) {
+        length = instruction_length(vp, exit, InterceptedInstruction::invd);
+    }
+    if (!length) {
+        return;
+    }
+    asm volatile("wbinvd" : : : "memory");
+    vp.cpu().advance(*length);
+}
+
+/// The guest cannot go on. A child's parent decides; the root has none.
+void handle_unrecoverable(VirtualProcessor& vp, const Exit& exit) {
+    VirtualCpu& cpu = vp.cpu();
+    if (vp.partition().is_root()) {
+        panic("the root partition's VP {} cannot go on (exit {x}): RIP {x}, RSP {x}, CR0 {x}, "
+              "CR3 {x}, CR4 {x}, EFER {x}",
+            vp.index(), exit.code, cpu.get(CpuRegister::rip), cpu.gpr[GeneralRegister::rsp],
+            cpu.get(CpuRegister::cr0), cpu.get(CpuRegister::cr3), cpu.get(CpuRegister::cr4),
+            cpu.get(CpuRegister::efer));
+    }
+    vp.counters.count(VpCounter::other_messages);
+    if (exit.reason == ExitReason::invalid_state) {
+        vp.intercept(HVMSG_INVALID_VP_REGISTER_VALUE,
+            hv_x64_unrecoverable_exception_message{
+                .header = vp.intercept_header(HV_INTERCEPT_ACCESS_EXECUTE, 0)});
+        return;
+    }
+    vp.intercept(HVMSG_UNRECOVERABLE_EXCEPTION,
+        hv_x64_unrecoverable_exception_message{
+            .header = vp.intercept_header(HV_INTERCEPT_ACCESS_EXECUTE, 0)});
+}
+
+} // namespace
+
+void handle_exit(VirtualProcessor& vp, const Exit& exit) {
+    switch (exit.reason) {
+    case ExitReason::interrupt:
+        vp.counters.count(VpCounter::external_interrupts);
+        take_pending_interrupts();
+        break;
+    case ExitReason::nmi:
+        LogicalProcessor::current().handle_nmi();
+        break;
+    case ExitReason::interrupt_window:
+        break; // what can be delivered is, on the way in
+    case ExitReason::cpuid:
+        handle_cpuid(vp, exit);
+        break;
+    case ExitReason::msr_read:
+    case ExitReason::msr_write:
+        handle_msr(vp, exit);
+        break;
+    case ExitReason::io:
+        handle_io(vp, exit);
+        break;
+    case ExitReason::halt:
+        handle_halt(vp, exit);
+        break;
+    case ExitReason::hypercall: {
+        const auto length = instruction_length(vp, exit, InterceptedInstruction::vmmcall);
+        if (length) {
+            hypercall::dispatch(vp, *length);
+        }
+        break;
+    }
+    case ExitReason::nested_page_fault:
+        vp.counters.count(VpCounter::nested_page_faults);
+        handle_memory_fault(vp, exit);
+        break;
+    case ExitReason::set_xcr0:
+        handle_set_xcr0(vp, exit);
+        break;
+    case ExitReason::invalidate_caches:
+        handle_invalidate_caches(vp, exit);
+        break;
+    case ExitReason::undefined_instruction:
+        vp.cpu().raise(exception_invalid_opcode);
+        break;
+    case ExitReason::exception:
+        // Only machine checks are asked for, and they are about the machine.
+        panic("machine check while partition {} ran", vp.partition().id());
+    case ExitReason::shutdown:
+    case ExitReason::invalid_state:
+    case ExitReason::unexpected:
+        handle_unrecoverable(vp, exit);
+        break;
+    }
+}
+
+} // namespace hypervisor

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/partition/guest_memory.hpp"
+
+#include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/intrinsics.hpp"
+#include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/virtual_processor.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <optional>
+
+namespace hypervisor {
+
+namespace {
+
+/// Page tables in the guest's physical memory.
+class TableReader final {
+public:
+    explicit TableReader(Partition& partition) : partition_{partition} {}
+
+    std::optional<std::uint64_t> read_entry(std::uint64_t gpa, unsigned size) {
+        std::uint64_t value = 0;
+        const bool ok =
+            partition_.read_gpa(gpa, std::as_writable_bytes(std::span{&value, 1}).first(size));
+        return ok ? std::optional{value} : std::nullopt;
+    }
+
+    std::optional<bool> compare_exchange_entry(
+        std::uint64_t gpa, unsigned size, std::uint64_t expected, std::uint64_t desired) {
+        const SpinGuard guard{partition_.space_lock()};
+        const Slat::Mapping mapping = partition_.space().lookup(GpaPage::containing(gpa));
+        if (mapping.access != Slat::Access::mapped ||
+            (mapping.map_flags & HV_MAP_GPA_WRITABLE) == 0 ||
+            partition_.records().kind(mapping.page) == PageKind::device) {
+            return std::nullopt;
+        }
+        auto* const at = pointer_to<std::byte>(mapping.page) + (gpa & (page_size - 1));
+        if (size == sizeof(std::uint64_t)) {
+            return std::atomic_ref{*reinterpret_cast<std::uint64_t*>(at)}.compare_exchange_strong(
+                expected, desired);
+        }
+        auto narrow = static_cast<std::uint32_t>(expected);
+        return std::atomic_ref{*reinterpret_cast<std::uint32_t*>(at)}.compare_exchange_strong(
+            narrow, static_cast<std::uint32_t>(desired));
+    }
+
+private:
+    Partition& partition_;
+};
+
+std::uint8_t physical_bits() {
+    static constinit std::uint8_t bits = 0;
+    if (bits == 0) {
+        bits = static_cast<std::uint8_t>(cpuid(0x80000008).eax);
+    }
+    return bits;
+}
+
+} // namespace
+
+std::expected<Translation, PageFault> translate(
+    VirtualProcessor& vp, std::uint64_t gva, PageAccess access, AccessedDirty policy) {
+    const VirtualCpu& cpu = vp.cpu();
+    const PagingState state{.cr0 = cpu.get(CpuRegister::cr0),
+        .cr3 = cpu.get(CpuRegister::cr3),
+        .cr4 = cpu.get(CpuRegister::cr4),
+        .efer = cpu.get(CpuRegister::efer),
+        .rflags = cpu.get(CpuRegister::rflags),
+        .cpl = static_cast<std::uint8_t>(cpu.cpl()),
+        .physical_bits = physical_bits()};
+    TableReader reader{vp.partition()};
+    return translate_guest_address(state, gva, access, policy, reader);
+}
+
+InstructionBytes fetch_instruction(VirtualProcessor& vp) {
+    InstructionBytes result;
+    const VirtualCpu& cpu = vp.cpu();
+    std::uint64_t address = cpu.get(CpuRegister::rip);
+    if (cpu.mode() != InstructionMode::bits64) {
+        address = (address + cpu.segment(SegmentName::cs).base) & 0xffffffff;
+    }
+    while (result.count < InstructionBytes::most) {
+        const auto translation = translate(vp, address,
+            PageAccess{.kind = PageAccess::Kind::execute}, AccessedDirty::leave);
+        if (!translation) {
+            break;
+        }
+        const auto piece = static_cast<std::uint8_t>(
+            std::min<std::uint64_t>(InstructionBytes::most - result.count,
+                page_size - (address & (page_size - 1))));
+        if (!vp.partition().read_gpa(translation->gpa,
+                std::as_writable_bytes(std::span{result.bytes}).subspan(result.count, piece))) {
+            break;
+        }
+        result.count = static_cast<std::uint8_t>(result.count + piece);
+        address += piece;
+    }
+    return result;
+}
+
+} // namespace hypervisor

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/partition/lifecycle.hpp"
+
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/svm/svm_virtual_cpu.hpp"
+#include "hypervisor/debug/panic.hpp"
+#include "hypervisor/partition/partition_table.hpp"
+#include "hypervisor/scheduler/scheduler.hpp"
+
+#include <array>
+#include <new>
+
+namespace hypervisor::lifecycle {
+
+namespace {
+
+constexpr std::uint32_t full_access =
+    HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE;
+
+/// Several pages of a pool, or none.
+template <std::size_t Count>
+class PageSet final {
+public:
+    explicit PageSet(PagePool& pool) : pool_{pool} {
+        for (SpaPage& page : pages_) {
+            const auto one = pool.allocate();
+            if (!one) {
+                return;
+            }
+            page = *one;
+            ++count_;
+        }
+    }
+    ~PageSet() {
+        for (; !kept_ && count_ > 0; --count_) {
+            pool_.free(pages_[count_ - 1]);
+        }
+    }
+    PageSet(const PageSet&) = delete;
+    PageSet& operator=(const PageSet&) = delete;
+
+    explicit operator bool() const { return count_ == Count; }
+    const std::array<SpaPage, Count>& keep() {
+        kept_ = true;
+        return pages_;
+    }
+
+private:
+    PagePool& pool_;
+    std::array<SpaPage, Count> pages_{};
+    std::size_t count_ = 0;
+    bool kept_ = false;
+};
+
+void remove_overlay(Partition& partition, Overlay& overlay) {
+    {
+        const SpinGuard guard{partition.space_lock()};
+        partition.space().lift(overlay);
+    }
+    if (!partition.is_root() && overlay.page != SpaPage{}) {
+        partition.deposits().free(overlay.page);
+        overlay.page = SpaPage{};
+    }
+}
+
+} // namespace
+
+Status map_in_root(SpaPage page) {
+    Partition& root = *partition_table::root();
+    ReleaseList released;
+    const SpinGuard guard{root.space_lock()};
+    return root.space().slat().map(GpaPage{page.number()}, page, full_access, released);
+}
+
+Status unmap_from_root(SpaPage page) {
+    Partition& root = *partition_table::root();
+    ReleaseList released;
+    const SpinGuard guard{root.space_lock()};
+    return root.space().slat().unmap(GpaPage{page.number()}, released);
+}
+
+std::optional<SpaPage> share_page(PagePool& pool) {
+    const auto page = pool.allocate();
+    if (!page) {
+        return std::nullopt;
+    }
+    partition_table::root()->records().set_shared(*page, true);
+    if (map_in_root(*page) != Status::success) {
+        partition_table::root()->records().set_shared(*page, false);
+        pool.free(*page);
+        return std::nullopt;
+    }
+    return page;
+}
+
+void unshare_page(PagePool& pool, SpaPage page) {
+    const Status unmapped = unmap_from_root(page);
+    require(unmapped == Status::success, "the reserve for the root's page tables is used up");
+    partition_table::root()->flush_tlb();
+    partition_table::root()->records().set_shared(page, false);
+    pool.free(page);
+}
+
+std::expected<Partition*, Status> create_partition(
+    Partition& payer, std::uint64_t creation_flags) {
+    PageSet<2> pages{payer.deposits()};
+    if (!pages) {
+        return std::unexpected(Status::insufficient_memory);
+    }
+    const auto place = partition_table::reserve();
+    if (!place) {
+        return std::unexpected(Status::no_resources);
+    }
+    const auto [object, vps] = pages.keep();
+    auto* const partition = new (pointer_to<void>(object)) Partition{
+        place->id, place->slot, false, payer.records(), nullptr, creation_flags};
+    partition->set_vp_table(vps);
+    partition_table::insert(*partition);
+    return partition;
+}
+
+Status initialize(Partition& partition) {
+    if (partition.state() != Partition::State::created) {
+        return Status::invalid_partition_state;
+    }
+    const SpinGuard guard{partition.space_lock()};
+    if (!partition.space().create()) {
+        return Status::insufficient_memory;
+    }
+    partition.set_state(Partition::State::initialized);
+    return Status::success;
+}
+
+void finalize(Partition& partition) {
+    partition.set_state(Partition::State::finalized);
+    for (std::uint32_t i = 0; i < Partition::most_vps; ++i) {
+        if (VirtualProcessor* const vp = partition.vp(i); vp != nullptr) {
+            destroy_vp(*vp);
+        }
+    }
+    remove_overlay(partition, partition.hypercall_overlay);
+    remove_overlay(partition, partition.reference_tsc_overlay);
+    {
+        const SpinGuard guard{partition.space_lock()};
+        partition.space().destroy();
+    }
+    const SpinGuard guard{partition.ports().lock};
+    partition.ports().doorbells.release(partition.deposits());
+    partition.ports().ports.release(partition.deposits());
+}
+
+Status delete_partition(Partition& payer, Partition& partition) {
+    if (partition.state() == Partition::State::initialized) {
+        finalize(partition);
+    }
+    if (partition.deposits().balance().total != 0) {
+        return Status::invalid_partition_state;
+    }
+    partition_table::remove(partition);
+    const SpaPage object = spa_page_of(&partition);
+    const auto vps = partition.vp_table();
+    partition.~Partition();
+    payer.deposits().free(object);
+    if (vps) {
+        payer.deposits().free(*vps);
+    }
+    return Status::success;
+}
+
+std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::uint32_t index,
+    LogicalProcessor& lp, PagePool& pool, bool is_bootstrap) {
+    PageSet<4> pages{pool};
+    if (!pages) {
+        return std::unexpected(Status::insufficient_memory);
+    }
+    const auto [object, cpu_page, vmcb, extended_state] = pages.keep();
+    static_assert(sizeof(svm::SvmVirtualCpu) <= page_size);
+    auto* const cpu = new (pointer_to<void>(cpu_page))
+        svm::SvmVirtualCpu{vmcb, extended_state, partition.is_root()};
+    auto* const vp = new (pointer_to<void>(object))
+        VirtualProcessor{partition, index, *cpu, lp, is_bootstrap};
+    const SpinGuard guard{partition.lock()};
+    partition.add_vp(index, *vp);
+    return vp;
+}
+
+void destroy_vp(VirtualProcessor& vp) {
+    Partition& partition = vp.partition();
+    PagePool& pool = partition.deposits();
+    vp.set_block(VirtualProcessor::dispatch_suspend);
+    scheduler::stop(vp);
+    vp.disarm();
+    {
+        const SpinGuard guard{partition.lock()};
+        partition.remove_vp(vp.index());
+    }
+    // The parent's slot may still hold back this VP's message.
+    partition_table::root()->for_each_vp([&vp](VirtualProcessor& root_vp) {
+        root_vp.synic().withdraw(HV_SYNIC_INTERCEPTION_SINT, vp.intercept_notification());
+    });
+    for (Overlay* const overlay : {&vp.overlays.message, &vp.overlays.event_flags,
+             &vp.overlays.event_ring, &vp.overlays.vp_assist}) {
+        remove_overlay(partition, *overlay);
+    }
+    if (vp.intercept_page != nullptr) {
+        unshare_page(pool, spa_page_of(vp.intercept_page));
+    }
+    if (vp.register_page != nullptr) {
+        unshare_page(pool, spa_page_of(vp.register_page));
+    }
+    if (vp.counters.page() != nullptr) {
+        unshare_page(partition_table::root()->deposits(), spa_page_of(vp.counters.page()));
+    }
+    auto& cpu = static_cast<svm::SvmVirtualCpu&>(vp.cpu());
+    const std::array pages{
+        spa_page_of(&vp), spa_page_of(&cpu), cpu.vmcb_page(), cpu.extended_state_page()};
+    vp.~VirtualProcessor();
+    for (const SpaPage page : pages) {
+        pool.free(page);
+    }
+}
+
+} // namespace hypervisor::lifecycle

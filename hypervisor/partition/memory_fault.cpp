@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/partition/memory_fault.hpp"
+
+#include "abi/message.h"
+#include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/physical_apic.hpp"
+#include "hypervisor/debug/panic.hpp"
+#include "hypervisor/emulate/memory_move.hpp"
+#include "hypervisor/partition/doorbell.hpp"
+#include "hypervisor/partition/guest_memory.hpp"
+#include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/virtual_processor.hpp"
+
+#include <cstring>
+
+namespace hypervisor {
+
+namespace {
+
+constexpr std::uint64_t apic_page_size = page_size;
+
+bool is_apic_access(VirtualProcessor& vp, std::uint64_t gpa) {
+    return gpa >= physical_apic::page_address &&
+        gpa < physical_apic::page_address + apic_page_size &&
+        vp.apic().mode() == VirtualLocalApic::Mode::xapic;
+}
+
+/// Completes a decoded instruction: registers, flags, RIP.
+/// \return what it stores, if it does.
+std::optional<std::uint64_t> complete(
+    VirtualProcessor& vp, const MemoryMove& move, std::uint64_t loaded) {
+    VirtualCpu& cpu = vp.cpu();
+    const MemoryMoveOutcome outcome =
+        apply_memory_move(move, cpu.gpr, cpu.get(CpuRegister::rflags), loaded);
+    cpu.set(CpuRegister::rflags, outcome.rflags);
+    cpu.advance(move.length);
+    return outcome.store;
+}
+
+/// \return false if the instruction is none that is decoded here.
+bool access_apic(VirtualProcessor& vp, std::uint64_t gpa) {
+    const InstructionBytes code = fetch_instruction(vp);
+    const auto move = decode_memory_move(code.view(), vp.cpu().mode());
+    if (!move) {
+        return false;
+    }
+    vp.counters.count(VpCounter::apic_mmio_accesses);
+    const auto offset = static_cast<std::uint16_t>(gpa & (apic_page_size - 1));
+    const std::uint64_t loaded = move->is_read() ? vp.apic().read(offset, vp.apic_time()) : 0;
+    if (const auto store = complete(vp, *move, loaded); store) {
+        vp.apply(vp.apic().write(offset, static_cast<std::uint32_t>(*store), vp.apic_time()));
+    }
+    return true;
+}
+
+/// A write to a doorbell's address. \return false if there is none that it triggers.
+bool ring_doorbell(VirtualProcessor& vp, std::uint64_t gpa) {
+    if (!doorbell::exists(vp.partition(), gpa)) {
+        return false;
+    }
+    const InstructionBytes code = fetch_instruction(vp);
+    const auto move = decode_memory_move(code.view(), vp.cpu().mode());
+    if (!move || move->is_read()) {
+        return false;
+    }
+    std::uint64_t value = 0;
+    {
+        // What it would store, without completing it: the value decides whether it is a trigger.
+        std::array<std::uint64_t, 16> registers = vp.cpu().gpr;
+        const auto outcome =
+            apply_memory_move(*move, registers, vp.cpu().get(CpuRegister::rflags), 0);
+        value = outcome.store.value_or(0);
+    }
+    if (!doorbell::ring_by_write(vp.partition(), gpa, move->operand_size, value)) {
+        return false;
+    }
+    (void)complete(vp, *move, 0);
+    return true;
+}
+
+void intercept_access(VirtualProcessor& vp, const Exit& exit, std::uint32_t type) {
+    vp.counters.count(VpCounter::memory_intercept_messages);
+    hv_x64_memory_intercept_message message{};
+    const std::uint8_t access = exit.is_execute ? HV_INTERCEPT_ACCESS_EXECUTE
+        : exit.is_write                         ? HV_INTERCEPT_ACCESS_WRITE
+                                                : HV_INTERCEPT_ACCESS_READ;
+    message.header = vp.intercept_header(access, 0);
+    message.guest_physical_address = exit.gpa;
+    if (type == HVMSG_UNMAPPED_GPA && !exit.is_execute) {
+        const InstructionBytes code = fetch_instruction(vp);
+        message.instruction_byte_count = code.count;
+        std::memcpy(message.instruction_bytes, code.bytes.data(), code.count);
+    }
+    vp.intercept(type, message);
+}
+
+bool allows(const Slat::Mapping& mapping, const Exit& exit) {
+    if (mapping.access != Slat::Access::mapped) {
+        return false;
+    }
+    const std::uint32_t needed = exit.is_execute ? HV_MAP_GPA_EXECUTABLE
+        : exit.is_write                          ? HV_MAP_GPA_WRITABLE
+                                                 : HV_MAP_GPA_READABLE;
+    return (mapping.map_flags & needed) == needed;
+}
+
+/// The root's address space is what the machine has: other accesses are its kernel's mistake.
+void handle_root_fault(VirtualProcessor& vp, const Exit& exit) {
+    log(LogLevel::warning,
+        "the root touched {x}, which is not its own (RIP {x}); it gets #GP", exit.gpa,
+        vp.cpu().get(CpuRegister::rip));
+    vp.cpu().raise(exception_general_protection, 0);
+}
+
+} // namespace
+
+void handle_memory_fault(VirtualProcessor& vp, const Exit& exit) {
+    Partition& partition = vp.partition();
+    Slat::Mapping mapping;
+    {
+        const SpinGuard guard{partition.space_lock()};
+        mapping = partition.space().lookup(GpaPage::containing(exit.gpa));
+    }
+    if (allows(mapping, exit)) {
+        return; // it has been mapped meanwhile
+    }
+    if (mapping.access == Slat::Access::unmapped) {
+        if (is_apic_access(vp, exit.gpa) && access_apic(vp, exit.gpa)) {
+            return;
+        }
+        if (exit.is_write && ring_doorbell(vp, exit.gpa)) {
+            return;
+        }
+    }
+    if (partition.is_root()) {
+        handle_root_fault(vp, exit);
+        return;
+    }
+    intercept_access(vp, exit,
+        mapping.access == Slat::Access::unmapped ? HVMSG_UNMAPPED_GPA : HVMSG_GPA_INTERCEPT);
+}
+
+} // namespace hypervisor

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/partition/partition.hpp"
+
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/partition/virtual_processor.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace hypervisor {
+
+Partition::Partition(std::uint64_t id, std::uint16_t slot, bool is_root, PageRecords& records,
+    PagePool* table_pool, std::uint64_t creation_flags)
+    : id_{id}, slot_{slot}, is_root_{is_root}, creation_flags_{creation_flags}, records_{records},
+      table_pool_{table_pool != nullptr ? table_pool : &deposits_},
+      space_{records, *table_pool_, !is_root} {
+    if (!is_root) {
+        tsc_offset_ = ~read_tsc() + 1; // the guest's counter begins at zero
+    }
+}
+
+void Partition::set_vp_table(SpaPage page) {
+    vps_ = pointer_to<std::atomic<VirtualProcessor*>>(page);
+}
+
+std::optional<SpaPage> Partition::vp_table() const {
+    return vps_ != nullptr ? std::optional{spa_page_of(vps_)} : std::nullopt;
+}
+
+void Partition::add_vp(std::uint32_t index, VirtualProcessor& vp) {
+    vps_[index].store(&vp, std::memory_order_release);
+    ++vp_count_;
+}
+
+void Partition::remove_vp(std::uint32_t index) {
+    vps_[index].store(nullptr, std::memory_order_release);
+    --vp_count_;
+}
+
+void Partition::flush_tlb() {
+    tlb_epoch_.fetch_add(1, std::memory_order_seq_cst);
+    LogicalProcessor& self = LogicalProcessor::current();
+    const auto runs_this = [this](const LogicalProcessor& lp) {
+        const VirtualProcessor* const vp = lp.running();
+        return lp.is_in_guest() && vp != nullptr && &vp->partition() == this;
+    };
+    // First all are told, then each is waited for. One that is not in a guest compares epochs before
+    // it enters one.
+    for (LogicalProcessor* const lp : LogicalProcessor::all()) {
+        if (lp != &self && runs_this(*lp)) {
+            lp->kick();
+        }
+    }
+    for (LogicalProcessor* const lp : LogicalProcessor::all()) {
+        if (lp != &self && runs_this(*lp)) {
+            lp->wait_until_out_of_guest();
+        }
+    }
+}
+
+void Partition::flush_and_release(ReleaseList& released) {
+    flush_tlb();
+    released.release(records_, *table_pool_);
+}
+
+std::uint64_t Partition::host_tsc_at(std::uint64_t reference_time) const {
+    if (reference_time == ~std::uint64_t{0}) {
+        return reference_time;
+    }
+    if (reference_time <= reference_offset_) {
+        return 0;
+    }
+    const std::uint64_t guest = clock::from_100ns(reference_time - reference_offset_);
+    return guest - tsc_offset_;
+}
+
+template <class F>
+bool Partition::for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_t needed, F&& f) {
+    while (size > 0) {
+        const std::size_t piece =
+            std::min<std::size_t>(size, page_size - (gpa & (page_size - 1)));
+        const SpinGuard guard{space_lock_};
+        const Slat::Mapping mapping = space_.lookup(GpaPage::containing(gpa));
+        if (mapping.access != Slat::Access::mapped || (mapping.map_flags & needed) != needed) {
+            return false;
+        }
+        // What is mapped but is no memory (registers of a device) is not for copying.
+        const PageKind kind = records_.kind(mapping.page);
+        if (kind == PageKind::device) {
+            return false;
+        }
+        f(pointer_to<std::byte>(mapping.page) + (gpa & (page_size - 1)), piece);
+        gpa += piece;
+        size -= piece;
+    }
+    return true;
+}
+
+bool Partition::read_gpa(std::uint64_t gpa, std::span<std::byte> to) {
+    std::byte* at = to.data();
+    return for_each_piece(
+        gpa, to.size(), HV_MAP_GPA_READABLE, [&at](const std::byte* memory, std::size_t size) {
+            std::memcpy(at, memory, size);
+            at += size;
+        });
+}
+
+bool Partition::write_gpa(std::uint64_t gpa, std::span<const std::byte> from) {
+    const std::byte* at = from.data();
+    return for_each_piece(gpa, from.size(), HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE,
+        [&at](std::byte* memory, std::size_t size) {
+            std::memcpy(memory, at, size);
+            at += size;
+        });
+}
+
+} // namespace hypervisor

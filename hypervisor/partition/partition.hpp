@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "abi/cpuid.h"
+#include "abi/partition.h"
+#include "hypervisor/cpu/clock.hpp"
+#include "hypervisor/cpu/spin_lock.hpp"
+#include "hypervisor/hypercall/status.hpp"
+#include "hypervisor/memory/page_pool.hpp"
+#include "hypervisor/memory/address_space.hpp"
+#include "hypervisor/partition/ports.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+
+namespace hypervisor {
+
+class VirtualProcessor;
+
+/// A partition: an address space, virtual processors, memory to pay for them, and what its parent
+/// has decided about it. One page large; the table of virtual processors is another one.
+class Partition final {
+public:
+    static constexpr unsigned most_vps = page_size / sizeof(VirtualProcessor*);
+
+    enum class State : std::uint8_t { created, initialized, finalized };
+
+    Partition(std::uint64_t id, std::uint16_t slot, bool is_root, PageRecords& records,
+        PagePool* table_pool, std::uint64_t creation_flags);
+    Partition(const Partition&) = delete;
+    Partition& operator=(const Partition&) = delete;
+
+    [[nodiscard]] std::uint64_t id() const { return id_; }
+    [[nodiscard]] std::uint16_t slot() const { return slot_; }
+    [[nodiscard]] bool is_root() const { return is_root_; }
+    [[nodiscard]] State state() const { return state_.load(std::memory_order_acquire); }
+    void set_state(State state) { state_.store(state, std::memory_order_release); }
+    [[nodiscard]] std::uint64_t creation_flags() const { return creation_flags_; }
+    [[nodiscard]] bool has_privilege(std::uint64_t mask) const {
+        return (privileges_ & mask) == mask;
+    }
+    [[nodiscard]] std::uint64_t privileges() const { return privileges_; }
+    void set_privileges(std::uint64_t mask) { privileges_ = mask; }
+
+    /// Pages that have been deposited for the partition.
+    PagePool& deposits() { return deposits_; }
+    /// Pages for its nested page tables: the deposits, or the root's reserve.
+    PagePool& table_pool() { return *table_pool_; }
+
+    // Virtual processors. Added and removed under lock().
+
+    SpinLock& lock() { return lock_; }
+    [[nodiscard]] VirtualProcessor* vp(std::uint32_t index) const {
+        return index < most_vps && vps_ != nullptr ? vps_[index].load(std::memory_order_acquire)
+                                                   : nullptr;
+    }
+    [[nodiscard]] unsigned vp_count() const { return vp_count_; }
+    void set_vp_table(SpaPage page);
+    [[nodiscard]] std::optional<SpaPage> vp_table() const;
+    void add_vp(std::uint32_t index, VirtualProcessor& vp);
+    void remove_vp(std::uint32_t index);
+    /// Calls `f(VirtualProcessor&)` for each.
+    template <class F>
+    void for_each_vp(F&& f) const {
+        for (std::uint32_t i = 0, left = vp_count_; left > 0 && i < most_vps; ++i) {
+            if (VirtualProcessor* const one = vp(i); one != nullptr) {
+                f(*one);
+                --left;
+            }
+        }
+    }
+
+    // Address space, under space_lock().
+
+    SpinLock& space_lock() { return space_lock_; }
+    AddressSpace& space() { return space_; }
+    PageRecords& records() { return records_; }
+    /// Makes every LP drop its translations of the space before it goes on; returns when all have.
+    void flush_tlb();
+    [[nodiscard]] std::uint64_t tlb_epoch() const {
+        return tlb_epoch_.load(std::memory_order_seq_cst);
+    }
+    /// Flushes, then releases what changes to the space have set free.
+    void flush_and_release(ReleaseList& released);
+
+    /// Copies from or to guest physical memory; both ends within mapped memory that allows it.
+    /// \return false if it isn't; then nothing can be said of what was copied.
+    bool read_gpa(std::uint64_t gpa, std::span<std::byte> to);
+    bool write_gpa(std::uint64_t gpa, std::span<const std::byte> from);
+
+    // Time: the guest's time-stamp counter is the processor's plus tsc_offset.
+
+    [[nodiscard]] std::uint64_t tsc_offset() const { return tsc_offset_; }
+    [[nodiscard]] std::uint64_t guest_tsc() const { return read_tsc() + tsc_offset_; }
+    [[nodiscard]] std::uint64_t reference_time() const {
+        return clock::to_100ns(guest_tsc()) + reference_offset_;
+    }
+    /// What is to be added to the time that the guest's counter shows.
+    [[nodiscard]] std::uint64_t reference_offset() const { return reference_offset_; }
+    void set_reference_time(std::uint64_t value) {
+        reference_offset_ += value - reference_time();
+    }
+    /// The processor's counter at a point of reference time; ~0 stays ~0.
+    [[nodiscard]] std::uint64_t host_tsc_at(std::uint64_t reference_time) const;
+
+    PortTable& ports() { return ports_; }
+
+    // Registers that the virtual processors share (TLFS "Hypercall Interface", "Timers").
+    std::uint64_t guest_os_id = 0;
+    std::uint64_t hypercall_page = 0;
+    std::uint64_t reference_tsc_page = 0;
+    Overlay hypercall_overlay{};
+    Overlay reference_tsc_overlay{};
+
+    // Properties.
+    std::uint64_t synthetic_features = 0;
+    std::uint64_t unimplemented_msr_action = HV_UNIMPLEMENTED_MSR_ACTION_FAULT;
+
+    /// Held by those who have looked the partition up.
+    std::atomic<std::uint32_t> references{0};
+
+private:
+    template <class F>
+    bool for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_t needed, F&& f);
+
+    const std::uint64_t id_;
+    const std::uint16_t slot_;
+    const bool is_root_;
+    std::atomic<State> state_{State::created};
+    std::uint64_t creation_flags_;
+    std::uint64_t privileges_ = 0;
+    PageRecords& records_;
+    PagePool deposits_{};
+    PagePool* table_pool_;
+    SpinLock lock_{};
+    SpinLock space_lock_{};
+    AddressSpace space_;
+    std::atomic<std::uint64_t> tlb_epoch_{1};
+    std::atomic<VirtualProcessor*>* vps_ = nullptr;
+    unsigned vp_count_ = 0;
+    std::uint64_t tsc_offset_ = 0;
+    std::uint64_t reference_offset_ = 0;
+    PortTable ports_{};
+};
+static_assert(sizeof(Partition) <= page_size);
+
+} // namespace hypervisor

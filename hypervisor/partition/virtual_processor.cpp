@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/partition/virtual_processor.hpp"
+
+#include "hypervisor/cpu/extended_state.hpp"
+#include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/debug/panic.hpp"
+#include "hypervisor/partition/exit_handler.hpp"
+#include "hypervisor/partition/interrupts.hpp"
+#include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/partition_table.hpp"
+#include "hypervisor/scheduler/scheduler.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace hypervisor {
+
+VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
+    LogicalProcessor& lp, bool is_bootstrap)
+    : parent_lp{&lp}, partition_{partition}, index_{index}, cpu_{cpu}, lp_{&lp},
+      waits_for_startup_{!is_bootstrap},
+      apic_{partition.is_root() ? lp.apic_id() : index, is_bootstrap,
+          VirtualLocalApic::Features{.x2apic = partition.is_root() ||
+                  (partition.creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) != 0}} {
+    synic_.reset();
+    cpu_.set_address_space(partition.space().root());
+    cpu_.set_tsc_offset(partition.tsc_offset());
+    if (waits_for_startup_) {
+        set_block(waiting);
+    }
+}
+
+VirtualProcessor* VirtualProcessor::root_vp_of(const LogicalProcessor& lp) {
+    Partition* const root = partition_table::root();
+    return root != nullptr ? root->vp(lp.index()) : nullptr;
+}
+
+bool VirtualProcessor::is_pinned() const { return partition_.is_root(); }
+
+// ---- Events from any LP ----
+
+void VirtualProcessor::notify_event() {
+    event_pending_.store(true, std::memory_order_seq_cst);
+    scheduler::wake(*this);
+}
+
+void VirtualProcessor::accept_interrupt(std::uint8_t vector, bool level) {
+    if (apic_.accept(vector, level)) {
+        notify_event();
+    }
+}
+
+void VirtualProcessor::accept(const std::optional<Synic::Interrupt>& interrupt) {
+    if (interrupt) {
+        counters.count(VpCounter::synthetic_interrupts);
+        accept_interrupt(interrupt->vector, false);
+    }
+}
+
+void VirtualProcessor::accept_nmi() {
+    nmi_pending_.store(true, std::memory_order_seq_cst);
+    notify_event();
+}
+
+void VirtualProcessor::accept_init() {
+    init_pending_.store(true, std::memory_order_seq_cst);
+    notify_event();
+}
+
+void VirtualProcessor::accept_startup(std::uint8_t page) {
+    startup_page_.store(std::uint32_t{page} + 1, std::memory_order_seq_cst);
+    notify_event();
+}
+
+bool VirtualProcessor::can_run() const {
+    const std::uint32_t blocks = blocks_.load(std::memory_order_seq_cst);
+    if ((blocks & ~std::uint32_t{waiting}) != 0) {
+        return false;
+    }
+    return (blocks & waiting) == 0 || event_pending_.load(std::memory_order_seq_cst);
+}
+
+VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
+    : vp_{vp}, is_self_{LogicalProcessor::current().running() == &vp} {
+    if (is_self_) {
+        vp_.cpu().save();
+        return;
+    }
+    vp_.hold_count_.fetch_add(1, std::memory_order_seq_cst);
+    vp_.set_block(held);
+    scheduler::stop(vp_);
+}
+
+VirtualProcessor::Hold::~Hold() {
+    if (is_self_) {
+        vp_.cpu().load();
+        return;
+    }
+    if (vp_.hold_count_.fetch_sub(1, std::memory_order_seq_cst) == 1) {
+        vp_.clear_block(held);
+        scheduler::wake(vp_);
+    }
+}
+
+// ---- Running ----
+
+void VirtualProcessor::run(LogicalProcessor& lp) {
+    counters.count(VpCounter::lp_dispatches);
+    const std::uint64_t begin = read_tsc();
+    cpu_.load();
+    rearm(lp);
+    for (;;) {
+        const Entry entry = prepare_entry(lp);
+        if (entry == Entry::leave) {
+            break;
+        }
+        if (entry == Entry::again) {
+            continue;
+        }
+        const Exit exit = cpu_.run();
+        lp.leave_guest();
+        (void)apic_.set_cr8(cpu_.cr8());
+        handle_exit(*this, exit);
+    }
+    cpu_.save();
+    run_time += read_tsc() - begin;
+    counters.set(VpCounter::total_run_time, clock::to_100ns(run_time));
+    if (intercept_unsent_) {
+        publish_intercept();
+    }
+}
+
+VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
+    if (lp.reschedule_requested() || (blocks() & ~std::uint32_t{waiting}) != 0) {
+        return Entry::leave;
+    }
+    event_pending_.store(false, std::memory_order_seq_cst);
+    if (!handle_startup()) {
+        return event_pending_.load() ? Entry::again : Entry::leave;
+    }
+    process_timers();
+    if (!deliver_interrupts() && (blocks() & waiting) != 0) {
+        rearm(lp);
+        return event_pending_.load(std::memory_order_seq_cst) ? Entry::again : Entry::leave;
+    }
+    rearm(lp);
+    lp.arm_timer();
+
+    lp.enter_guest();
+    const std::uint64_t epoch = partition_.tlb_epoch();
+    if (epoch != seen_tlb_epoch_) {
+        seen_tlb_epoch_ = epoch;
+        cpu_.flush_tlb();
+    }
+    if (lp.reschedule_requested() || event_pending_.load(std::memory_order_seq_cst) ||
+        blocks() != 0) {
+        lp.leave_guest();
+        return Entry::again;
+    }
+    cpu_.set_cr8(apic_.cr8());
+    return Entry::enter;
+}
+
+/// INIT and start-up messages. \return false if the virtual processor still waits for one.
+bool VirtualProcessor::handle_startup() {
+    if (init_pending_.exchange(false, std::memory_order_seq_cst)) {
+        cpu_.reset();
+        cpu_.set(CpuRegister::rip, 0xfff0);
+        apic_.init();
+        cpu_.load();
+        waits_for_startup_ = true;
+        set_block(waiting);
+        timers_changed();
+    }
+    if (!waits_for_startup_) {
+        return true;
+    }
+    const std::uint32_t startup = startup_page_.exchange(0, std::memory_order_seq_cst);
+    if (startup == 0) {
+        return false;
+    }
+    hv_x64_segment_register cs = cpu_.segment(SegmentName::cs);
+    cs.selector = static_cast<std::uint16_t>((startup - 1) << 8);
+    cs.base = std::uint64_t{startup - 1} << page_shift;
+    cpu_.set_segment(SegmentName::cs, cs);
+    cpu_.set(CpuRegister::rip, 0);
+    waits_for_startup_ = false;
+    clear_block(waiting);
+    return true;
+}
+
+/// \return whether something is delivered now.
+bool VirtualProcessor::deliver_interrupts() {
+    if (nmi_pending_.load(std::memory_order_seq_cst) && !cpu_.nmi_masked() &&
+        !cpu_.pending_event() && !cpu_.interrupt_shadow()) {
+        nmi_pending_.store(false, std::memory_order_seq_cst);
+        cpu_.set_pending_event(CpuEvent{.type = CpuEvent::Type::nmi, .vector = exception_nmi});
+        cpu_.set_nmi_masked(true);
+        clear_block(waiting);
+        return true;
+    }
+    if (cpu_.pending_event()) {
+        clear_block(waiting);
+        cpu_.set_interrupt_window(apic_.deliverable().has_value());
+        return true;
+    }
+    const auto vector = apic_.deliverable();
+    if (!vector) {
+        cpu_.set_interrupt_window(false);
+        return false;
+    }
+    if (!cpu_.can_take_interrupt()) {
+        cpu_.set_interrupt_window(true);
+        return false;
+    }
+    if (!apic_.acknowledge(*vector, synic_.is_auto_eoi(*vector))) {
+        return deliver_interrupts();
+    }
+    counters.count(VpCounter::virtual_interrupts);
+    cpu_.set_pending_event(CpuEvent{.type = CpuEvent::Type::interrupt, .vector = *vector});
+    clear_block(waiting);
+    cpu_.set_interrupt_window(apic_.deliverable().has_value());
+    return true;
+}
+
+// ---- Time ----
+
+ApicTime VirtualProcessor::apic_time() const {
+    const std::uint64_t tsc = partition_.guest_tsc();
+    return {.bus = clock::bus_from_tsc(tsc), .tsc = tsc};
+}
+
+std::uint64_t VirtualProcessor::nearest_deadline() const {
+    std::uint64_t nearest = partition_.host_tsc_at(synthetic_timers_.deadline());
+    if (const auto apic = apic_.timer_deadline(); apic) {
+        const std::uint64_t guest = apic->clock == ApicTimerDeadline::Clock::bus
+            ? clock::tsc_from_bus(apic->at)
+            : apic->at;
+        nearest = std::min(nearest, guest - partition_.tsc_offset());
+    }
+    return nearest;
+}
+
+void VirtualProcessor::process_timers() {
+    if (TimerEntry::queued && read_tsc() < TimerEntry::deadline) {
+        return;
+    }
+    if (!TimerEntry::queued && !timers_dirty_ && TimerEntry::deadline == TimerEntry::never) {
+        return;
+    }
+    timers_dirty_ = true;
+    if (apic_.timer_deadline()) {
+        (void)apic_.timer_expire(apic_time());
+    }
+    const std::uint64_t now = partition_.reference_time();
+    while (const auto expired = synthetic_timers_.expire(now, partition_.id())) {
+        if (expired->direct) {
+            (void)apic_.accept(expired->vector, false);
+        } else if (const auto interrupt = synic_.post(expired->sint, *expired->message); interrupt) {
+            (void)apic_.accept(interrupt->vector, false);
+        }
+    }
+}
+
+/// Puts the nearest deadline into the queue of the LP that it runs on.
+void VirtualProcessor::rearm(LogicalProcessor& lp) {
+    if (!timers_dirty_ && timer_lp_ == &lp) {
+        return;
+    }
+    if (timer_lp_ != nullptr) {
+        const SpinGuard guard{timer_lp_->queue_lock};
+        timer_lp_->timers().remove(*this);
+    }
+    timers_dirty_ = false;
+    timer_lp_ = &lp;
+    TimerEntry::deadline = nearest_deadline();
+    if (TimerEntry::deadline != TimerEntry::never) {
+        const SpinGuard guard{lp.queue_lock};
+        lp.timers().add(*this);
+    }
+}
+
+void VirtualProcessor::disarm() {
+    if (timer_lp_ != nullptr) {
+        const SpinGuard guard{timer_lp_->queue_lock};
+        timer_lp_->timers().remove(*this);
+    }
+}
+
+// ---- Local APIC ----
+
+void VirtualProcessor::apply(const LocalApicEffect& effect) {
+    if (effect.timer_changed) {
+        timers_changed();
+    }
+    if (effect.end_of_interrupt) {
+        interrupts::ended(*this, *effect.end_of_interrupt);
+    }
+    if (effect.command) {
+        counters.count(VpCounter::apic_ipis_sent);
+        interrupts::send(*this, *effect.command);
+    }
+}
+
+void VirtualProcessor::end_of_interrupt() {
+    counters.count(VpCounter::apic_eoi_accesses);
+    if (const auto ended = apic_.eoi(); ended) {
+        interrupts::ended(*this, *ended);
+    }
+}
+
+// ---- Intercepts ----
+
+hv_x64_intercept_message_header VirtualProcessor::intercept_header(
+    std::uint8_t access_type, unsigned instruction_length) const {
+    hv_x64_intercept_message_header header{};
+    const std::uint64_t cr0 = cpu_.get(CpuRegister::cr0);
+    header.vp_index = index_;
+    header.instruction_length = static_cast<std::uint8_t>(instruction_length & 0xf);
+    header.cr8 = static_cast<std::uint8_t>(cpu_.cr8() & 0xf);
+    header.intercept_access_type = access_type;
+    header.execution_state.cpl = static_cast<std::uint16_t>(cpu_.cpl() & 3);
+    header.execution_state.cr0_pe = (cr0 & cr0_pe) != 0;
+    header.execution_state.cr0_am = (cr0 & cr0_am) != 0;
+    header.execution_state.efer_lma = (cpu_.get(CpuRegister::efer) & efer_lma) != 0;
+    header.execution_state.interruption_pending = cpu_.pending_event().has_value();
+    header.execution_state.interrupt_shadow = cpu_.interrupt_shadow();
+    header.cs_segment = cpu_.segment(SegmentName::cs);
+    header.rip = cpu_.get(CpuRegister::rip);
+    header.rflags = cpu_.get(CpuRegister::rflags);
+    return header;
+}
+
+void VirtualProcessor::fill_register_page() {
+    if (register_page == nullptr) {
+        return;
+    }
+    hv_vp_register_page& page = *register_page;
+    page.version = HV_VP_REGISTER_PAGE_VERSION_1;
+    page.dirty = 0;
+    std::memcpy(page.gp_registers, cpu_.gpr.data(), sizeof page.gp_registers);
+    page.rip = cpu_.get(CpuRegister::rip);
+    page.rflags = cpu_.get(CpuRegister::rflags);
+    for (unsigned i = 0; i < 6; ++i) {
+        page.segment_registers[i] = cpu_.segment(static_cast<SegmentName>(i));
+    }
+    page.cr0 = cpu_.get(CpuRegister::cr0);
+    page.cr3 = cpu_.get(CpuRegister::cr3);
+    page.cr4 = cpu_.get(CpuRegister::cr4);
+    page.cr8 = cpu_.cr8();
+    page.efer = cpu_.get(CpuRegister::efer);
+    page.dr7 = cpu_.get(CpuRegister::dr7);
+    page.pending_interruption.as_uint64 = 0;
+    page.interrupt_state.as_uint64 = cpu_.interrupt_shadow() ? 1 : 0;
+    page.xfem = cpu_.get(CpuRegister::xcr0);
+    page.is_valid = 1;
+}
+
+void VirtualProcessor::send_intercept(std::uint32_t type, const void* payload, std::uint8_t size) {
+    require(!partition_.is_root(), "the root partition has no parent to handle its intercepts");
+    if (intercept_page != nullptr) {
+        intercept_page->header.payload_size = size;
+        intercept_page->header.message_flags = 0;
+        intercept_page->header.sender = partition_.id();
+        std::memcpy(intercept_page->payload, payload, size);
+        std::atomic_ref{*reinterpret_cast<std::uint32_t*>(intercept_page)}.store(
+            type, std::memory_order_release);
+    }
+    set_block(intercept_suspend);
+    intercept_unsent_ = true;
+}
+
+/// The parent is told when the state that it may look at has been saved.
+void VirtualProcessor::publish_intercept() {
+    intercept_unsent_ = false;
+    fill_register_page();
+    intercept_message_.set(
+        HVMSG_OPAQUE_INTERCEPT, partition_.id(), hv_opaque_intercept_message{.vp_index = index_});
+    VirtualProcessor* const receiver = root_vp_of(*parent_lp.load(std::memory_order_acquire));
+    if (receiver != nullptr) {
+        receiver->accept(receiver->synic().post(HV_SYNIC_INTERCEPTION_SINT, intercept_message_));
+    }
+}
+
+void VirtualProcessor::resume_from_intercept() {
+    if (register_page == nullptr || register_page->is_valid == 0) {
+        return;
+    }
+    // The page is the parent's to write: what is taken over is copied once.
+    hv_vp_register_page page;
+    std::memcpy(&page, register_page, sizeof page);
+    register_page->is_valid = 0;
+    register_page->dirty = 0;
+    const auto is_dirty = [&page](unsigned what) { return (page.dirty & (1u << what)) != 0; };
+    if (is_dirty(HV_X64_REGISTER_CLASS_GENERAL)) {
+        std::memcpy(cpu_.gpr.data(), page.gp_registers, sizeof page.gp_registers);
+    }
+    if (is_dirty(HV_X64_REGISTER_CLASS_IP)) {
+        cpu_.set(CpuRegister::rip, page.rip);
+    }
+    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS)) {
+        cpu_.set(CpuRegister::rflags, page.rflags);
+    }
+    if (is_dirty(HV_X64_REGISTER_CLASS_SEGMENT)) {
+        for (unsigned i = 0; i < 6; ++i) {
+            cpu_.set_segment(static_cast<SegmentName>(i), page.segment_registers[i]);
+        }
+    }
+}
+
+} // namespace hypervisor

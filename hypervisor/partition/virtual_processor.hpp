@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "abi/message.h"
+#include "abi/register.h"
+#include "hypervisor/apic/virtual_local_apic.hpp"
+#include "hypervisor/cpu/spin_lock.hpp"
+#include "hypervisor/cpu/virtual_cpu.hpp"
+#include "hypervisor/memory/address_space.hpp"
+#include "hypervisor/partition/statistics.hpp"
+#include "hypervisor/scheduler/run_queue.hpp"
+#include "hypervisor/scheduler/timer_queue.hpp"
+#include "hypervisor/synic/synic.hpp"
+#include "hypervisor/synic/synthetic_timers.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace hypervisor {
+
+class LogicalProcessor;
+class Partition;
+
+/// A virtual processor. Its state belongs to the LP that runs it, or to whoever has stopped it; what
+/// others may call at any time says so. One page large; VMCB, extended state and what is shared with
+/// the parent are pages of their own.
+class VirtualProcessor final : private ScheduleEntity, private TimerEntry {
+public:
+    /// Why a virtual processor that is otherwise ready does not run.
+    enum Block : std::uint32_t {
+        explicit_suspend = 1u << 0,  ///< its parent has suspended it
+        intercept_suspend = 1u << 1, ///< its parent has an intercept to handle
+        dispatch_suspend = 1u << 2,  ///< the root has taken it off for good
+        held = 1u << 3,              ///< somebody looks at its state
+        waiting = 1u << 4,           ///< halted or not started: an event ends it
+    };
+    /// Where the scheduler has it; under schedule_lock().
+    enum class Place : std::uint8_t { nowhere, queued, running };
+
+    VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu, LogicalProcessor& lp,
+        bool is_bootstrap);
+    VirtualProcessor(const VirtualProcessor&) = delete;
+    VirtualProcessor& operator=(const VirtualProcessor&) = delete;
+
+    static VirtualProcessor& of(ScheduleEntity& entity) {
+        return static_cast<VirtualProcessor&>(entity);
+    }
+    static VirtualProcessor& of(TimerEntry& entry) { return static_cast<VirtualProcessor&>(entry); }
+    /// The root's virtual processor that belongs to an LP, or null.
+    static VirtualProcessor* root_vp_of(const LogicalProcessor& lp);
+
+    [[nodiscard]] Partition& partition() const { return partition_; }
+    [[nodiscard]] std::uint32_t index() const { return index_; }
+    VirtualCpu& cpu() { return cpu_; }
+    VirtualLocalApic& apic() { return apic_; }
+    Synic& synic() { return synic_; }
+    SyntheticTimers& synthetic_timers() { return synthetic_timers_; }
+
+    /// Runs on this LP until it can't or another's turn has come. For LogicalProcessor.
+    void run(LogicalProcessor& lp);
+
+    // From any LP.
+
+    /// Takes a fixed interrupt in and lets the virtual processor notice.
+    void accept_interrupt(std::uint8_t vector, bool level);
+    void accept(const std::optional<Synic::Interrupt>& interrupt);
+    void accept_nmi();
+    void accept_init();
+    void accept_startup(std::uint8_t page);
+    /// Something has happened that a waiting virtual processor must look at.
+    void notify_event();
+
+    [[nodiscard]] std::uint32_t blocks() const { return blocks_.load(std::memory_order_seq_cst); }
+    [[nodiscard]] bool can_run() const;
+    void set_block(Block block) { blocks_.fetch_or(block, std::memory_order_seq_cst); }
+    void clear_block(Block block) { blocks_.fetch_and(~std::uint32_t{block}, std::memory_order_seq_cst); }
+
+    /// Stops it and keeps it stopped while the guard lives: its state may then be read and changed.
+    class [[nodiscard]] Hold final {
+    public:
+        explicit Hold(VirtualProcessor& vp);
+        ~Hold();
+        Hold(const Hold&) = delete;
+        Hold& operator=(const Hold&) = delete;
+
+    private:
+        VirtualProcessor& vp_;
+        bool is_self_;
+    };
+
+    // For the scheduler, under schedule_lock().
+
+    SpinLock& schedule_lock() { return schedule_lock_; }
+    ScheduleEntity& schedule_entity() { return *this; }
+    Place place = Place::nowhere;
+    [[nodiscard]] LogicalProcessor& lp() const { return *lp_.load(std::memory_order_acquire); }
+    void set_lp(LogicalProcessor& lp) { lp_.store(&lp, std::memory_order_release); }
+    [[nodiscard]] bool is_pinned() const;
+
+    // Intercepts: the parent handles them.
+
+    /// Suspends the virtual processor and hands the message to its parent.
+    template <class T>
+    void intercept(std::uint32_t type, const T& message) {
+        static_assert(sizeof(T) <= HV_MESSAGE_PAYLOAD_BYTE_COUNT);
+        send_intercept(type, &message, sizeof(T));
+    }
+    /// What all intercept messages begin with.
+    [[nodiscard]] hv_x64_intercept_message_header intercept_header(
+        std::uint8_t access_type, unsigned instruction_length) const;
+    /// The parent lets it go on: takes over what the parent has changed in the register page.
+    void resume_from_intercept();
+    /// Pages shared with the parent, or null.
+    hv_message* intercept_page = nullptr;
+    hv_vp_register_page* register_page = nullptr;
+    /// The LP on which the parent last let it go on: there the parent's thread waits.
+    std::atomic<LogicalProcessor*> parent_lp;
+
+    // Time.
+
+    [[nodiscard]] ApicTime apic_time() const;
+    /// Takes it out of the queue of timers: it is about to go away.
+    void disarm();
+    /// Recomputes the deadline after timers have changed.
+    void timers_changed() { timers_dirty_ = true; }
+
+    /// What an access to the local APIC asks for.
+    void apply(const LocalApicEffect& effect);
+    void end_of_interrupt();
+
+    // Registers that are the virtual processor's own and simply keep their values.
+    std::uint64_t vp_assist_page = 0;
+    std::uint64_t message_page_register = 0;
+    std::uint64_t event_flags_page_register = 0;
+    std::uint64_t event_ring_page_register = 0;
+    std::array<std::uint64_t, 5> crash_parameters{};
+    struct Mtrr {
+        std::uint64_t def_type = 0;
+        std::array<std::uint64_t, 16> variable{}; ///< base and mask in turn
+        std::array<std::uint64_t, 11> fixed{};
+    } mtrr{};
+    std::uint64_t run_time = 0; ///< ticks of the time-stamp counter
+
+    /// The virtual processor's overlay pages: the root's in reserved memory, a child's over its own.
+    struct Overlays {
+        Overlay message{};
+        Overlay event_flags{};
+        Overlay event_ring{};
+        Overlay vp_assist{};
+    } overlays{};
+
+    VpCounters counters{};
+
+    /// A notification that a SINT that is an intercept has been signalled.
+    SynicMessage sint_notification{};
+
+private:
+    enum class Entry : std::uint8_t { enter, again, leave };
+
+    Entry prepare_entry(LogicalProcessor& lp);
+    bool handle_startup();
+    void process_timers();
+    void rearm(LogicalProcessor& lp);
+    bool deliver_interrupts();
+    void send_intercept(std::uint32_t type, const void* payload, std::uint8_t size);
+    void publish_intercept();
+    void fill_register_page();
+    [[nodiscard]] std::uint64_t nearest_deadline() const;
+
+    Partition& partition_;
+    const std::uint32_t index_;
+    VirtualCpu& cpu_;
+    std::atomic<LogicalProcessor*> lp_;
+    LogicalProcessor* timer_lp_ = nullptr;
+    SpinLock schedule_lock_{};
+    std::atomic<std::uint32_t> blocks_{0};
+    std::atomic<std::uint32_t> hold_count_{0};
+    std::atomic<bool> event_pending_{false};
+    std::atomic<bool> nmi_pending_{false};
+    std::atomic<bool> init_pending_{false};
+    std::atomic<std::uint32_t> startup_page_{0}; ///< 0: none; else page + 1
+    bool waits_for_startup_ = false;
+    bool timers_dirty_ = true;
+    bool intercept_unsent_ = false;
+    std::uint64_t seen_tlb_epoch_ = 0;
+    VirtualLocalApic apic_;
+    Synic synic_{};
+    SyntheticTimers synthetic_timers_{};
+    SynicMessage intercept_message_{};
+
+public:
+    [[nodiscard]] bool waits_for_startup() const { return waits_for_startup_; }
+    /// Whether it waits for a start-up message or is halted; it is held.
+    void set_activity(bool waits_for_startup, bool halted) {
+        waits_for_startup_ = waits_for_startup;
+        if (waits_for_startup || halted) {
+            set_block(waiting);
+        } else {
+            clear_block(waiting);
+        }
+    }
+    SynicMessage& intercept_notification() { return intercept_message_; }
+};
+static_assert(sizeof(VirtualProcessor) <= page_size);
+
+} // namespace hypervisor

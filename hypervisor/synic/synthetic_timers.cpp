@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/synic/synthetic_timers.hpp"
+
+#include <algorithm>
+
+namespace hypervisor {
+
+namespace {
+
+constexpr std::uint8_t first_valid_vector = 16;
+
+} // namespace
+
+void SyntheticTimers::reset() {
+    for (Timer& timer : timers_) {
+        timer.config.as_uint64 = 0;
+        timer.count = 0;
+        timer.expires = never;
+    }
+}
+
+/// A period counts from now on; a one-shot count is a point in time, and one in the past is due.
+void SyntheticTimers::start(Timer& timer, std::uint64_t now) {
+    if (timer.config.enable == 0 || timer.count == 0) {
+        timer.expires = never;
+    } else if (timer.config.periodic != 0) {
+        timer.expires = now + timer.count;
+    } else {
+        timer.expires = timer.count;
+    }
+}
+
+bool SyntheticTimers::set_config(unsigned index, std::uint64_t value, std::uint64_t now) {
+    hv_stimer_config config{};
+    config.as_uint64 = value;
+    if (config.reserved1 != 0 || config.reserved2 != 0 ||
+        (config.direct_mode != 0 && config.apic_vector < first_valid_vector)) {
+        return false;
+    }
+    // Without a target the timer can't be enabled: SINT 0 is not one that timers may use.
+    if (config.direct_mode == 0 && config.sintx == 0) {
+        config.enable = 0;
+    }
+    Timer& timer = timers_[index];
+    timer.config = config;
+    start(timer, now);
+    return true;
+}
+
+void SyntheticTimers::set_count(unsigned index, std::uint64_t value, std::uint64_t now) {
+    Timer& timer = timers_[index];
+    timer.count = value;
+    if (value == 0) {
+        timer.config.enable = 0;
+    } else if (timer.config.auto_enable != 0) {
+        timer.config.enable = 1;
+    }
+    start(timer, now);
+}
+
+std::uint64_t SyntheticTimers::deadline() const {
+    std::uint64_t nearest = never;
+    for (const Timer& timer : timers_) {
+        nearest = std::min(nearest, timer.expires);
+    }
+    return nearest;
+}
+
+std::optional<SyntheticTimers::Expiration> SyntheticTimers::expire(
+    std::uint64_t now, std::uint64_t partition) {
+    for (unsigned index = 0; index < timers_.size(); ++index) {
+        Timer& timer = timers_[index];
+        if (timer.expires > now) {
+            continue;
+        }
+        const std::uint64_t expired = timer.expires;
+        if (timer.config.periodic != 0) {
+            // On the grid, but never more than one expiration for what was missed.
+            const std::uint64_t missed = (now - expired) / timer.count;
+            timer.expires = expired + (missed + 1) * timer.count;
+        } else {
+            timer.expires = never;
+            timer.config.enable = 0;
+        }
+        if (timer.config.direct_mode != 0) {
+            return Expiration{.direct = true,
+                .vector = static_cast<std::uint8_t>(timer.config.apic_vector)};
+        }
+        if (!timer.message.queued) {
+            timer.message.set(HVMSG_TIMER_EXPIRED, partition,
+                hv_timer_message_payload{.timer_index = index,
+                    .reserved = 0,
+                    .expiration_time = expired,
+                    .delivery_time = now});
+        }
+        return Expiration{
+            .sint = static_cast<std::uint8_t>(timer.config.sintx), .message = &timer.message};
+    }
+    return std::nullopt;
+}
+
+void SyntheticTimers::save(hv_synthetic_timers_state& state) const {
+    state = {};
+    for (unsigned index = 0; index < timers_.size(); ++index) {
+        const Timer& timer = timers_[index];
+        hv_stimer_state& to = state.timers[index];
+        to.undelivered_message_pending = timer.message.queued ? 1 : 0;
+        to.config = timer.config.as_uint64;
+        to.count = timer.count;
+        to.adjustment = timer.config.periodic != 0 && timer.expires != never ? timer.expires : 0;
+    }
+}
+
+bool SyntheticTimers::restore(const hv_synthetic_timers_state& state, std::uint64_t now) {
+    for (unsigned index = 0; index < timers_.size(); ++index) {
+        const hv_stimer_state& from = state.timers[index];
+        timers_[index].count = from.count;
+        if (!set_config(index, from.config, now)) {
+            return false;
+        }
+        if (timers_[index].expires != never && from.adjustment != 0) {
+            timers_[index].expires = from.adjustment;
+        }
+    }
+    return true;
+}
+
+} // namespace hypervisor
