@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -158,25 +159,22 @@ std::string ControlServer::answer(const std::string& line) const {
 
 void ControlServer::send(std::uint64_t id) {
     Client& client = *clients_.at(id);
-    if (client.output.empty()) {
-        if (client.closing) {
-            clients_.erase(id);
-        } else {
-            read_more(id);
-        }
+    // Mostly there is room, and the answer to a request that ends the worker is out before it ends.
+    const ssize_t sent = ::send(client.socket.get(), client.output.data(), client.output.size(),
+        MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) {
+        client.output.erase(0, static_cast<std::size_t>(sent));
+    } else if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        clients_.erase(id);
         return;
     }
-    const auto bytes = std::as_bytes(std::span(client.output));
-    loop_.write(client.socket.get(),
-        {static_cast<const std::uint8_t*>(static_cast<const void*>(bytes.data())), bytes.size()},
-        [this, id](int result) {
-            if (result <= 0) {
-                clients_.erase(id);
-                return;
-            }
-            clients_.at(id)->output.erase(0, static_cast<std::size_t>(result));
-            send(id);
-        });
+    if (!client.output.empty()) {
+        loop_.poll(client.socket.get(), POLLOUT, [this, id](int) { send(id); });
+    } else if (client.closing) {
+        clients_.erase(id);
+    } else {
+        read_more(id);
+    }
 }
 
 } // namespace croft::worker

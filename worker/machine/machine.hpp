@@ -96,6 +96,7 @@ private:
     void destroy_partition();
     void start_devices();
     void stop_devices();
+    void freeze_time(bool frozen);
     void require(State state, std::string_view action) const;
 
     const Settings settings_;

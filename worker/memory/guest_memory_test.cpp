@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/memory/guest_memory.hpp"
+
+#include "worker/error.hpp"
+
+#include <array>
+#include <gtest/gtest.h>
+
+namespace croft::worker {
+namespace {
+
+class GuestMemoryTest : public testing::Test {
+protected:
+    GuestMemory memory{{{0, 4 * mebibyte}, {4 * gibibyte, 2 * mebibyte}}};
+};
+
+TEST_F(GuestMemoryTest, ReadsWhatWasWrittenInEachRange) {
+    for (const std::uint64_t gpa : {std::uint64_t{0}, 4 * mebibyte - 3, 4 * gibibyte + 5}) {
+        const std::array<std::uint8_t, 3> bytes = {1, 2, 3};
+        ASSERT_TRUE(memory.write(gpa, bytes));
+        std::array<std::uint8_t, 3> copy{};
+        ASSERT_TRUE(memory.read(gpa, copy));
+        EXPECT_EQ(copy, bytes);
+    }
+}
+
+TEST_F(GuestMemoryTest, RefusesWhatIsNotAllInside) {
+    std::array<std::uint8_t, 4> bytes{};
+    EXPECT_FALSE(memory.read(4 * mebibyte - 3, bytes));
+    EXPECT_FALSE(memory.write(4 * mebibyte, bytes));
+    EXPECT_FALSE(memory.read(4 * gibibyte - 1, bytes));
+    EXPECT_FALSE(memory.read(~std::uint64_t{0} - 1, bytes));
+    EXPECT_FALSE(memory.contains(0, 5 * mebibyte));
+    EXPECT_FALSE(memory.contains(0, ~std::uint64_t{0}));
+    EXPECT_TRUE(memory.contains(0, 4 * mebibyte));
+}
+
+TEST_F(GuestMemoryTest, LoadsAndStoresAlignedValuesOnly) {
+    EXPECT_TRUE(memory.store<std::uint32_t>(0x1000, 0x1234'5678));
+    EXPECT_EQ(memory.load<std::uint32_t>(0x1000), 0x1234'5678U);
+    EXPECT_EQ(memory.load<std::uint16_t>(0x1002), 0x1234U);
+    EXPECT_FALSE(memory.load<std::uint32_t>(0x1002).has_value());
+    EXPECT_FALSE(memory.store<std::uint64_t>(0x1004, 0));
+    EXPECT_FALSE(memory.load<std::uint8_t>(4 * mebibyte).has_value());
+}
+
+TEST_F(GuestMemoryTest, TellsTheHookWhatTheWorkerWrites) {
+    std::uint64_t where = 0;
+    std::uint64_t size = 0;
+    memory.set_write_hook([&](std::uint64_t gpa, std::uint64_t bytes) {
+        where = gpa;
+        size = bytes;
+    });
+    ASSERT_TRUE(memory.write(0x2000, std::array<std::uint8_t, 3>{}));
+    EXPECT_EQ(where, 0x2000U);
+    EXPECT_EQ(size, 3U);
+    ASSERT_TRUE(memory.store<std::uint64_t>(0x3000, 1));
+    EXPECT_EQ(where, 0x3000U);
+    EXPECT_EQ(size, 8U);
+}
+
+TEST_F(GuestMemoryTest, IsZeroAfterItIsCleared) {
+    ASSERT_TRUE(memory.store<std::uint64_t>(4 * gibibyte, 7));
+    memory.populate({0, 2 * mebibyte});
+    memory.clear();
+    EXPECT_EQ(memory.load<std::uint64_t>(4 * gibibyte), 0U);
+}
+
+TEST_F(GuestMemoryTest, IsMappedWhereLargePagesCanBe) {
+    for (const hv::MemoryMapping& mapping : memory.mappings()) {
+        EXPECT_EQ(reinterpret_cast<std::uint64_t>(mapping.address) % (2 * mebibyte), 0U);
+        EXPECT_EQ(mapping.gpa % (2 * mebibyte), 0U);
+    }
+    EXPECT_EQ(memory.size(), 6 * mebibyte);
+}
+
+TEST(MemoryLayout, LeavesRoomForDevicesBelow4GiB) {
+    const MemoryLayout small(512 * mebibyte);
+    EXPECT_EQ(small.ranges(), (std::vector<MemoryRange>{{0, 512 * mebibyte}}));
+    const MemoryLayout large(4 * gibibyte);
+    EXPECT_EQ(
+        large.ranges(), (std::vector<MemoryRange>{{0, 3 * gibibyte}, {4 * gibibyte, gibibyte}}));
+    EXPECT_EQ(large.map().size(), 4U);
+    EXPECT_EQ(large.map().back().range.start, 4 * gibibyte);
+}
+
+TEST(MemoryLayout, RefusesSizesThatCannotBe) {
+    for (const std::uint64_t size : {std::uint64_t{0}, mebibyte, 3 * mebibyte, 1024 * gibibyte}) {
+        EXPECT_THROW(MemoryLayout{size}, SettingsError) << size;
+    }
+}
+
+} // namespace
+} // namespace croft::worker

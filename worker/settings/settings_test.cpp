@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/settings/settings.hpp"
+
+#include "worker/error.hpp"
+#include "worker/settings/command_line.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace croft::worker {
+namespace {
+
+using nlohmann::json;
+
+void expect_refused(const json& tree, const std::string& word) {
+    try {
+        const Settings settings = settings_from_json(tree);
+        check(settings);
+        FAIL() << "took " << tree << "; expected a message with '" << word << "'";
+    } catch (const SettingsError& error) {
+        EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+        EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+    }
+}
+
+TEST(Settings, ComeBackFromTheirJson) {
+    Settings settings;
+    settings.name = "web";
+    settings.processor = {4, false, true};
+    settings.memory = {std::uint64_t{1} << 30, true};
+    settings.serial_ports = {{"none"}, {"/tmp/console"}};
+    settings.boot = {"/k", "/i", "quiet"};
+    settings.control.socket = "/run/web";
+    const json tree = to_json(settings);
+    EXPECT_EQ(to_json(settings_from_json(tree)), tree);
+}
+
+TEST(Settings, KeepDefaultsForWhatIsNotThere) {
+    const Settings settings = settings_from_json({{"boot", {{"kernel", "k"}}}});
+    EXPECT_EQ(settings.processor.count, 1U);
+    EXPECT_EQ(settings.memory.size, std::uint64_t{512} << 20);
+    ASSERT_EQ(settings.serial_ports.size(), 1U);
+    EXPECT_EQ(settings.serial_ports[0].connection, "stdio");
+}
+
+TEST(Settings, SayWhereAnErrorIs) {
+    expect_refused(json::array(), "object");
+    expect_refused({{"colour", "red"}}, "colour");
+    expect_refused({{"processor", {{"cuont", 2}}}}, "processor.cuont");
+    expect_refused({{"processor", {{"count", "two"}}}}, "processor.count");
+    expect_refused({{"processor", {{"count", -1}}}}, "processor.count");
+    expect_refused({{"processor", {{"count", 256}}}}, "processor.count");
+    expect_refused({{"processor", {{"count", 0}}}, {"boot", {{"kernel", "k"}}}}, "processor.count");
+    expect_refused({{"memory", {{"size", "lots"}}}}, "memory.size");
+    expect_refused({{"memory", {{"size", true}}}}, "memory.size");
+    expect_refused({{"serial_ports", {{{"connection", 7}}}}}, "serial_ports[0].connection");
+    expect_refused({{"serial_ports", {1}}}, "serial_ports[0]");
+    expect_refused({{"boot", {{"kernel", ""}}}}, "boot.kernel");
+}
+
+TEST(ParseSize, TakesUnits) {
+    EXPECT_EQ(parse_size("4096", ""), 4096U);
+    EXPECT_EQ(parse_size("512M", ""), std::uint64_t{512} << 20);
+    EXPECT_EQ(parse_size("2G", ""), std::uint64_t{2} << 30);
+    EXPECT_EQ(parse_size("1T", ""), std::uint64_t{1} << 40);
+    for (const char* text :
+        {"", "M", "12X", "1MB", "-1", "1.5G", "99999999999999999999", "99999999999T"}) {
+        EXPECT_THROW((void)parse_size(text, "--memory"), SettingsError) << text;
+    }
+}
+
+CommandLine parse(std::vector<const char*> arguments) {
+    return parse_command_line(arguments);
+}
+
+TEST(CommandLineTest, BecomesSettings) {
+    const CommandLine line =
+        parse({"--kernel", "k", "--initrd", "i", "--cmdline", "a b", "--memory", "1G",
+            "--processors", "4", "--console", "none", "--control", "s", "--name", "n"});
+    ASSERT_FALSE(line.text.has_value());
+    EXPECT_EQ(line.settings.boot.kernel, "k");
+    EXPECT_EQ(line.settings.boot.initial_ram_disk, "i");
+    EXPECT_EQ(line.settings.boot.command_line, "a b");
+    EXPECT_EQ(line.settings.memory.size, std::uint64_t{1} << 30);
+    EXPECT_EQ(line.settings.processor.count, 4U);
+    EXPECT_EQ(line.settings.serial_ports[0].connection, "none");
+    EXPECT_EQ(line.settings.control.socket, "s");
+    EXPECT_EQ(line.settings.name, "n");
+}
+
+TEST(CommandLineTest, GoesBeforeTheSettingsFile) {
+    const std::filesystem::path path = testing::TempDir() + "settings.json";
+    std::ofstream(path) << R"({"memory": {"size": "64M"}, "boot": {"kernel": "from file"}})";
+    const CommandLine line = parse({"--settings", path.c_str(), "--memory", "128M"});
+    EXPECT_EQ(line.settings.boot.kernel, "from file");
+    EXPECT_EQ(line.settings.memory.size, std::uint64_t{128} << 20);
+}
+
+TEST(CommandLineTest, RefusesWhatItDoesNotKnow) {
+    EXPECT_THROW((void)parse({"--kernel"}), SettingsError);
+    EXPECT_THROW((void)parse({"--colour", "red"}), SettingsError);
+    EXPECT_THROW((void)parse({"k"}), SettingsError);
+    EXPECT_THROW((void)parse({}), SettingsError);
+    EXPECT_THROW((void)parse({"--kernel", "k", "--processors", "many"}), SettingsError);
+    EXPECT_THROW((void)parse({"--settings", "/nonexistent/file"}), SettingsError);
+}
+
+TEST(CommandLineTest, RefusesASettingsFileThatIsNoJson) {
+    const std::filesystem::path path = testing::TempDir() + "broken.json";
+    std::ofstream(path) << "{\"memory\": ";
+    EXPECT_THROW((void)parse({"--settings", path.c_str()}), SettingsError);
+}
+
+TEST(CommandLineTest, HasHelpAndVersion) {
+    EXPECT_NE(parse({"--help"}).text.value_or("").find("--kernel"), std::string::npos);
+    EXPECT_NE(parse({"--version"}).text.value_or("").find("croft-worker"), std::string::npos);
+}
+
+} // namespace
+} // namespace croft::worker
