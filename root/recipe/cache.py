@@ -16,6 +16,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import threading
 
 from .errors import RecipeError
 
@@ -67,8 +68,8 @@ def obtain(kind, inputs, make):
         home = directory() / kind
         home.mkdir(parents=True, exist_ok=True)
         # What a killed build left behind: nobody else can be writing it, the lock is ours.
-        for path in home.glob(".making-*"):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in (*home.glob(".making-*"), *directory().glob(".rubbish-*")):
+            discard(path)
         unfinished = pathlib.Path(tempfile.mkdtemp(prefix=".making-", dir=home))
         try:
             make(unfinished)
@@ -78,9 +79,20 @@ def obtain(kind, inputs, make):
             product = home / key_of(inputs)
             unfinished.rename(product)
         finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            if unfinished.exists():
+                discard(unfinished)
         _drop_old(home, product)
         return product
+
+
+def discard(path):
+    """Removes a directory while this process goes on with other things; it ends only when that is
+    done. A source tree has tens of thousands of files, which takes long on some file systems."""
+    path = pathlib.Path(path)
+    rubbish = directory() / f".rubbish-{os.getpid()}-{path.name.lstrip('.')[-40:]}"
+    with contextlib.suppress(FileNotFoundError):  # another process may have been faster
+        path.rename(rubbish)
+    threading.Thread(target=shutil.rmtree, args=(rubbish, True)).start()
 
 
 @contextlib.contextmanager
