@@ -2,11 +2,55 @@
 #include "vdev/record.hpp"
 
 #include <fmt/format.h>
+#include <optional>
 #include <utility>
 
 namespace croft::vdev {
 
 using nlohmann::json;
+
+namespace {
+
+/// Builds the value as the library would, but no deeper than a record ever is: its reader descends
+/// by recursion, and the input may come from anybody.
+class ShallowBuilder : public nlohmann::detail::json_sax_dom_parser<json> {
+public:
+    using Base = nlohmann::detail::json_sax_dom_parser<json>;
+
+    explicit ShallowBuilder(json& result) : Base(result, /*allow_exceptions=*/false) {}
+
+    bool start_object(std::size_t size) { return ++depth_ <= deepest && Base::start_object(size); }
+    bool end_object() {
+        --depth_;
+        return Base::end_object();
+    }
+    bool start_array(std::size_t size) { return ++depth_ <= deepest && Base::start_array(size); }
+    bool end_array() {
+        --depth_;
+        return Base::end_array();
+    }
+
+private:
+    /// A machine holds devices, these a state, that perhaps parts: three values deep each.
+    static constexpr unsigned deepest = 24;
+
+    unsigned depth_ = 0;
+};
+
+/// Nothing if the bytes aren't one whole value.
+std::optional<json> parse_cbor(std::span<const std::uint8_t> bytes) {
+    json result;
+    ShallowBuilder builder(result);
+    try {
+        const bool done = json::sax_parse(
+            bytes.begin(), bytes.end(), &builder, json::input_format_t::cbor, /*strict=*/true);
+        return done && !builder.is_errored() ? std::optional(std::move(result)) : std::nullopt;
+    } catch (const json::exception&) {
+        return std::nullopt; // sizes that no container can have
+    }
+}
+
+} // namespace
 
 Record::Record(std::string type, std::uint32_t version)
     : type_(std::move(type)),
@@ -125,14 +169,13 @@ std::vector<std::uint8_t> Record::encode() const {
 }
 
 Record Record::decode(std::span<const std::uint8_t> bytes) {
-    json parsed = json::from_cbor(bytes.begin(), bytes.end(), /*strict=*/true,
-        /*allow_exceptions=*/false);
-    if (parsed.is_discarded()) {
+    const std::optional<json> parsed = parse_cbor(bytes);
+    if (!parsed) {
         throw RecordError(
             "saved state: found bytes that aren't CBOR, expected a record; give a file "
             "that this program saved");
     }
-    return from_json(parsed);
+    return from_json(*parsed);
 }
 
 Record Record::from_json(const json& parsed) {

@@ -62,5 +62,11 @@ TEST(Record, RefusesBytesThatItDidNotWrite) {
     EXPECT_THROW((void)Record::decode(std::array<std::uint8_t, 1>{0x01}), RecordError);
 }
 
+TEST(Record, RefusesBytesThatNestForEver) {
+    EXPECT_THROW((void)Record::decode(std::vector<std::uint8_t>(1'000'000, 0x81)), RecordError);
+    EXPECT_THROW((void)Record::decode(std::vector<std::uint8_t>(1'000'000, 0x9b)), RecordError);
+    EXPECT_THROW((void)Record::decode(std::vector<std::uint8_t>(1'000'000, 0xbf)), RecordError);
+}
+
 } // namespace
 } // namespace croft::vdev
