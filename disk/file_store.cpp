@@ -55,6 +55,7 @@ Result<std::unique_ptr<FileStore>> FileStore::open(
     int flags = O_CLOEXEC | O_NOCTTY | (options.write ? O_RDWR : O_RDONLY);
     if (options.create)
         flags |= O_CREAT | (options.replace ? 0 : O_EXCL);
+    store->durable_ = options.durable;
     store->file_ = Descriptor{::open(path.c_str(), flags, 0666)};
     if (!store->file_.valid())
         return std::unexpected(Error::system(path, options.create ? "create" : "open", errno));
@@ -166,6 +167,8 @@ void FileStore::grown_to(std::uint64_t end) noexcept {
 }
 
 Result<void> FileStore::flush() {
+    if (!durable_)
+        return {};
     if (flush_failed_ == 0 && fdatasync(file_.get()) != 0)
         flush_failed_ = errno;
     if (flush_failed_ != 0)

@@ -40,6 +40,8 @@ public:
         bool create = false; // makes the file; it must not exist unless `replace`
         bool replace = false;
         bool lock = true;
+        // false: flush() does nothing. For a new file that nobody relies on until it is complete.
+        bool durable = true;
     };
     static Result<std::unique_ptr<FileStore>> open(const std::string& path, const Options& options);
 
@@ -71,6 +73,7 @@ private:
 
     std::string name_;
     Traits traits_;
+    bool durable_ = true;
     // Metadata goes through the page cache in any case; the kernel keeps the two views coherent.
     Descriptor file_;
     Descriptor direct_;

@@ -26,7 +26,7 @@ Footer make_footer(const CreateOptions& options) {
     footer.original_size = options.size;
     footer.current_size = options.size;
     footer.disk_type = static_cast<std::uint32_t>(options.type);
-    footer.unique_id = Guid::random();
+    footer.unique_id = options.unique_id.is_zero() ? Guid::random() : options.unique_id;
     set_geometry(footer);
     return sealed(footer);
 }

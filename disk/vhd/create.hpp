@@ -13,6 +13,7 @@ struct CreateOptions {
     std::uint64_t size = 0; // bytes, a multiple of 512, up to 2040 GiB
     DiskType type = DiskType::dynamic;
     std::uint32_t block_size = 2U << 20U; // bytes
+    Guid unique_id{};                     // zero: a random one
     // Of a differencing disk.
     Guid parent_id{};
     std::uint32_t parent_time_stamp = 0;

@@ -105,7 +105,8 @@ Result<void> create(Store& store, const CreateOptions& options) {
     Header header{};
     header.signature = header_signature;
     header.file_write_guid = Guid::random();
-    header.data_write_guid = Guid::random();
+    header.data_write_guid =
+        options.data_write_guid.is_zero() ? Guid::random() : options.data_write_guid;
     header.version = supported_version;
     header.log_version = supported_log_version;
     header.log_length = log_length;

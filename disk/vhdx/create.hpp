@@ -19,7 +19,8 @@ struct CreateOptions {
     bool fixed = false;
     // Of a differencing disk: the parent locator's keys and values.
     std::vector<std::pair<std::string, std::string>> parent_locator{};
-    Guid disk_id{}; // zero: a random one
+    Guid disk_id{};         // zero: a random one
+    Guid data_write_guid{}; // likewise
 };
 
 // Writes a new, empty VHDX into a store that is empty, durably. The file identifier comes last, so

@@ -24,7 +24,7 @@ namespace croft::disk::vhdx {
 class VhdxImage final : public Image {
 public:
     struct Options {
-        std::size_t cache_pages = 1024; // of 4 KiB, at least 16
+        std::size_t cache_pages = 1024; // of 4 KiB, at least 64
     };
     // Writes if the store can. A log in use is replayed, into the file or, read-only, over it.
     static Result<std::unique_ptr<VhdxImage>> open(
@@ -52,6 +52,10 @@ public:
     // What is wrong with an entry, or nothing.
     std::string entry_defect(std::uint64_t index, std::uint64_t entry) const;
     bool entry_valid(std::uint64_t index, std::uint64_t entry) const;
+    // The DataWriteGuid that the first change gives the file, instead of a random one. For tools
+    // that know what becomes of the contents; before the first change only.
+    void use_data_write_guid(const Guid& guid) { next_data_write_guid_ = guid; }
+
     // For repair: an entry is emptied, its room is not used again; the headers are both written
     // anew.
     Result<void> forget_entry(std::uint64_t index);
@@ -117,6 +121,7 @@ private:
     std::mutex state_; // guards what follows; never held during I/O
     PageCache cache_;
     Space space_;
+    std::optional<Guid> next_data_write_guid_;
     bool writing_ = false; // the log is in use
     bool frozen_ = false;  // the block allocation table is being moved
     LogWriter log_;        // under turn_

@@ -103,7 +103,7 @@ Result<void> VhdxImage::begin_writing() {
     CROFT_DISK_TRY(find_end());
     Header header = headers_.current();
     header.file_write_guid = Guid::random();
-    header.data_write_guid = Guid::random();
+    header.data_write_guid = next_data_write_guid_.value_or(Guid::random());
     header.log_guid = Guid::random();
     log_ = LogWriter{header, header.log_guid};
     CROFT_DISK_TRY(log_.write(store(), {}, store().size(), space_.end()));

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/tool/convert.hpp"
+
+#include "disk/file_store.hpp"
+#include "disk/open.hpp"
+#include "disk/tool/own.hpp"
+#include "disk/vhd/dynamic_image.hpp"
+#include "disk/vhdx/image.hpp"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <filesystem>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace croft::disk::tool {
+
+namespace {
+
+constexpr std::uint64_t mebibyte = 1U << 20U;
+
+std::uint64_t rounded_up(std::uint64_t value, std::uint64_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
+
+// A new file beside the one that it is going to be; gone unless kept.
+class Draft {
+public:
+    explicit Draft(std::string target)
+        : target_{std::move(target)},
+          path_{target_ + ".croft-" + std::to_string(getpid())} {}
+    Draft(const Draft&) = delete;
+    Draft& operator=(const Draft&) = delete;
+    ~Draft() {
+        if (!kept_)
+            unlink(path_.c_str());
+    }
+
+    const std::string& path() const { return path_; }
+
+    Result<void> keep(bool replace) {
+        const unsigned flags = replace ? 0 : RENAME_NOREPLACE;
+        if (renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target_.c_str(), flags) != 0)
+            return std::unexpected(Error::system(target_, "give the new file its name", errno));
+        kept_ = true;
+        return {};
+    }
+
+private:
+    std::string target_;
+    std::string path_;
+    bool kept_ = false;
+};
+
+Result<std::unique_ptr<Chain>> open_single(std::unique_ptr<Store> store, Format format) {
+    auto image = open_image(std::move(store), format, OpenOptions{}.cache_bytes);
+    if (!image)
+        return std::unexpected(std::move(image).error());
+    std::vector<std::unique_ptr<Image>> images;
+    images.push_back(*std::move(image));
+    return std::make_unique<Chain>(std::move(images));
+}
+
+Result<void> copy_and_close(Chain& from, Chain& to, const ConvertOptions& options, bool empty) {
+    CopyOptions copy;
+    copy.threads = options.threads;
+    copy.target_is_empty = empty;
+    copy.progress = options.progress;
+    CROFT_DISK_TRY(copy_contents(from, to, copy));
+    return to.close();
+}
+
+Result<void> flush_file(const std::string& path) {
+    auto store = FileStore::open(path, {.write = true, .lock = false});
+    return store ? (*store)->flush() : std::unexpected(std::move(store).error());
+}
+
+Result<void> convert_into(Chain& from, const std::string& target, const ConvertOptions& options) {
+    auto to = open_chain(target, {.write = true, .format = options.target.format});
+    if (!to)
+        return std::unexpected(std::move(to).error());
+    return copy_and_close(from, **to, options, false);
+}
+
+} // namespace
+
+Result<void> convert(
+    const std::string& source, const std::string& target, const ConvertOptions& options) {
+    auto from = open_chain(source, {.format = options.source_format});
+    if (!from)
+        return std::unexpected(std::move(from).error());
+    if (options.into_existing)
+        return convert_into(**from, target, options);
+    if (!options.replace && std::filesystem::exists(target))
+        return std::unexpected(Error::of(ErrorCode::exists, target, "exists"));
+    NewDisk disk = options.target;
+    if (options.azure) {
+        disk.format = Format::vhd;
+        disk.allocation = Allocation::fixed;
+    }
+    disk.size = rounded_up((*from)->size(), options.azure ? mebibyte : disk.logical_sector_size);
+    Draft draft{target};
+    auto store = FileStore::open(
+        draft.path(), {.write = true, .create = true, .replace = true, .durable = false});
+    if (!store)
+        return std::unexpected(std::move(store).error());
+    CROFT_DISK_TRY(create_in(**store, target, disk));
+    auto to = open_single(*std::move(store), disk.format);
+    if (!to)
+        return std::unexpected(std::move(to).error());
+    CROFT_DISK_TRY(copy_and_close(**from, **to, options, true));
+    if (options.flush)
+        CROFT_DISK_TRY(flush_file(draft.path()));
+    return draft.keep(options.replace);
+}
+
+Result<std::uint64_t> compact(const std::string& path, const Progress& progress) {
+    // For writing, so that nobody else has it, and its log is replayed.
+    auto opened = open_chain(path, {.write = true, .with_parents = false});
+    if (!opened)
+        return std::unexpected(std::move(opened).error());
+    Chain& from = **opened;
+    const ImageInfo& info = from.top().info();
+    if (info.allocation == Allocation::fixed)
+        return std::unexpected(
+            Error::of(ErrorCode::invalid_argument, path, "a fixed disk has nothing to give back"));
+    NewDisk disk;
+    disk.format = info.format;
+    disk.allocation = info.allocation;
+    disk.size = from.size();
+    disk.block_size = info.block_size;
+    disk.logical_sector_size = info.logical_sector_size;
+    disk.physical_sector_size = info.physical_sector_size;
+    disk.parent_paths = info.parent_paths;
+    if (!info.parent_identities.empty())
+        disk.parent_identity = info.parent_identities.front();
+    const auto* vhdx = dynamic_cast<vhdx::VhdxImage*>(&from.top());
+    disk.disk_id =
+        vhdx != nullptr ? vhdx->metadata().disk_id : Guid::parse(info.identity).value_or(Guid{});
+    if (vhdx != nullptr)
+        disk.data_write_guid = vhdx->headers().current().data_write_guid;
+    Draft draft{path};
+    auto store = FileStore::open(
+        draft.path(), {.write = true, .create = true, .replace = true, .durable = false});
+    if (!store)
+        return std::unexpected(std::move(store).error());
+    CROFT_DISK_TRY(create_in(**store, path, disk));
+    auto to = open_single(*std::move(store), disk.format);
+    if (!to)
+        return std::unexpected(std::move(to).error());
+    if (vhdx != nullptr)
+        dynamic_cast<vhdx::VhdxImage&>((*to)->top()).use_data_write_guid(disk.data_write_guid);
+    CROFT_DISK_TRY(copy_own_contents(from, **to, progress));
+    CROFT_DISK_TRY((*to)->close());
+    CROFT_DISK_TRY(flush_file(draft.path()));
+    const std::uint64_t before = from.top().store().size();
+    const std::uint64_t after = (*to)->top().store().size();
+    struct stat status {};
+    if (stat(path.c_str(), &status) == 0)
+        static_cast<void>(chmod(draft.path().c_str(), status.st_mode & 07777U));
+    CROFT_DISK_TRY(draft.keep(true));
+    return before > after ? before - after : 0;
+}
+
+} // namespace croft::disk::tool

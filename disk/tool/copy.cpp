@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/tool/copy.hpp"
+
+#include "disk/tool/zeros.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <linux/fs.h>
+#include <mutex>
+#include <optional>
+#include <sys/ioctl.h>
+#include <thread>
+#include <vector>
+
+namespace croft::disk::tool {
+
+namespace {
+
+// What a thread takes at a time: a few blocks, so that a target's blocks stay nearly in order.
+constexpr std::uint64_t share = 8U << 20U;
+// Small enough to stay in the processor's cache between reading and writing.
+constexpr std::size_t buffer_size = 512U << 10U;
+constexpr std::size_t zero_unit = 4096;
+
+class Copy {
+public:
+    Copy(Chain& source, Chain& target, const CopyOptions& options)
+        : source_{source},
+          target_{target},
+          options_{options} {}
+
+    Result<void> run();
+
+private:
+    void work();
+    Result<void> copy_share(std::uint64_t offset, std::uint64_t end, std::span<std::byte> buffer);
+    Result<void> copy_place(const Chain::Place& place, std::span<std::byte> buffer);
+    Result<void> copy_bytes(std::uint64_t offset, std::span<std::byte> bytes);
+    Result<void> clear(std::uint64_t offset, std::uint64_t length);
+    bool clone(Store& store, std::uint64_t from, std::uint64_t offset, std::uint64_t length);
+
+    Chain& source_;
+    Chain& target_;
+    const CopyOptions& options_;
+    std::atomic<std::uint64_t> next_{0};
+    std::atomic<std::uint64_t> done_{0};
+    std::atomic<bool> stop_{false};
+    std::atomic<bool> may_clone_{true};
+    std::mutex mutex_;
+    std::optional<Error> error_;
+};
+
+// What is zeros in the source.
+Result<void> Copy::clear(std::uint64_t offset, std::uint64_t length) {
+    if (options_.target_is_empty)
+        return {};
+    return target_.write_zeroes(offset, length);
+}
+
+Result<void> Copy::copy_bytes(std::uint64_t offset, std::span<std::byte> bytes) {
+    if (!options_.detect_zeros)
+        return target_.write(offset, bytes);
+    while (!bytes.empty()) {
+        const auto unit = [&](std::size_t at) {
+            return std::span<const std::byte>{bytes}.subspan(
+                at, std::min(zero_unit, bytes.size() - at));
+        };
+        const bool zeros = all_zeros(unit(0));
+        std::size_t run = unit(0).size();
+        while (run < bytes.size() && all_zeros(unit(run)) == zeros)
+            run += unit(run).size();
+        CROFT_DISK_TRY(zeros ? clear(offset, run) : target_.write(offset, bytes.first(run)));
+        offset += run;
+        bytes = bytes.subspan(run);
+    }
+    return {};
+}
+
+// Shares the blocks of the source's file; false when that can't be, for whatever reason.
+bool Copy::clone(Store& store, std::uint64_t from, std::uint64_t offset, std::uint64_t length) {
+    Image& image = target_.top();
+    if (!may_clone_ || store.descriptor() < 0 || image.store().descriptor() < 0)
+        return false;
+    while (length > 0) {
+        const Extent extent = image.reserve(offset, length);
+        if (extent.where == Extent::Where::absent) {
+            if (!image.prepare(extent.offset, extent.length, Image::Access::write))
+                return false;
+            continue;
+        }
+        file_clone_range range{};
+        range.src_fd = store.descriptor();
+        range.src_offset = from;
+        range.src_length = extent.length;
+        range.dest_offset = extent.store_offset;
+        const bool cloned = ioctl(image.store().descriptor(), FICLONERANGE, &range) == 0;
+        image.finish(extent, cloned ? Image::Outcome::was_written : Image::Outcome::failed);
+        if (!cloned) {
+            may_clone_ = false; // this pair of files has no such thing, or is not aligned for it
+            return false;
+        }
+        from += extent.length;
+        offset += extent.length;
+        length -= extent.length;
+    }
+    return true;
+}
+
+Result<void> Copy::copy_place(const Chain::Place& place, std::span<std::byte> buffer) {
+    const Extent& extent = place.extent;
+    Store& store = place.image->store();
+    const std::uint64_t end = extent.store_offset + extent.length;
+    const std::uint64_t shift = extent.offset - extent.store_offset; // from the file to the disk
+    for (std::uint64_t at = extent.store_offset; at < end;) {
+        const auto data =
+            options_.detect_zeros ? store.next_data(at, end) : Store::Range{at, end - at};
+        // A hole's border is the file system's, not the disk's.
+        const std::uint64_t sector = target_.top().info().logical_sector_size;
+        const std::uint64_t start =
+            data.length == 0 ? end : std::max(at, (data.offset + shift) / sector * sector - shift);
+        if (start > at)
+            CROFT_DISK_TRY(clear(at + shift, start - at));
+        if (data.length == 0)
+            return {};
+        const std::uint64_t stop = std::min(
+            end, (data.offset + data.length + shift + sector - 1) / sector * sector - shift);
+        at = start;
+        if (clone(store, at, at + shift, stop - at)) {
+            at = stop;
+            continue;
+        }
+        while (at < stop) {
+            const auto piece = buffer.first(
+                static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), stop - at)));
+            CROFT_DISK_TRY(store.read(at, piece));
+            CROFT_DISK_TRY(copy_bytes(at + shift, piece));
+            at += piece.size();
+        }
+    }
+    return {};
+}
+
+Result<void> Copy::copy_share(
+    std::uint64_t offset, std::uint64_t end, std::span<std::byte> buffer) {
+    while (offset < end) {
+        auto place = source_.locate(offset, end - offset);
+        if (!place)
+            return std::unexpected(std::move(place).error());
+        Result<void> copied;
+        if (place->image == nullptr) {
+            copied = clear(offset, place->extent.length);
+        } else {
+            copied = copy_place(*place, buffer);
+            place->image->finish(place->extent, Image::Outcome::was_read);
+        }
+        CROFT_DISK_TRY(std::move(copied));
+        offset += place->extent.length;
+    }
+    return {};
+}
+
+void Copy::work() {
+    std::vector<std::byte> buffer(buffer_size);
+    const std::uint64_t size = source_.size();
+    while (!stop_) {
+        const std::uint64_t offset = next_.fetch_add(share);
+        if (offset >= size)
+            return;
+        const std::uint64_t end = std::min(offset + share, size);
+        auto outcome = copy_share(offset, end, buffer);
+        const std::uint64_t done = done_ += end - offset;
+        const std::lock_guard lock{mutex_};
+        if (outcome)
+            outcome = report(options_.progress, target_.top().store().name(), done, size);
+        if (!outcome && !error_)
+            error_ = std::move(outcome).error();
+        if (error_)
+            stop_ = true;
+    }
+}
+
+Result<void> Copy::run() {
+    std::vector<std::jthread> threads;
+    for (unsigned i = 1; i < std::max(1U, options_.threads); ++i)
+        threads.emplace_back([this] { work(); });
+    work();
+    threads.clear();
+    if (error_)
+        return std::unexpected(*std::move(error_));
+    return {};
+}
+
+} // namespace
+
+Result<void> copy_contents(Chain& source, Chain& target, const CopyOptions& options) {
+    if (target.size() < source.size())
+        return std::unexpected(Error::of(ErrorCode::invalid_argument, target.top().store().name(),
+            "the target is smaller than the source"));
+    return Copy{source, target, options}.run();
+}
+
+} // namespace croft::disk::tool

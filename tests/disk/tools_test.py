@@ -1,0 +1,320 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The sub-commands of `croft disk`, and their files against qemu-img, both ways.
+
+Usage: tools_test.py CROFT [unittest options]
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+CROFT = os.path.abspath(sys.argv.pop(1))
+MIB = 1 << 20
+SIZES = [3 * MIB, 37 * MIB, 37 * MIB + 512, 8 * MIB - 4096 - 512]
+
+
+def croft(*words, expect=0):
+    done = subprocess.run([CROFT, "disk", *map(str, words)], capture_output=True, text=True, timeout=120)
+    if done.returncode != expect:
+        raise AssertionError(f"croft disk {words}: exit {done.returncode}, expected {expect}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def croft_json(*words, expect=0):
+    return json.loads(croft(*words, "--json", expect=expect))
+
+
+def qemu(*words):
+    done = subprocess.run(["qemu-img", *map(str, words)], capture_output=True, text=True, timeout=120)
+    if done.returncode != 0:
+        raise AssertionError(f"qemu-img {words}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def contents(size, seed):
+    rng = random.Random(seed)
+    data = bytearray(size)
+    for _ in range(40):
+        start = rng.randrange(size)
+        length = min(rng.randrange(1, 200000), size - start)
+        data[start:start + length] = rng.randbytes(length)
+    return bytes(data)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="croft-disk-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        before = os.getcwd()
+        os.chdir(self.folder)
+        self.addCleanup(os.chdir, before)
+
+    def source(self, size=37 * MIB, seed=1, name="source.raw"):
+        with open(name, "wb") as file:
+            file.write(contents(size, seed))
+        return name
+
+    def assert_same(self, first, second):
+        self.assertIn("identical", croft("compare", "-s", first, second))
+
+    def assert_sound(self, *names):
+        for name in names:
+            self.assertEqual(croft_json("check", name)["health"], "good", name)
+
+
+@unittest.skipUnless(shutil.which("qemu-img"), "qemu-img is not installed")
+class Interoperability(Case):
+    OURS = [("vhdx", []), ("vhdx", ["--fixed"]), ("vhdx", ["--block-size", "1M"]),
+            ("vhdx", ["--block-size", "256M"]), ("vhd", []), ("vhd", ["--fixed"]), ("raw", [])]
+    QEMU = {"vhdx": "vhdx", "vhd": "vpc", "raw": "raw"}
+    THEIRS = [("vhdx", ["subformat=dynamic"]), ("vhdx", ["subformat=fixed"]),
+              ("vhdx", ["subformat=dynamic,block_size=1M"]), ("vhdx", ["subformat=dynamic,log_size=4M"]),
+              ("vpc", ["subformat=dynamic,force_size=on"]), ("vpc", ["subformat=fixed,force_size=on"])]
+
+    def test_qemu_reads_what_we_write(self):
+        for size in SIZES:
+            source = self.source(size, size)
+            for number, (kind, options) in enumerate(self.OURS):
+                with self.subTest(size=size, kind=kind, options=options):
+                    target = f"ours{number}.{kind}"
+                    croft("convert", source, target, "-f", kind, "--replace", *options)
+                    qemu("compare", "-f", "raw", "-F", self.QEMU[kind], source, target)
+                    if kind == "vhdx":
+                        qemu("check", "-f", "vhdx", target)
+                    self.assert_sound(target)
+
+    def test_we_read_what_qemu_writes(self):
+        for size in SIZES:
+            source = self.source(size, size)
+            for number, (kind, options) in enumerate(self.THEIRS):
+                with self.subTest(size=size, kind=kind, options=options):
+                    target = f"theirs{number}"
+                    qemu("convert", "-f", "raw", "-O", kind, "-o", options[0], source, target)
+                    self.assert_same(source, target)
+                    self.assert_sound(target)
+
+    def test_qemu_goes_on_where_we_stopped_and_we_where_it_stopped(self):
+        for kind in ("vhdx", "vhd"):
+            with self.subTest(kind=kind):
+                disk = f"disk.{kind}"
+                source = self.source(16 * MIB, 5)
+                croft("convert", source, disk)
+                subprocess.run(["qemu-io", "-f", self.QEMU[kind], "-c", "write -P 0x5a 9M 3M", disk],
+                               check=True, capture_output=True)
+                with open(source, "r+b") as file:
+                    file.seek(9 * MIB)
+                    file.write(b"\x5a" * 3 * MIB)
+                self.assert_same(source, disk)
+                self.assert_sound(disk)
+                second = self.source(16 * MIB, 6)
+                croft("convert", "-n", second, disk, "-f", kind)
+                qemu("compare", "-f", "raw", "-F", self.QEMU[kind], second, disk)
+
+    def test_a_log_that_qemu_left_in_use(self):
+        qemu("create", "-f", "vhdx", "disk.vhdx", "64M")
+        subprocess.run(["qemu-io", "-f", "vhdx", "-c", "write -P 7 0 1M", "-c", "write -P 8 40M 1M",
+                        "-c", "flush", "-c", "sigraise 9", "disk.vhdx"], capture_output=True, timeout=60)
+        with open("expected.raw", "wb") as file:
+            file.write(b"\x07" * MIB + bytes(39 * MIB) + b"\x08" * MIB + bytes(23 * MIB))
+        self.assert_same("expected.raw", "disk.vhdx")
+
+    def test_differencing_vhd(self):
+        source = self.source(20 * MIB, 2)
+        croft("convert", source, "parent.vhd")
+        croft("create", "child.vhd", "-p", "parent.vhd")
+        second = self.source(20 * MIB, 3, "second.raw")
+        croft("convert", "-n", second, "child.vhd", "-f", "vhd")
+        self.assert_same(second, "child.vhd")
+        self.assert_same(source, "parent.vhd")
+
+
+class Operations(Case):
+    def chain(self, kind):
+        """A chain of three and what it shows."""
+        croft("convert", self.source(24 * MIB, 1, "one.raw"), f"one.{kind}")
+        for name, parent, seed in (("two", "one", 2), ("three", "two", 3)):
+            croft("create", f"{name}.{kind}", "-p", f"{parent}.{kind}")
+            croft("convert", "-n", self.source(24 * MIB, seed, f"{name}.raw"), f"{name}.{kind}", "-f", kind)
+
+    def test_chain_info_and_map(self):
+        for kind in ("vhdx", "vhd"):
+            self.chain(kind)
+            images = croft_json("info", f"three.{kind}")["chain"]
+            self.assertEqual([os.path.basename(image["file"]) for image in images],
+                             [f"three.{kind}", f"two.{kind}", f"one.{kind}"])
+            ranges = croft_json("map", f"three.{kind}")
+            self.assertEqual(sum(piece["length"] for piece in ranges), 24 * MIB)
+            self.assertEqual(ranges[0]["start"], 0)
+
+    def test_merge(self):
+        for kind in ("vhdx", "vhd"):
+            self.chain(kind)
+            croft("merge", f"three.{kind}", "--remove")
+            self.assertFalse(os.path.exists(f"three.{kind}"))
+            self.assert_same("three.raw", f"two.{kind}")
+            croft("merge", f"two.{kind}")
+            self.assert_same("three.raw", f"one.{kind}")
+            self.assert_same("three.raw", f"two.{kind}")
+            self.assert_sound(f"one.{kind}", f"two.{kind}")
+
+    def test_a_stranger_is_no_parent(self):
+        self.chain("vhdx")
+        croft("create", "other.vhdx", "24M")
+        os.replace("other.vhdx", "two.vhdx")
+        message = croft_json("info", "three.vhdx", expect=2)["error"]
+        self.assertEqual(message["code"], "parent_mismatch")
+        os.remove("two.vhdx")
+        message = croft_json("info", "three.vhdx", expect=2)["error"]
+        self.assertEqual(message["code"], "not_found")
+
+    def test_rebase(self):
+        for kind in ("vhdx", "vhd"):
+            self.chain(kind)
+            croft("rebase", f"three.{kind}", f"one.{kind}")
+            os.remove(f"two.{kind}")
+            self.assert_same("three.raw", f"three.{kind}")
+            os.mkdir(f"moved-{kind}")
+            os.rename(f"one.{kind}", f"moved-{kind}/one.{kind}")
+            croft("info", f"three.{kind}", expect=2)
+            croft("rebase", "-u", f"three.{kind}", f"moved-{kind}/one.{kind}")
+            self.assert_same("three.raw", f"three.{kind}")
+            self.assert_sound(f"three.{kind}")
+
+    def test_compact(self):
+        for kind in ("vhdx", "vhd"):
+            with open("empty.raw", "wb") as file:
+                file.truncate(24 * MIB)
+            croft("convert", self.source(24 * MIB, 8, "full.raw"), f"big.{kind}")
+            croft("convert", "-n", "empty.raw", f"big.{kind}", "-f", kind)
+            before = os.path.getsize(f"big.{kind}")
+            identity = croft_json("info", f"big.{kind}")["chain"][0]["identity"]
+            croft("compact", f"big.{kind}")
+            self.assertLess(os.path.getsize(f"big.{kind}"), before)
+            self.assert_same("empty.raw", f"big.{kind}")
+            self.assertEqual(croft_json("info", f"big.{kind}")["chain"][0]["identity"], identity)
+
+    def test_compact_keeps_the_chain(self):
+        for kind in ("vhdx", "vhd"):
+            self.chain(kind)
+            for name in ("one", "two", "three"):
+                croft("compact", f"{name}.{kind}")
+                self.assert_same("three.raw", f"three.{kind}")
+
+    def test_resize(self):
+        for kind in ("vhdx", "vhd"):
+            for options in ([], ["--fixed"]):
+                source = self.source(10 * MIB, 4)
+                croft("convert", source, f"disk.{kind}", "--replace", *options)
+                croft("resize", f"disk.{kind}", "5M", expect=2)
+                croft("resize", f"disk.{kind}", "5M", "--shrink")
+                croft("resize", f"disk.{kind}", "300M")
+                with open(source, "r+b") as file:
+                    file.truncate(5 * MIB)
+                    file.truncate(300 * MIB)
+                self.assert_same(source, f"disk.{kind}")
+                self.assert_sound(f"disk.{kind}")
+
+    def test_resize_moves_the_table(self):
+        croft("convert", self.source(10 * MIB, 4), "disk.vhdx", "--block-size", "1M")
+        croft("resize", "disk.vhdx", "4T")
+        croft("resize", "disk.vhdx", "10M", "--shrink")
+        self.assert_same("source.raw", "disk.vhdx")
+        self.assert_sound("disk.vhdx")
+
+    def test_azure(self):
+        croft("convert", self.source(10 * MIB + 512, 4), "disk.vhd", "--azure")
+        self.assertEqual(croft_json("check", "disk.vhd", "--azure")["azure"], [])
+        self.assertEqual(os.path.getsize("disk.vhd"), 11 * MIB + 512)
+        croft("create", "not.vhdx", "10M")
+        self.assertNotEqual(croft_json("check", "not.vhdx", "--azure", expect=1)["azure"], [])
+
+    def test_damage_is_found_told_and_mended(self):
+        croft("convert", self.source(10 * MIB, 4), "disk.vhdx")
+        with open("disk.vhdx", "r+b") as file:
+            file.seek(3 * MIB)  # the first entry of the table
+            file.write(b"\xff" * 8)
+            file.seek(192 * 1024)
+            file.write(b"????")
+        found = croft_json("check", "disk.vhdx", expect=1)
+        self.assertEqual(found["health"], "loss")
+        self.assertLessEqual({"loss", "damage"}, {finding["severity"] for finding in found["findings"]})
+        report = croft_json("repair", "disk.vhdx")
+        self.assertEqual(report["after"]["health"], "good")
+        self.assert_sound("disk.vhdx")
+
+    def test_default_size(self):
+        croft("create", "disk.vhdx")
+        self.assertEqual(croft_json("info", "disk.vhdx")["chain"][0]["size"], 127 << 30)
+
+    def test_a_disk_in_use_is_refused(self):
+        croft("create", "disk.vhdx", "10M")
+        import fcntl
+        with open("disk.vhdx", "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            error = croft_json("info", "disk.vhdx", expect=2)["error"]
+            self.assertEqual(error["code"], "in_use")
+            self.assertIn(str(os.getpid()), error["what"])
+
+    def test_nothing_is_overwritten_unasked(self):
+        self.source(3 * MIB)
+        croft("create", "disk.vhdx", "10M")
+        croft("create", "disk.vhdx", "20M", expect=2)
+        croft("convert", "source.raw", "disk.vhdx", expect=2)
+        self.assertEqual(croft_json("info", "disk.vhdx")["chain"][0]["size"], 10 * MIB)
+
+    def test_an_interrupted_conversion_leaves_the_old_file(self):
+        self.source(3 * MIB, 1, "old.raw")
+        croft("convert", "old.raw", "disk.vhdx")
+        with open("large.raw", "wb") as file:
+            file.write(os.urandom(MIB) * 600)
+        process = subprocess.Popen([CROFT, "disk", "convert", "large.raw", "disk.vhdx", "--replace"],
+                                   stderr=subprocess.DEVNULL)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+        self.assertIn(code, (0, 130))
+        self.assert_same("old.raw" if code == 130 else "large.raw", "disk.vhdx")
+        self.assertEqual([name for name in os.listdir(".") if ".croft-" in name], [])
+
+    def test_exit_codes(self):
+        croft("frobnicate", expect=64)
+        croft("create", "disk.vhdx", "10 apples", expect=64)
+        croft("info", "none.vhdx", expect=2)
+        self.source(3 * MIB, 1, "one.raw")
+        self.source(3 * MIB, 2, "two.raw")
+        croft("compare", "one.raw", "two.raw", expect=1)
+
+
+class Manual(Case):
+    PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../cli/croft-disk.1")
+
+    def test_examples_run(self):
+        with open(self.PAGE) as file:
+            page = file.read()
+        commands = [line.replace("\\-", "-") for example in page.split(".EX\n")[1:]
+                    for line in example.split(".EE")[0].splitlines()]
+        self.assertGreater(len(commands), 5)
+        for command in commands:
+            words = command.split()
+            self.assertEqual(words[:2], ["croft", "disk"])
+            croft(*words[2:])
+
+    def test_every_sub_command_is_described(self):
+        with open(self.PAGE) as file:
+            page = file.read()
+        listing = croft("--help").split("Subcommands:")[1]
+        for line in listing.strip().splitlines():
+            self.assertIn(f".SS {line.split()[0]}", page)
+
+
+if __name__ == "__main__":
+    unittest.main()
