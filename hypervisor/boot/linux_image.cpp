@@ -64,8 +64,8 @@ std::expected<LinuxImage, std::string_view> parse_linux_image(std::span<const st
     if (get<std::uint16_t>(file, protocol_version) < oldest_protocol) {
         return std::unexpected("the kernel's boot protocol is older than 2.12");
     }
-    if ((file[load_flags] & loaded_high) == 0 || file[relocatable_kernel] == 0) {
-        return std::unexpected("the kernel is not relocatable (CONFIG_RELOCATABLE is needed)");
+    if ((file[load_flags] & loaded_high) == 0) {
+        return std::unexpected("the kernel is no bzImage but an old zImage");
     }
     const std::uint32_t sectors = file[setup_sectors] != 0 ? file[setup_sectors] : 4u;
     LinuxImage image;
@@ -77,6 +77,7 @@ std::expected<LinuxImage, std::string_view> parse_linux_image(std::span<const st
         static_cast<std::uint32_t>(file.size() - image.protected_mode_offset);
     image.init_size = get<std::uint32_t>(file, init_size);
     image.alignment = get<std::uint32_t>(file, kernel_alignment);
+    image.relocatable = file[relocatable_kernel] != 0;
     image.preferred = get<std::uint64_t>(file, preferred_address);
     image.command_line_size = get<std::uint32_t>(file, command_line_size);
     image.initrd_address_max = get<std::uint32_t>(file, initrd_address_max);

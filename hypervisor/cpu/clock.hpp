@@ -8,7 +8,7 @@
 namespace hypervisor::clock {
 
 /// Measures the time-stamp counter and the APIC timer against the PIT, whose rate is known.
-/// Takes some 20 ms. The APIC is enabled.
+/// Takes some 50 ms. The APIC is enabled.
 void calibrate();
 
 /// Ticks of the time-stamp counter per second.

@@ -97,6 +97,8 @@ void save(std::uint8_t* area) {
                  : "memory");
 }
 
+std::uint64_t current_xcr0() { return has_xsave ? read_xcr0() : state_x87; }
+
 bool is_valid_xcr0(std::uint64_t value) {
     const bool avx512 = (value & state_avx512) != 0;
     return has_xsave && (value & state_x87) != 0 && (value & ~states) == 0 &&

@@ -24,6 +24,8 @@ void load(const std::uint8_t* area, std::uint64_t xcr0);
 /// All supported states are saved, whatever the guest has in XCR0.
 void save(std::uint8_t* area);
 
+/// What XCR0 holds on this processor.
+std::uint64_t current_xcr0();
 /// Whether a guest may write this value to XCR0.
 bool is_valid_xcr0(std::uint64_t value);
 

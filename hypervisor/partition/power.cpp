@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/partition/power.hpp"
 
+#include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/intrinsics.hpp"
 #include "hypervisor/debug/panic.hpp"
 
@@ -10,6 +11,8 @@ namespace {
 
 constexpr unsigned sleep_type_shift = 10;
 constexpr std::uint16_t sleep_enable = 1u << 13;
+
+constexpr std::uint64_t patience_us = 3'000'000;
 
 constinit std::uint16_t control_a = 0;
 constinit std::uint16_t control_b = 0;
@@ -38,6 +41,7 @@ void off() {
     log(LogLevel::info, "the root switches the machine off");
     sleep(control_a, type_a);
     sleep(control_b, type_b);
+    clock::wait_microseconds(patience_us); // the machine takes its time
     panic("the machine does not switch off by its PM1 control register ({x})", control_a);
 }
 

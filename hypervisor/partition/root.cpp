@@ -208,6 +208,10 @@ const char* start(const BootInformation& boot, std::uint64_t rsdp) {
     if (!parameters || !load || *load + image->init_size > low_end) {
         return "too little memory for the root kernel below 4 GiB";
     }
+    if (!image->relocatable && *load != image->preferred) {
+        return "the root kernel is not relocatable, and where it must go is no free memory; build it "
+               "with CONFIG_RELOCATABLE";
+    }
     const std::string_view command_line = kernel.arguments;
     if (command_line.size() >= page_size || command_line.size() > image->command_line_size) {
         return "the root kernel's command line is too long for it";

@@ -84,6 +84,8 @@ void SvmVirtualCpu::load() {
 
 void SvmVirtualCpu::save() {
     asm volatile("vmsave" : : "a"(&vmcb_) : "memory");
+    // Not every processor with the intercept for XSETBV honours it: an emulated one may not.
+    xcr0_ = extended_state::current_xcr0();
     extended_state::save(extended_state_);
     tsc_aux_ = read_msr(msr_tsc_aux);
     asm volatile("mov %%dr0, %0\n\tmov %%dr1, %1\n\tmov %%dr2, %2\n\tmov %%dr3, %3"
