@@ -97,7 +97,12 @@ class Host:
     # Life
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException as error:
+            # A `with` block that isn't entered isn't left either.
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(self, kind, value, trace):

@@ -39,7 +39,7 @@ UNUSED = [
 UNUSED_FILES = [
     *(f"linux-source-*/{part}/*.[chS]" for part in UNUSED),
     "linux-source-*/rust/*.rs", "linux-source-*/tools/testing/*", "linux-source-*/tools/perf/*",
-    "linux-source-*/arch/*/boot/dts/*", "linux-source-*/include/dt-bindings/*",
+    "linux-source-*/arch/*/boot/dts/*",
     "linux-source-*/Documentation/*.rst", "linux-source-*/Documentation/*.yaml",
     "linux-source-*/Documentation/*.txt", "linux-source-*/Documentation/ABI/*"]
 
@@ -185,5 +185,5 @@ def _compile(tree, objects, log):
 
 def _first_error(log):
     lines = log.read_text(errors="replace").splitlines()
-    wrong = [line for line in lines if re.search(r"error|Error|can't|No such", line)]
+    wrong = [line for line in lines if re.search(r"\berror:|\*\*\*|can't open|Killed", line)]
     return (wrong or lines or ["it said nothing"])[0].strip()
