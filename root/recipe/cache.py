@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 import threading
 
@@ -104,7 +105,12 @@ def locked(kind):
         raise RecipeError(f"cannot make the cache directory {root} ({error.strerror}); expected a "
                           "writable place: set CROFT_CACHE to one") from error
     with open(root / f"{kind}.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{kind}: another process is making it; waiting for that", file=sys.stderr,
+                  flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
