@@ -58,10 +58,15 @@ Status AddressSpace::map_large(
     if (!has_overlay_within(gpa)) {
         return slat_.map_large(gpa, spa, map_flags, released);
     }
+    // Whole or not at all: held as one, no page can be refused, and the overlay has a table already.
+    if (!slat_.try_hold_large(spa)) {
+        return Status::access_denied;
+    }
     Status status = Status::success;
     for (std::uint64_t i = 0; i < pages_per_large_page && status == Status::success; ++i) {
         status = map(gpa + i, spa + i, map_flags, released);
     }
+    slat_.let_go_large(spa);
     return status;
 }
 

@@ -18,7 +18,7 @@ public:
     static constexpr NestedPageEntry table(SpaPage page) {
         return NestedPageEntry{page.address() | present | writable | user};
     }
-    /// \param map_flags HV_MAP_GPA_…; a page without read permission is not present to the processor.
+    /// \param map_flags HV_MAP_GPA_…. A present page can be read: one that may not is no_access().
     static constexpr NestedPageEntry leaf(SpaPage page, std::uint32_t map_flags, bool large) {
         std::uint64_t raw = page.address() | present | user | (large ? large_page : 0);
         raw |= (map_flags & HV_MAP_GPA_WRITABLE) != 0 ? writable : 0;

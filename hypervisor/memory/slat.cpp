@@ -117,6 +117,14 @@ bool Slat::split(Entry& entry, unsigned level) {
     return true;
 }
 
+bool Slat::try_hold_large(SpaPage page) { return reference(page, true); }
+
+void Slat::let_go_large(SpaPage page) {
+    if (counts_references_) {
+        records_.release_large(page);
+    }
+}
+
 bool Slat::reference(SpaPage page, bool large) {
     if (!counts_references_) {
         return true;
@@ -185,8 +193,8 @@ Status Slat::map_large(
     const Status status = replace_large(gpa, NestedPageEntry::leaf(spa, map_flags, true), released);
     if (status == Status::success) {
         mapped_pages_ += pages_per_large_page;
-    } else if (counts_references_) {
-        records_.release_large(spa);
+    } else {
+        let_go_large(spa);
     }
     return status;
 }

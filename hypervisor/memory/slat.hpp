@@ -83,6 +83,10 @@ public:
     /// Changes an entry that exchange() has given back as map() and unmap() would change it.
     Status replace_detached(NestedPageEntry& place, NestedPageEntry value, ReleaseList& released);
 
+    /// Refers to 2 MiB as a large mapping of them would: each of their pages can then be mapped.
+    [[nodiscard]] bool try_hold_large(SpaPage page);
+    void let_go_large(SpaPage page);
+
     [[nodiscard]] Mapping lookup(GpaPage gpa) const;
 
     /// Reads and changes the accessed and dirty state of a page (abi: HV_GPA_ACCESS_…).
