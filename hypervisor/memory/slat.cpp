@@ -247,10 +247,22 @@ Status Slat::map_no_access_large(GpaPage gpa, ReleaseList& released) {
 }
 
 Status Slat::unmap(GpaPage gpa, ReleaseList& released) {
-    const Entry* const above = find(gpa, large_level);
-    if (above == nullptr || (!get(*above).is_present() && !get(*above).is_no_access())) {
-        // Nothing is mapped below, unless a larger page covers it.
-        if (lookup(gpa).access == Access::unmapped) {
+    if (lookup(gpa).access == Access::unmapped) {
+        return Status::success;
+    }
+    Entry* const above = find(gpa, large_level);
+    if (above != nullptr && get(*above).is_no_access()) {
+        // At either end the range only becomes shorter, which costs no table.
+        const std::uint64_t i = index(gpa, page_level);
+        const std::uint64_t first = get(*above).range_first();
+        const std::uint64_t count = get(*above).range_count();
+        if (count == 1) {
+            set(*above, NestedPageEntry{});
+            return Status::success;
+        }
+        if (i == first || i + 1 == first + count) {
+            set(*above,
+                NestedPageEntry::no_access_range(i == first ? first + 1 : first, count - 1));
             return Status::success;
         }
     }

@@ -74,6 +74,7 @@ public:
     /// the 2 MiB around it hold nothing else.
     Status map_no_access(GpaPage gpa, ReleaseList& released);
     Status map_no_access_large(GpaPage gpa, ReleaseList& released);
+    /// Costs a table page only where it makes a hole in a larger mapping, or in a range without access.
     Status unmap(GpaPage gpa, ReleaseList& released);
     Status unmap_large(GpaPage gpa, ReleaseList& released);
 
