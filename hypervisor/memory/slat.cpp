@@ -347,7 +347,9 @@ std::uint8_t Slat::access_state(GpaPage gpa, std::uint64_t flags, bool& changed)
     clear |= (flags & HV_GPA_ACCESS_CLEAR_DIRTY) != 0 ? NestedPageEntry::dirty : 0;
     set_bits |= (flags & HV_GPA_ACCESS_SET_ACCESSED) != 0 ? NestedPageEntry::accessed : 0;
     set_bits |= (flags & HV_GPA_ACCESS_SET_DIRTY) != 0 ? NestedPageEntry::dirty : 0;
-    const std::uint64_t before = clear != 0 ? entry->fetch_and(~clear) : entry->fetch_or(set_bits);
+    std::uint64_t before = entry->load();
+    while (!entry->compare_exchange_weak(before, (before & ~clear) | set_bits)) {
+    }
     changed = changed || (before & clear) != 0;
     return static_cast<std::uint8_t>(
         ((before & NestedPageEntry::accessed) != 0 ? HV_GPA_PAGE_ACCESSED : 0u) |
