@@ -206,6 +206,7 @@ Status Slat::map_huge_identity(GpaPage gpa) {
     }
     constexpr std::uint32_t all = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE;
     set(*entry, NestedPageEntry::leaf(SpaPage{gpa.number()}, all, true));
+    mapped_pages_ += huge_page_size / page_size;
     return Status::success;
 }
 
