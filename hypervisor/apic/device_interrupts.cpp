@@ -11,11 +11,15 @@ std::optional<std::uint8_t> DeviceInterrupts::map(const Target& target) {
         entries_[vector] = Entry{.target = target, .mapped = true};
         return static_cast<std::uint8_t>(vector);
     };
-    if (target.vector >= first && target.vector <= last && !entries_[target.vector].mapped) {
+    // What was unmapped while in service still owes the physical end of interrupt.
+    const auto is_free = [&](unsigned vector) {
+        return !entries_[vector].mapped && !entries_[vector].in_service;
+    };
+    if (target.vector >= first && target.vector <= last && is_free(target.vector)) {
         return take(target.vector);
     }
     for (unsigned vector = last; vector >= first; --vector) {
-        if (!entries_[vector].mapped) {
+        if (is_free(vector)) {
             return take(vector);
         }
     }
