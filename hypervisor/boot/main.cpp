@@ -7,6 +7,7 @@
 #include "hypervisor/cpu/descriptor_tables.hpp"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/memory_types.hpp"
 #include "hypervisor/cpu/physical_apic.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/debug/panic.hpp"
@@ -248,6 +249,7 @@ void mask_legacy_interrupts() {
     enable_processor();
     LogicalProcessor::add(lp);
     stop_other_processors = stop_others;
+    memory_types::remember();
     start_processors(*acpi);
     log(LogLevel::info, "{} logical processors", LogicalProcessor::all().size());
 
@@ -269,6 +271,7 @@ void boot_main(std::uint64_t multiboot_information) {
 
 void ap_main() {
     hypervisor::enable_processor();
+    hypervisor::memory_types::apply();
     hypervisor::LogicalProcessor& lp = hypervisor::LogicalProcessor::current();
     hypervisor::LogicalProcessor::add(lp);
     hypervisor::ap_is_up.store(true);

@@ -15,9 +15,7 @@ constexpr std::uint64_t state_x87 = 1ull << 0;
 constexpr std::uint64_t state_sse = 1ull << 1;
 constexpr std::uint64_t state_avx = 1ull << 2;
 constexpr std::uint64_t state_avx512 = 7ull << 5;
-constexpr std::uint64_t state_pkru = 1ull << 9;
-constexpr std::uint64_t known_states =
-    state_x87 | state_sse | state_avx | state_avx512 | state_pkru;
+constexpr std::uint64_t known_states = state_x87 | state_sse | state_avx | state_avx512;
 constexpr std::uint32_t feature_xsave = 1u << 26;
 constexpr std::uint32_t legacy_size = 512;
 constexpr std::uint32_t header_end = 576;

@@ -145,7 +145,9 @@ Status carry_out(VirtualProcessor& vp, const Registers& registers, unsigned& rep
             registers.output + first, {lp.call_output() + first, end - first})) {
         return Status::invalid_hypercall_input;
     }
-    log(status == Status::success ? LogLevel::trace : LogLevel::debug,
+    // To run out of deposits is how a caller learns what a call costs.
+    const bool usual = status == Status::success || status == Status::insufficient_memory;
+    log(usual ? LogLevel::trace : LogLevel::debug,
         "partition {} VP {}: {}: status {x}, reps {} of {}", vp.partition().id(), vp.index(),
         entry->name, static_cast<unsigned>(status), reps_completed, control->rep_count);
     return status;

@@ -6,6 +6,7 @@
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/partition/guest_memory.hpp"
 #include "hypervisor/partition/lifecycle.hpp"
+#include "hypervisor/partition/machine_statistics.hpp"
 
 namespace hypervisor::hypercall {
 
@@ -84,6 +85,7 @@ Status deposit_memory(Call& call) {
         target->deposits().add(page_of(i));
     }
     call.rep_index = taken;
+    machine_statistics::refresh(*target);
     return Status::success;
 }
 
@@ -95,6 +97,7 @@ Status withdraw_memory(Call& call) {
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         const auto page = target->deposits().remove();
         if (!page) {
+            machine_statistics::refresh(*target);
             return Status::no_resources;
         }
         give_back(*target, *page);

@@ -14,32 +14,27 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 namespace hypervisor::hypercall {
 
 namespace {
 
-/// The suspend registers: they act on the virtual processor while it may run.
-/// \return false if it is another register.
-bool set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend) {
-    VirtualProcessor::Block block;
-    switch (name) {
-    case HV_REGISTER_EXPLICIT_SUSPEND:
-        block = VirtualProcessor::explicit_suspend;
-        break;
-    case HV_REGISTER_INTERCEPT_SUSPEND:
-        block = VirtualProcessor::intercept_suspend;
-        break;
-    case HV_REGISTER_DISPATCH_SUSPEND:
-        block = VirtualProcessor::dispatch_suspend;
-        break;
-    default:
-        return false;
-    }
+/// The suspend registers act on the virtual processor while it may run.
+bool is_suspend_register(std::uint32_t name) {
+    return name == HV_REGISTER_EXPLICIT_SUSPEND || name == HV_REGISTER_INTERCEPT_SUSPEND ||
+        name == HV_REGISTER_DISPATCH_SUSPEND;
+}
+
+void set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend) {
+    const VirtualProcessor::Block block = name == HV_REGISTER_EXPLICIT_SUSPEND
+        ? VirtualProcessor::explicit_suspend
+        : name == HV_REGISTER_INTERCEPT_SUSPEND ? VirtualProcessor::intercept_suspend
+                                                : VirtualProcessor::dispatch_suspend;
     if (suspend) {
         vp.set_block(block);
         scheduler::stop(vp);
-        return true;
+        return;
     }
     vp.parent_lp.store(&LogicalProcessor::current(), std::memory_order_release);
     if (block == VirtualProcessor::intercept_suspend && (vp.blocks() & block) != 0) {
@@ -47,7 +42,6 @@ bool set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend
     }
     vp.clear_block(block);
     scheduler::wake(vp);
-    return true;
 }
 
 /// Copies between pages of the caller and a buffer of the hypervisor's.
@@ -276,13 +270,18 @@ Status set_vp_registers(Call& call) {
     if (vp == &call.caller) {
         return Status::invalid_vp_state; // it has instructions for that
     }
+    std::optional<VirtualProcessor::Hold> hold;
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         const auto assoc =
             call.rep<hv_register_assoc, hv_input_set_vp_registers>(call.rep_index);
-        if (set_suspend_register(*vp, assoc.name, (assoc.value.reg64 & 1) != 0)) {
+        if (is_suspend_register(assoc.name)) {
+            hold.reset();
+            set_suspend_register(*vp, assoc.name, (assoc.value.reg64 & 1) != 0);
             continue;
         }
-        const VirtualProcessor::Hold hold{*vp};
+        if (!hold) {
+            hold.emplace(*vp);
+        }
         const Status status = set_register(*vp, assoc.name, assoc.value);
         if (status != Status::success) {
             return status;

@@ -29,6 +29,9 @@ constexpr std::uint32_t ebx7_pqm = 1u << 12;
 constexpr std::uint32_t ebx7_pqe = 1u << 15;
 constexpr std::uint32_t ebx7_processor_trace = 1u << 25;
 constexpr std::uint32_t ecx7_waitpkg = 1u << 5;
+// Protection keys and CET: the walk of a guest's page tables does not know them.
+constexpr std::uint32_t ecx7_unknown_protection = (1u << 3) | (1u << 4) | (1u << 7);
+constexpr std::uint32_t edx7_unknown_protection = 1u << 20;
 // Leaf 0x80000001.
 constexpr std::uint32_t ecx_svm = 1u << 2;
 constexpr std::uint32_t ecx_perf_counters = (1u << 23) | (1u << 24) | (1u << 28);
@@ -151,7 +154,8 @@ CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint3
     case 7:
         if (subleaf == 0) {
             r.ebx &= ~(ebx7_tsc_adjust | ebx7_pqm | ebx7_pqe | ebx7_processor_trace);
-            r.ecx &= ~ecx7_waitpkg;
+            r.ecx &= ~(ecx7_waitpkg | ecx7_unknown_protection);
+            r.edx &= ~edx7_unknown_protection;
         }
         break;
     case 0xd:

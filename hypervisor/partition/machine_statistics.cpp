@@ -43,7 +43,7 @@ void refresh_lp(const LogicalProcessor& lp, std::uint64_t* page) {
     page[root_vp_index] = lp.index();
 }
 
-void refresh_partition(Partition& partition, std::uint64_t* page) {
+void write_partition(Partition& partition, std::uint64_t* page) {
     page[partition_virtual_processors] = partition.vp_count();
     page[deposited_pages] = partition.deposits().balance().total;
     page[gpa_pages] = partition.space().mapped_pages();
@@ -56,13 +56,17 @@ std::uint64_t** hypervisor_page() { return &of_hypervisor; }
 std::uint64_t** lp_page(std::uint32_t index) { return &of_lps[index]; }
 std::uint64_t** partition_page(Partition& partition) { return &of_partitions[partition.slot()]; }
 
+void refresh(Partition& partition) {
+    if (std::uint64_t* const page = of_partitions[partition.slot()]; page != nullptr) {
+        write_partition(partition, page);
+    }
+}
+
 void refresh() {
     std::uint64_t vps = 0;
     partition_table::for_each([&vps](Partition& partition) {
         vps += partition.vp_count();
-        if (std::uint64_t* const page = of_partitions[partition.slot()]; page != nullptr) {
-            refresh_partition(partition, page);
-        }
+        refresh(partition);
     });
     for (const LogicalProcessor* const lp : LogicalProcessor::all()) {
         if (std::uint64_t* const page = of_lps[lp->index()]; page != nullptr) {

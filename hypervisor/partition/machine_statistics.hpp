@@ -17,6 +17,8 @@ std::uint64_t** partition_page(Partition& partition);
 
 /// Writes the figures of now into the pages that are mapped.
 void refresh();
+/// Those of one partition.
+void refresh(Partition& partition);
 
 } // namespace machine_statistics
 

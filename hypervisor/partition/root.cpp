@@ -104,6 +104,9 @@ void unmap_private(Partition& root) {
     require(apic == Status::success, "the local APIC's page can't be hidden");
 }
 
+std::uint64_t page_floor(std::uint64_t address) { return address & ~(page_size - 1); }
+std::uint64_t page_ceiling(std::uint64_t address) { return page_floor(address + page_size - 1); }
+
 /// 32-bit protected mode, paging off, flat segments (the kernel's Documentation/arch/x86/boot.rst).
 void enter_at(VirtualProcessor& vp, std::uint64_t entry, std::uint64_t boot_parameters) {
     VirtualCpu& cpu = vp.cpu();
@@ -194,17 +197,13 @@ const char* start(const BootInformation& boot, std::uint64_t rsdp) {
     if (!image) {
         return image.error().data();
     }
-    // Where things are to go must not hold a module.
+    // Where things are to go must not hold the kernel's file; an initramfs in the way is moved.
     MemoryMap free = boot.memory;
-    for (unsigned i = 0; i < boot.module_count; ++i) {
-        constexpr std::uint64_t mask = page_size - 1;
-        (void)free.reserve(
-            boot.modules[i].begin & ~mask, (boot.modules[i].end + mask) & ~mask);
-    }
+    (void)free.reserve(page_floor(kernel.begin), page_ceiling(kernel.end));
     constexpr std::uint64_t low_floor = 0x10000;
+    constexpr std::uint64_t low_end = 1ull << 32;
     const auto parameters = free.find_lowest(2 * page_size, page_size, low_floor);
     const auto load = free.find_lowest(image->init_size, image->alignment, image->preferred);
-    constexpr std::uint64_t low_end = 1ull << 32;
     if (!parameters || !load || *load + image->init_size > low_end) {
         return "too little memory for the root kernel below 4 GiB";
     }
@@ -212,6 +211,8 @@ const char* start(const BootInformation& boot, std::uint64_t rsdp) {
         return "the root kernel is not relocatable, and where it must go is no free memory; build it "
                "with CONFIG_RELOCATABLE";
     }
+    (void)free.reserve(*parameters, *parameters + 2 * page_size);
+    (void)free.reserve(*load, page_ceiling(*load + image->init_size));
     const std::string_view command_line = kernel.arguments;
     if (command_line.size() >= page_size || command_line.size() > image->command_line_size) {
         return "the root kernel's command line is too long for it";
@@ -220,6 +221,15 @@ const char* start(const BootInformation& boot, std::uint64_t rsdp) {
     if (boot.module_count > 1) {
         where.initrd_begin = boot.modules[1].begin;
         where.initrd_size = boot.modules[1].end - boot.modules[1].begin;
+        if (where.initrd_begin < *load + image->init_size && boot.modules[1].end > *load) {
+            const auto place = free.find_highest(where.initrd_size, page_size, low_end);
+            if (!place) {
+                return "too little memory for the root's initramfs below 4 GiB";
+            }
+            std::memmove(reinterpret_cast<void*>(*place),
+                reinterpret_cast<const void*>(where.initrd_begin), where.initrd_size);
+            where.initrd_begin = *place;
+        }
     }
     auto* const line = reinterpret_cast<char*>(where.command_line);
     std::memcpy(line, command_line.data(), command_line.size());

@@ -153,10 +153,10 @@ void Synic::withdraw(unsigned sint, SynicMessage& message) {
         if (queue.last == at) {
             queue.last = before;
         }
-        break;
+        message.next = nullptr;
+        message.queued = false;
+        return;
     }
-    message.next = nullptr;
-    message.queued = false;
 }
 
 bool Synic::try_post(

@@ -9,6 +9,11 @@ namespace {
 
 constexpr std::uint8_t first_valid_vector = 16;
 
+/// A guest may ask for a period that ends when time does.
+std::uint64_t later(std::uint64_t from, std::uint64_t by) {
+    return by < SyntheticTimers::never - from ? from + by : SyntheticTimers::never;
+}
+
 } // namespace
 
 void SyntheticTimers::reset() {
@@ -24,7 +29,7 @@ void SyntheticTimers::start(Timer& timer, std::uint64_t now) {
     if (timer.config.enable == 0 || timer.count == 0) {
         timer.expires = never;
     } else if (timer.config.periodic != 0) {
-        timer.expires = now + timer.count;
+        timer.expires = later(now, timer.count);
     } else {
         timer.expires = timer.count;
     }
@@ -77,7 +82,7 @@ std::optional<SyntheticTimers::Expiration> SyntheticTimers::expire(
         if (timer.config.periodic != 0) {
             // On the grid, but never more than one expiration for what was missed.
             const std::uint64_t missed = (now - expired) / timer.count;
-            timer.expires = expired + (missed + 1) * timer.count;
+            timer.expires = later(expired + missed * timer.count, timer.count);
         } else {
             timer.expires = never;
             timer.config.enable = 0;
