@@ -21,6 +21,7 @@ void SyntheticTimers::reset() {
         timer.config.as_uint64 = 0;
         timer.count = 0;
         timer.expires = never;
+        timer.undelivered = never;
     }
 }
 
@@ -32,6 +33,18 @@ void SyntheticTimers::start(Timer& timer, std::uint64_t now) {
         timer.expires = later(now, timer.count);
     } else {
         timer.expires = timer.count;
+    }
+}
+
+/// It has expired: the next time of a periodic one is on the grid, but there is never more than one
+/// expiration for what was missed.
+void SyntheticTimers::advance(Timer& timer, std::uint64_t now) {
+    if (timer.config.periodic != 0) {
+        const std::uint64_t missed = (now - timer.expires) / timer.count;
+        timer.expires = later(timer.expires + missed * timer.count, timer.count);
+    } else {
+        timer.expires = never;
+        timer.config.enable = 0;
     }
 }
 
@@ -66,7 +79,7 @@ void SyntheticTimers::set_count(unsigned index, std::uint64_t value, std::uint64
 std::uint64_t SyntheticTimers::deadline() const {
     std::uint64_t nearest = never;
     for (const Timer& timer : timers_) {
-        nearest = std::min(nearest, timer.expires);
+        nearest = std::min({nearest, timer.expires, timer.undelivered});
     }
     return nearest;
 }
@@ -75,17 +88,14 @@ std::optional<SyntheticTimers::Expiration> SyntheticTimers::expire(
     std::uint64_t now, std::uint64_t partition) {
     for (unsigned index = 0; index < timers_.size(); ++index) {
         Timer& timer = timers_[index];
-        if (timer.expires > now) {
-            continue;
-        }
-        const std::uint64_t expired = timer.expires;
-        if (timer.config.periodic != 0) {
-            // On the grid, but never more than one expiration for what was missed.
-            const std::uint64_t missed = (now - expired) / timer.count;
-            timer.expires = later(expired + missed * timer.count, timer.count);
+        std::uint64_t expired = timer.undelivered;
+        if (expired != never) {
+            timer.undelivered = never;
+        } else if (timer.expires <= now) {
+            expired = timer.expires;
+            advance(timer, now);
         } else {
-            timer.expires = never;
-            timer.config.enable = 0;
+            continue;
         }
         if (timer.config.direct_mode != 0) {
             return Expiration{.direct = true,
@@ -109,7 +119,16 @@ void SyntheticTimers::save(hv_synthetic_timers_state& state) const {
     for (unsigned index = 0; index < timers_.size(); ++index) {
         const Timer& timer = timers_[index];
         hv_stimer_state& to = state.timers[index];
-        to.undelivered_message_pending = timer.message.queued ? 1 : 0;
+        std::uint64_t undelivered = timer.undelivered;
+        if (timer.message.queued) {
+            std::memcpy(&undelivered,
+                timer.message.payload.data() + offsetof(hv_timer_message_payload, expiration_time),
+                sizeof undelivered);
+        }
+        if (undelivered != never) {
+            to.undelivered_message_pending = 1;
+            to.undelivered_expiration_time = undelivered;
+        }
         to.config = timer.config.as_uint64;
         to.count = timer.count;
         to.adjustment = timer.config.periodic != 0 && timer.expires != never ? timer.expires : 0;
@@ -126,6 +145,8 @@ bool SyntheticTimers::restore(const hv_synthetic_timers_state& state, std::uint6
         if (timers_[index].expires != never && from.adjustment != 0) {
             timers_[index].expires = from.adjustment;
         }
+        timers_[index].undelivered =
+            from.undelivered_message_pending != 0 ? from.undelivered_expiration_time : never;
     }
     return true;
 }

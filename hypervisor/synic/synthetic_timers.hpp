@@ -46,10 +46,13 @@ private:
         hv_stimer_config config{};
         std::uint64_t count = 0;
         std::uint64_t expires = never;
+        /// When it expired, if that was before the state was restored and its message is still due.
+        std::uint64_t undelivered = never;
         SynicMessage message{};
     };
 
     static void start(Timer& timer, std::uint64_t now);
+    static void advance(Timer& timer, std::uint64_t now);
 
     std::array<Timer, HV_SYNIC_STIMER_COUNT> timers_{};
 };
