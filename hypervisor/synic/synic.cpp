@@ -222,8 +222,11 @@ Synic::RingResult Synic::push_event(unsigned sint, std::uint32_t port_id) {
         reinterpret_cast<std::byte*>(&ring) + offsetof(hv_synic_event_ring, data)) + head)};
     std::atomic_ref full{ring.ring_full};
     if (entry.load(std::memory_order_seq_cst) != 0) {
+        // The guest looks for the mark when it has emptied the ring; it may just have done so.
         full.store(1, std::memory_order_seq_cst);
-        return RingResult::full;
+        if (entry.load(std::memory_order_seq_cst) != 0) {
+            return RingResult::full;
+        }
     }
     entry.store(port_id, std::memory_order_seq_cst);
     head = static_cast<std::uint8_t>(head + 1 == HV_SYNIC_EVENT_RING_MESSAGE_COUNT ? 0 : head + 1);
