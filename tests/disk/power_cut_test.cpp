@@ -14,7 +14,11 @@ namespace croft::disk::test {
 namespace {
 
 constexpr std::uint64_t disk_size = 4U << 20U;
+#ifdef __SANITIZE_ADDRESS__
+constexpr std::size_t states_wanted = 300; // slow, and not about memory
+#else
 constexpr std::size_t states_wanted = 3000; // of each of the four kinds
+#endif
 
 class PowerCut : public testing::TestWithParam<Kind> {
 protected:

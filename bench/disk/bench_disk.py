@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Our disks beside qemu-img's, turn about in one run.
+
+Usage: bench_disk.py CROFT DISK_QUEUE_BENCH OUTPUT.json [--gib N] [--rounds N] [--folder DIR]
+
+Prints a table (ours, the peer's, ratio: higher is better for us) of medians, and writes it as JSON.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+
+GIB = 1 << 30
+
+
+def timed(*words):
+    begin = time.monotonic()
+    subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - begin
+
+
+def fill(path, size, every_other):
+    """A raw disk of random data; with `every_other`, half of its MiBs are written zeros."""
+    block = os.urandom(16 << 20)
+    zeros = bytes(1 << 20)
+    with open(path, "wb") as file:
+        for mib in range(size >> 20):
+            start = mib % 16 << 20
+            file.write(zeros if every_other and mib % 2 else block[start:start + (1 << 20)])
+
+
+class Bench:
+    def __init__(self, arguments, folder):
+        self.arguments = arguments
+        self.folder = folder
+        self.rows = []
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def turn_about(self, name, ours, peer, prepare=lambda side: None):
+        """Runs both in turn; each answers its seconds."""
+        times = ([], [])
+        for _ in range(self.arguments.rounds):
+            for side, run in enumerate((ours, peer)):
+                prepare(side)
+                times[side].append(run())
+        mine, theirs = (statistics.median(some) for some in times)
+        self.rows.append({"name": name, "undercroft": round(mine, 4), "peer": round(theirs, 4),
+                          "ratio": round(theirs / mine, 2)})
+        print(f"{name:52} {mine:9.3f} s {theirs:9.3f} s {theirs / mine:8.2f}", flush=True)
+
+    def remove(self, *names):
+        for name in names:
+            if os.path.exists(self.path(name)):
+                os.unlink(self.path(name))
+
+    def convert(self, name, source, kind, peer_kind, source_kind="raw", with_cp=False):
+        croft = self.arguments.croft
+        ours, theirs = self.path(f"ours.{kind}"), self.path(f"theirs.{kind}")
+        qemu = ["qemu-img", "convert", "-f", source_kind, "-O", peer_kind]
+        for existing in (False, True):
+            label = f"convert {name}, {'laid out' if existing else 'new'}"
+            into = ["-n"] if existing else []
+
+            def prepare(_side, existing=existing):
+                if not existing:
+                    self.remove(f"ours.{kind}", f"theirs.{kind}")
+
+            self.turn_about(
+                label,
+                lambda into=into: timed(croft, "disk", "convert", *into, "-f", kind, self.path(source), ours),
+                lambda into=into: timed(*qemu, *into, self.path(source), theirs), prepare)
+        if with_cp:
+            self.turn_about(
+                f"convert {name}, new, against cp",
+                lambda: timed(croft, "disk", "convert", "-f", kind, self.path(source), ours),
+                lambda: timed("cp", self.path(source), theirs),
+                lambda _side: self.remove(f"ours.{kind}", f"theirs.{kind}"))
+        self.remove(f"ours.{kind}", f"theirs.{kind}")
+
+    def conversions(self):
+        size = int(self.arguments.gib * GIB)
+        croft = self.arguments.croft
+        fill(self.path("full.raw"), size, False)
+        self.convert("raw to VHDX, full", "full.raw", "vhdx", "vhdx", with_cp=True)
+        timed(croft, "disk", "convert", self.path("full.raw"), self.path("full.vhdx"))
+        self.convert("VHDX to raw, full", "full.vhdx", "raw", "raw", "vhdx")
+        self.remove("full.vhdx")
+        timed(croft, "disk", "convert", self.path("full.raw"), self.path("full.vhd"))
+        self.convert("VHD to VHDX, full", "full.vhd", "vhdx", "vhdx", "vpc")
+        self.remove("full.vhd", "full.raw")
+        fill(self.path("half.raw"), size, True)
+        self.convert("raw to VHDX, half zeros", "half.raw", "vhdx", "vhdx")
+        self.remove("half.raw")
+
+    def queues(self):
+        croft, bench = self.arguments.croft, self.arguments.queue_bench
+        disk = self.path("disk.vhdx")
+        count = 20000
+
+        def ours(operation, step, path=disk):
+            return float(subprocess.run([bench, path, operation, str(count), "32", str(step)], check=True,
+                                        capture_output=True, text=True).stdout)
+
+        def peer(operation, step):
+            words = ["qemu-img", "bench", "-f", "vhdx", "-c", count, "-d", 32, "-s", 4096, "-S", step,
+                     "-t", "writeback", disk]
+            if operation == "write":
+                words[2:2] = ["-w", "--flush-interval", str(count)]
+            return timed(*words)
+
+        def fresh(_side):
+            self.remove("disk.vhdx")
+            subprocess.run([croft, "disk", "create", disk, "20G"], check=True, stdout=subprocess.DEVNULL)
+
+        step = 1 << 20
+        self.turn_about("20,000 writes a MiB apart, fresh VHDX", lambda: ours("write", step),
+                        lambda: peer("write", step), fresh)
+        self.turn_about("20,000 writes a MiB apart, allocated VHDX", lambda: ours("write", step),
+                        lambda: peer("write", step))
+        self.turn_about("20,000 reads a MiB apart, allocated VHDX", lambda: ours("read", step),
+                        lambda: peer("read", step))
+        raw = self.path("disk.raw")
+        subprocess.run([croft, "disk", "create", raw, "20G"], check=True, stdout=subprocess.DEVNULL)
+        ours("write", step, raw)
+        for operation in ("write", "read"):
+            self.turn_about(f"20,000 {operation}s, VHDX against our raw", lambda: ours(operation, step),
+                            lambda: ours(operation, step, raw))
+        self.remove("disk.raw", "disk.vhdx")
+
+    def opening(self):
+        croft = self.arguments.croft
+        for depth in range(20):
+            parent = ["-p", self.path(f"{depth - 1}.vhdx")] if depth else ["64T"]
+            subprocess.run([croft, "disk", "create", "-q", self.path(f"{depth}.vhdx"), *parent], check=True)
+        bench = [self.arguments.queue_bench, self.path("19.vhdx"), "read", "1", "1", "0"]
+        report = subprocess.run(["/usr/bin/env", "bash", "-c", "command time -f '%e %M' \"$@\"", "-", *bench],
+                                capture_output=True, text=True)
+        if report.returncode == 0:
+            seconds, kib = report.stderr.split()
+            print(f"{'open a chain of 20 of 64 TiB, read once':52} {float(seconds):9.3f} s, {int(kib) // 1024} MiB")
+            self.rows.append({"name": "open a chain of 20 of 64 TiB", "undercroft": float(seconds),
+                              "peer": None, "ratio": None, "resident_kib": int(kib)})
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("croft")
+    parser.add_argument("queue_bench")
+    parser.add_argument("output")
+    parser.add_argument("--gib", type=float, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder")
+    arguments = parser.parse_args()
+    folder = tempfile.mkdtemp(prefix="croft-bench-", dir=arguments.folder)
+    try:
+        bench = Bench(arguments, folder)
+        print(f"{'':52} {'ours':>11} {'peer':>11} {'ratio':>8}")
+        bench.queues()
+        bench.opening()
+        bench.conversions()
+    finally:
+        shutil.rmtree(folder)
+    os.makedirs(os.path.dirname(os.path.abspath(arguments.output)), exist_ok=True)
+    with open(arguments.output, "w") as file:
+        json.dump(bench.rows, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()
