@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CPUID leaves of the hypervisor and what their bits say (TLFS "Feature and Interface Discovery"). */
+/* CPUID leaves of the hypervisor and what their bits say (TLFS "Feature and Interface Discovery").
+ */
 #pragma once
 #pragma GCC system_header /* anonymous structs and flexible arrays are what the layouts are */
 

@@ -190,7 +190,8 @@ struct hv_input_unmap_vp_state_page {
     uint8_t reserved;
 } HV_PACKED;
 
-/* HvCallGetVpState, HvCallSetVpState: bit 31 of the type says that data is in pages of the caller. */
+/* HvCallGetVpState, HvCallSetVpState: bit 31 of the type says that data is in pages of the caller.
+ */
 #define HV_VP_STATE_TYPE_PFN (1u << 31)
 
 enum hv_vp_state_type {

@@ -34,8 +34,8 @@ public:
     std::optional<Target> find(std::uint8_t physical);
     /// The physical interrupt is in service until the guest ends its vector.
     void begin_level(std::uint8_t physical);
-    /// The guest has ended `vector`. \return how many physical interrupts are to be ended: a physical
-    /// APIC ends the highest in service, so a lower one waits for those above it.
+    /// The guest has ended `vector`. \return how many physical interrupts are to be ended: a
+    /// physical APIC ends the highest in service, so a lower one waits for those above it.
     unsigned end_level(std::uint8_t vector);
 
 private:

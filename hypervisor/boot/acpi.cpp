@@ -80,8 +80,10 @@ void read_fadt(AcpiInformation& info, std::uint64_t table, std::uint32_t length)
     if (length < fadt_pm_timer + 4) {
         return;
     }
-    info.pm1a_control = static_cast<std::uint16_t>(read_at<std::uint32_t>(table + fadt_pm1a_control));
-    info.pm1b_control = static_cast<std::uint16_t>(read_at<std::uint32_t>(table + fadt_pm1b_control));
+    info.pm1a_control =
+        static_cast<std::uint16_t>(read_at<std::uint32_t>(table + fadt_pm1a_control));
+    info.pm1b_control =
+        static_cast<std::uint16_t>(read_at<std::uint32_t>(table + fadt_pm1b_control));
     info.pm_timer = static_cast<std::uint16_t>(read_at<std::uint32_t>(table + fadt_pm_timer));
 }
 

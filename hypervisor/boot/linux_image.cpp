@@ -97,8 +97,10 @@ void fill_boot_parameters(std::span<std::uint8_t, 4096> page, std::span<const st
     std::memcpy(&page[setup_header], &file[setup_header],
         (end < header_end ? header_end : end) - setup_header);
     page[type_of_loader] = undefined_loader;
-    put(std::span<std::uint8_t>{page}, code32_start, static_cast<std::uint32_t>(start.load_address));
-    put(std::span<std::uint8_t>{page}, ramdisk_image, static_cast<std::uint32_t>(start.initrd_begin));
+    put(std::span<std::uint8_t>{page}, code32_start,
+        static_cast<std::uint32_t>(start.load_address));
+    put(std::span<std::uint8_t>{page}, ramdisk_image,
+        static_cast<std::uint32_t>(start.initrd_begin));
     put(std::span<std::uint8_t>{page}, ramdisk_size, static_cast<std::uint32_t>(start.initrd_size));
     put(std::span<std::uint8_t>{page}, command_line_pointer,
         static_cast<std::uint32_t>(start.command_line));

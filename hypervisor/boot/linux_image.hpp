@@ -15,10 +15,10 @@ namespace hypervisor {
 struct LinuxImage {
     std::uint32_t protected_mode_offset = 0; ///< in the file, bytes
     std::uint32_t protected_mode_size = 0;
-    std::uint32_t init_size = 0;    ///< memory that it needs from where it is loaded, bytes
-    std::uint32_t alignment = 0;    ///< of where it is loaded
-    std::uint64_t preferred = 0;    ///< address below which it should not be loaded
-    bool relocatable = false;       ///< else it must be loaded just there
+    std::uint32_t init_size = 0;         ///< memory that it needs from where it is loaded, bytes
+    std::uint32_t alignment = 0;         ///< of where it is loaded
+    std::uint64_t preferred = 0;         ///< address below which it should not be loaded
+    bool relocatable = false;            ///< else it must be loaded just there
     std::uint32_t command_line_size = 0; ///< longest command line, without the final zero
     std::uint32_t initrd_address_max = 0;
 };

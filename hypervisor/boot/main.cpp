@@ -75,10 +75,12 @@ private:
 
 constinit BootMemory boot_memory{};
 
-std::uint64_t pages_up_to(std::uint64_t end) { return (end + page_size - 1) / page_size; }
+std::uint64_t pages_up_to(std::uint64_t end) {
+    return (end + page_size - 1) / page_size;
+}
 
-/// Chooses the hypervisor's memory, as high as the first mapping reaches, and says so in the map that
-/// the root will get.
+/// Chooses the hypervisor's memory, as high as the first mapping reaches, and says so in the map
+/// that the root will get.
 void reserve_memory(unsigned processors) {
     const std::uint64_t end = boot.memory.usable_end();
     constexpr std::uint64_t per_processor = 64 * 1024;
@@ -90,8 +92,8 @@ void reserve_memory(unsigned processors) {
     constexpr std::uint64_t first_mapping_end = 1ull << 32;
     const auto begin = boot.memory.find_highest(size, large_page_size, first_mapping_end);
     if (!begin) {
-        log(LogLevel::error, "too little memory: the hypervisor needs {} KiB in one piece below 4 GiB",
-            size / 1024);
+        log(LogLevel::error,
+            "too little memory: the hypervisor needs {} KiB in one piece below 4 GiB", size / 1024);
         stop_processor();
     }
     const auto image = reinterpret_cast<std::uint64_t>(image_begin);
@@ -104,8 +106,7 @@ void reserve_memory(unsigned processors) {
     page_records.initialise(
         reinterpret_cast<void*>(boot_memory.take(PageRecords::bytes_for(pages), page_size)), pages);
     for (const MemoryRange& range : boot.memory.ranges()) {
-        const PageKind kind =
-            range.type == MemoryType::usable ? PageKind::root : PageKind::device;
+        const PageKind kind = range.type == MemoryType::usable ? PageKind::root : PageKind::device;
         // A page that is only partly usable is none.
         std::uint64_t page = (range.begin + page_size - 1) / page_size;
         for (; kind == PageKind::root && (page + 1) * page_size <= range.end; ++page) {
@@ -189,7 +190,8 @@ void start_processors(const AcpiInformation& acpi) {
         }
     }
     if (acpi.left_out != 0) {
-        log(LogLevel::warning, "{} processors are left out: at most {} with APIC ids below 255 are used",
+        log(LogLevel::warning,
+            "{} processors are left out: at most {} with APIC ids below 255 are used",
             acpi.left_out, AcpiInformation::most_processors);
     }
 }
@@ -203,8 +205,7 @@ void mask_legacy_interrupts() {
 
 [[noreturn]] void boot_machine(std::uint64_t multiboot_information) {
     const auto found = read_multiboot(multiboot_information);
-    const BootOptions options =
-        parse_options(found ? found->command_line : std::string_view{});
+    const BootOptions options = parse_options(found ? found->command_line : std::string_view{});
     console::initialise(options.console_port);
     console::set_level(options.log_level);
     log(LogLevel::info, "Undercroft hypervisor, version {}", UNDERCROFT_VERSION);

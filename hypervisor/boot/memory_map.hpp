@@ -19,7 +19,8 @@ struct MemoryRange {
     MemoryType type = MemoryType::reserved;
 };
 
-/// Ranges in ascending order that do not overlap. Where the firmware's do, the less usable type wins.
+/// Ranges in ascending order that do not overlap. Where the firmware's do, the less usable type
+/// wins.
 class MemoryMap final {
 public:
     static constexpr unsigned capacity = 128;

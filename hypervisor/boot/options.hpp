@@ -10,9 +10,9 @@
 namespace hypervisor {
 
 struct BootOptions {
-    LogLevel log_level = LogLevel::info;  ///< loglevel=1 (errors) … 5 (trace)
-    std::uint16_t console_port = 0x3f8;   ///< console=com1|com2|none
-    std::string_view unknown{};           ///< the first word that is not understood
+    LogLevel log_level = LogLevel::info; ///< loglevel=1 (errors) … 5 (trace)
+    std::uint16_t console_port = 0x3f8;  ///< console=com1|com2|none
+    std::string_view unknown{};          ///< the first word that is not understood
 };
 
 BootOptions parse_options(std::string_view command_line);

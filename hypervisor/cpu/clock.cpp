@@ -85,9 +85,15 @@ void calibrate() {
     scale = divide(Wide{hundred_ns_per_second} << 64, tsc_hz);
 }
 
-std::uint64_t tsc_frequency() { return tsc_hz; }
-std::uint64_t apic_frequency() { return apic_hz; }
-std::uint64_t reference_scale() { return scale; }
+std::uint64_t tsc_frequency() {
+    return tsc_hz;
+}
+std::uint64_t apic_frequency() {
+    return apic_hz;
+}
+std::uint64_t reference_scale() {
+    return scale;
+}
 
 std::uint64_t from_100ns(std::uint64_t units) {
     const std::uint64_t ticks = scaled(units, tsc_hz, hundred_ns_per_second);

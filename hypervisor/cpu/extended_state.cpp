@@ -58,9 +58,15 @@ void enable() {
     write_cr4(read_cr4() | cr4_osfxsr | cr4_osxmmexcpt | (has_xsave ? cr4_osxsave : 0));
 }
 
-std::uint64_t supported() { return states; }
-std::uint32_t size() { return bytes; }
-bool has_supervisor_states() { return has_xss; }
+std::uint64_t supported() {
+    return states;
+}
+std::uint32_t size() {
+    return bytes;
+}
+bool has_supervisor_states() {
+    return has_xss;
+}
 
 void reset(std::uint8_t* area) {
     std::memset(area, 0, page_size);
@@ -88,14 +94,16 @@ void save(std::uint8_t* area) {
         return;
     }
     write_xcr0(states);
-    asm volatile("xsave64 %0"
-                 : "+m"(*area)
-                 : "a"(static_cast<std::uint32_t>(states)),
-                 "d"(static_cast<std::uint32_t>(states >> 32))
-                 : "memory");
+    asm volatile(
+        "xsave64 %0"
+        : "+m"(*area)
+        : "a"(static_cast<std::uint32_t>(states)), "d"(static_cast<std::uint32_t>(states >> 32))
+        : "memory");
 }
 
-std::uint64_t current_xcr0() { return has_xsave ? read_xcr0() : state_x87; }
+std::uint64_t current_xcr0() {
+    return has_xsave ? read_xcr0() : state_x87;
+}
 
 bool is_valid_xcr0(std::uint64_t value) {
     const bool avx512 = (value & state_avx512) != 0;

@@ -12,7 +12,9 @@ struct CpuidResult {
 
 inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
     CpuidResult r;
-    asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
+    asm volatile("cpuid"
+                 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+                 : "a"(leaf), "c"(subleaf));
     return r;
 }
 
@@ -90,9 +92,15 @@ inline std::uint64_t read_cr4() {
     asm volatile("mov %%cr4, %0" : "=r"(v));
     return v;
 }
-inline void write_cr0(std::uint64_t v) { asm volatile("mov %0, %%cr0" : : "r"(v) : "memory"); }
-inline void write_cr3(std::uint64_t v) { asm volatile("mov %0, %%cr3" : : "r"(v) : "memory"); }
-inline void write_cr4(std::uint64_t v) { asm volatile("mov %0, %%cr4" : : "r"(v) : "memory"); }
+inline void write_cr0(std::uint64_t v) {
+    asm volatile("mov %0, %%cr0" : : "r"(v) : "memory");
+}
+inline void write_cr3(std::uint64_t v) {
+    asm volatile("mov %0, %%cr3" : : "r"(v) : "memory");
+}
+inline void write_cr4(std::uint64_t v) {
+    asm volatile("mov %0, %%cr4" : : "r"(v) : "memory");
+}
 
 inline std::uint8_t in8(std::uint16_t port) {
     std::uint8_t v;
@@ -130,13 +138,19 @@ inline void write_xcr0(std::uint64_t value) {
                  : "memory");
 }
 
-inline void pause() { asm volatile("pause" : : : "memory"); }
+inline void pause() {
+    asm volatile("pause" : : : "memory");
+}
 
 /// Takes the interrupts that are pending, and goes on with interrupts disabled.
-inline void take_pending_interrupts() { asm volatile("sti\n\tnop\n\tcli" : : : "memory"); }
+inline void take_pending_interrupts() {
+    asm volatile("sti\n\tnop\n\tcli" : : : "memory");
+}
 
 /// Waits for an interrupt and takes it. Interrupts are disabled before and after.
-inline void wait_for_interrupt() { asm volatile("sti\n\thlt\n\tcli" : : : "memory"); }
+inline void wait_for_interrupt() {
+    asm volatile("sti\n\thlt\n\tcli" : : : "memory");
+}
 
 [[noreturn]] inline void stop_processor() {
     for (;;) {

@@ -27,7 +27,9 @@ public:
 
     LogicalProcessor(std::uint32_t index, std::uint32_t apic_id, std::uint64_t sleeper_bonus,
         SpaPage call_input, SpaPage call_output)
-        : index_{index}, apic_id_{apic_id}, queue_{sleeper_bonus},
+        : index_{index},
+          apic_id_{apic_id},
+          queue_{sleeper_bonus},
           call_input_{pointer_to<std::byte>(call_input)},
           call_output_{pointer_to<std::byte>(call_output)} {}
     LogicalProcessor(const LogicalProcessor&) = delete;

@@ -12,9 +12,9 @@ namespace {
 
 constexpr unsigned most_variable = 16;
 constexpr std::array<std::uint32_t, 11> fixed_msrs = {msr_mtrr_fix64k, msr_mtrr_fix16k_80000,
-    msr_mtrr_fix16k_a0000, msr_mtrr_fix4k_c0000, msr_mtrr_fix4k_c0000 + 1,
-    msr_mtrr_fix4k_c0000 + 2, msr_mtrr_fix4k_c0000 + 3, msr_mtrr_fix4k_c0000 + 4,
-    msr_mtrr_fix4k_c0000 + 5, msr_mtrr_fix4k_c0000 + 6, msr_mtrr_fix4k_f8000};
+    msr_mtrr_fix16k_a0000, msr_mtrr_fix4k_c0000, msr_mtrr_fix4k_c0000 + 1, msr_mtrr_fix4k_c0000 + 2,
+    msr_mtrr_fix4k_c0000 + 3, msr_mtrr_fix4k_c0000 + 4, msr_mtrr_fix4k_c0000 + 5,
+    msr_mtrr_fix4k_c0000 + 6, msr_mtrr_fix4k_f8000};
 constexpr std::uint64_t mtrr_enable = 1ull << 11;
 
 struct Ranges {

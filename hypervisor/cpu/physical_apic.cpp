@@ -92,18 +92,28 @@ std::uint32_t id() {
     return x2apic ? value : value >> 24;
 }
 
-void end_of_interrupt() { write(eoi_register, 0); }
+void end_of_interrupt() {
+    write(eoi_register, 0);
+}
 
 void send_fixed(std::uint32_t apic_id, std::uint8_t vector) {
     send(apic_id, assert_level | vector);
 }
-void send_nmi(std::uint32_t apic_id) { send(apic_id, assert_level | mode_nmi); }
-void send_init(std::uint32_t apic_id) { send(apic_id, assert_level | mode_init); }
+void send_nmi(std::uint32_t apic_id) {
+    send(apic_id, assert_level | mode_nmi);
+}
+void send_init(std::uint32_t apic_id) {
+    send(apic_id, assert_level | mode_init);
+}
 void send_startup(std::uint32_t apic_id, std::uint8_t page) {
     send(apic_id, assert_level | mode_startup | page);
 }
 
-void start_timer(std::uint32_t ticks) { write(timer_initial, ticks); }
-std::uint32_t timer_count() { return read(timer_current); }
+void start_timer(std::uint32_t ticks) {
+    write(timer_initial, ticks);
+}
+std::uint32_t timer_count() {
+    return read(timer_current);
+}
 
 } // namespace hypervisor::physical_apic

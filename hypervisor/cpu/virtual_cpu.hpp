@@ -73,22 +73,27 @@ enum class ExitReason : std::uint8_t {
 /// Why the guest stopped, and what the processor says of the instruction.
 struct Exit {
     ExitReason reason = ExitReason::unexpected;
-    std::uint64_t code = 0;      ///< the processor's own code, for messages
-    std::uint64_t next_rip = 0;  ///< 0 if the processor does not tell
-    std::uint64_t gpa = 0;       ///< nested_page_fault
-    bool is_write = false;       ///< nested_page_fault
-    bool is_execute = false;     ///< nested_page_fault
-    std::uint16_t port = 0;      ///< io
+    std::uint64_t code = 0;     ///< the processor's own code, for messages
+    std::uint64_t next_rip = 0; ///< 0 if the processor does not tell
+    std::uint64_t gpa = 0;      ///< nested_page_fault
+    bool is_write = false;      ///< nested_page_fault
+    bool is_execute = false;    ///< nested_page_fault
+    std::uint16_t port = 0;     ///< io
     std::uint8_t access_size = 0;
     bool is_in = false;
     bool is_string = false;
     bool has_rep = false;
-    std::uint8_t vector = 0;     ///< exception
+    std::uint8_t vector = 0; ///< exception
 };
 
 /// An event that is delivered through the guest's IDT when it goes on.
 struct CpuEvent {
-    enum class Type : std::uint8_t { interrupt = 0, nmi = 2, exception = 3, software_interrupt = 4 };
+    enum class Type : std::uint8_t {
+        interrupt = 0,
+        nmi = 2,
+        exception = 3,
+        software_interrupt = 4
+    };
     Type type = Type::interrupt;
     std::uint8_t vector = 0;
     bool has_error_code = false;

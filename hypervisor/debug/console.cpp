@@ -24,7 +24,8 @@ void put(char c) {
         return;
     }
     for (unsigned i = 0; i < uart_patience; ++i) {
-        if ((in8(static_cast<std::uint16_t>(uart + uart_line_status)) & uart_transmitter_empty) != 0) {
+        if ((in8(static_cast<std::uint16_t>(uart + uart_line_status)) & uart_transmitter_empty) !=
+            0) {
             break;
         }
     }
@@ -91,12 +92,17 @@ void initialise(std::uint16_t port) {
     }
 }
 
-void set_level(LogLevel level) { threshold = level; }
-LogLevel level() { return threshold; }
+void set_level(LogLevel level) {
+    threshold = level;
+}
+LogLevel level() {
+    return threshold;
+}
 
-void print_line(LogLevel level, std::string_view format, const Argument* arguments, unsigned count) {
-    constexpr std::string_view prefixes[] = {
-        "", "undercroft: error: ", "undercroft: warning: ", "undercroft: ", "undercroft: ", "undercroft: "};
+void print_line(
+    LogLevel level, std::string_view format, const Argument* arguments, unsigned count) {
+    constexpr std::string_view prefixes[] = {"", "undercroft: error: ", "undercroft: warning: ",
+        "undercroft: ", "undercroft: ", "undercroft: "};
     const SpinGuard guard{lock};
     put(prefixes[static_cast<unsigned>(level)]);
     format_line(format, arguments, count);

@@ -32,7 +32,9 @@ void print_backtrace() {
 
 } // namespace
 
-bool is_panicking() { return panicking.load(); }
+bool is_panicking() {
+    return panicking.load();
+}
 
 void panic_with(std::source_location where, std::string_view format,
     const console::Argument* arguments, unsigned count) {

@@ -7,7 +7,8 @@
 
 namespace hypervisor {
 
-/// Called once before a panic prints, to stop the other processors. Set when they have been started.
+/// Called once before a panic prints, to stop the other processors. Set when they have been
+/// started.
 extern void (*stop_other_processors)();
 
 /// Whether some processor has panicked.
@@ -21,7 +22,8 @@ struct PanicFormat {
     template <class T>
     constexpr PanicFormat( // NOLINT: made from the format where it stands
         const T& text, std::source_location at = std::source_location::current())
-        : format{text}, where{at} {}
+        : format{text},
+          where{at} {}
     std::string_view format;
     std::source_location where;
 };

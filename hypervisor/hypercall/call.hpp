@@ -17,11 +17,11 @@ class VirtualProcessor;
 /// handler is done.
 struct Call {
     VirtualProcessor& caller;
-    std::span<const std::byte> input;  ///< fixed header, variable header, rep elements
-    std::span<std::byte> output;       ///< fixed output, rep output elements; zeros at first
-    unsigned variable_header = 0;      ///< bytes
+    std::span<const std::byte> input; ///< fixed header, variable header, rep elements
+    std::span<std::byte> output;      ///< fixed output, rep output elements; zeros at first
+    unsigned variable_header = 0;     ///< bytes
     unsigned rep_count = 0;
-    unsigned rep_index = 0;            ///< the next rep: set to the start, counted by the handler
+    unsigned rep_index = 0; ///< the next rep: set to the start, counted by the handler
 
     /// The fixed part of the input, or a part of it at `offset`.
     template <class T>
@@ -45,13 +45,13 @@ struct Call {
 struct CallEntry {
     std::uint16_t code;
     const char* name;
-    std::uint16_t input_size;       ///< bytes of the fixed input header
-    std::uint16_t rep_input_size;   ///< bytes of a rep element; 0 with rep_output_size 0: simple call
+    std::uint16_t input_size;     ///< bytes of the fixed input header
+    std::uint16_t rep_input_size; ///< bytes of a rep element; 0 with rep_output_size 0: simple call
     std::uint16_t output_size;
     std::uint16_t rep_output_size;
     bool is_rep;
     bool has_variable_header;
-    std::uint64_t privilege;        ///< mask of HV_PARTITION_PRIVILEGE_MASK that the caller needs
+    std::uint64_t privilege; ///< mask of HV_PARTITION_PRIVILEGE_MASK that the caller needs
     Status (*handler)(Call&);
 };
 

@@ -72,8 +72,9 @@ std::optional<Control> check(std::uint64_t word, const CallEntry& entry) {
             8 * field(HV_HYPERCALL_VARIABLE_HEADER_SHIFT, HV_HYPERCALL_VARIABLE_HEADER_MASK),
         .rep_count = field(HV_HYPERCALL_REP_COUNT_SHIFT, HV_HYPERCALL_REP_COUNT_MASK),
         .rep_start = field(HV_HYPERCALL_REP_START_SHIFT, HV_HYPERCALL_REP_START_MASK)};
-    const bool reps_ok = entry.is_rep ? control.rep_count > 0 && control.rep_start < control.rep_count
-                                      : control.rep_count == 0 && control.rep_start == 0;
+    const bool reps_ok = entry.is_rep
+        ? control.rep_count > 0 && control.rep_start < control.rep_count
+        : control.rep_count == 0 && control.rep_start == 0;
     if ((word & HV_HYPERCALL_RESERVED_MASK) != 0 || !reps_ok ||
         (control.variable_header != 0 && !entry.has_variable_header)) {
         return std::nullopt;
@@ -137,9 +138,8 @@ Status carry_out(VirtualProcessor& vp, const Registers& registers, unsigned& rep
 
     // Of a rep call what has been completed is given back, whatever the rest came to.
     const std::size_t first = control->rep_start * std::size_t{entry->rep_output_size};
-    const std::size_t end = entry->is_rep
-        ? std::size_t{call.rep_index} * entry->rep_output_size
-        : (status == Status::success ? output_size : 0);
+    const std::size_t end = entry->is_rep ? std::size_t{call.rep_index} * entry->rep_output_size
+                                          : (status == Status::success ? output_size : 0);
     if (end > first &&
         !vp.partition().write_gpa(
             registers.output + first, {lp.call_output() + first, end - first})) {

@@ -7,7 +7,8 @@ class VirtualProcessor;
 
 namespace hypercall {
 
-/// Carries out the hypercall that the virtual processor asks for, and goes on behind its instruction.
+/// Carries out the hypercall that the virtual processor asks for, and goes on behind its
+/// instruction.
 void dispatch(VirtualProcessor& vp, unsigned instruction_length);
 
 } // namespace hypercall

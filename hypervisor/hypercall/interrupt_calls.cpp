@@ -17,8 +17,8 @@ constexpr unsigned last_vector = 0xff;
 /// Calls `f(index)` for each member of a set of virtual processors whose banks follow at `banks` in
 /// the input. \return false if there are fewer banks than the mask says.
 template <class F>
-bool for_each_in_set(const Call& call, std::uint64_t format, std::uint64_t valid_banks,
-    std::size_t banks, F&& f) {
+bool for_each_in_set(
+    const Call& call, std::uint64_t format, std::uint64_t valid_banks, std::size_t banks, F&& f) {
     if (format == HV_GENERIC_SET_ALL) {
         call.caller.partition().for_each_vp([&f](VirtualProcessor& vp) { f(vp.index()); });
         return true;
@@ -38,7 +38,9 @@ bool for_each_in_set(const Call& call, std::uint64_t format, std::uint64_t valid
     return true;
 }
 
-bool is_ipi_vector(std::uint32_t vector) { return vector >= first_vector && vector <= last_vector; }
+bool is_ipi_vector(std::uint32_t vector) {
+    return vector >= first_vector && vector <= last_vector;
+}
 
 void send_ipi(Partition& partition, std::uint32_t index, std::uint32_t vector) {
     if (VirtualProcessor* const vp = partition.vp(index); vp != nullptr) {
@@ -72,8 +74,8 @@ Status assert_virtual_interrupt(Call& call) {
     return Status::success;
 }
 
-/// Level-triggered interrupts stay requested in the local APIC until they are delivered; there is no
-/// external interrupt line that could be taken back.
+/// Level-triggered interrupts stay requested in the local APIC until they are delivered; there is
+/// no external interrupt line that could be taken back.
 Status clear_virtual_interrupt(Call& call) {
     const auto target = find_target(call, call.in<std::uint64_t>());
     return target && !target->is_root() ? Status::success : Status::invalid_partition_id;
@@ -85,8 +87,8 @@ Status send_synthetic_cluster_ipi(Call& call) {
         return Status::invalid_parameter;
     }
     for (std::uint64_t mask = in.processor_mask; mask != 0; mask &= mask - 1) {
-        send_ipi(call.caller.partition(), static_cast<std::uint32_t>(std::countr_zero(mask)),
-            in.vector);
+        send_ipi(
+            call.caller.partition(), static_cast<std::uint32_t>(std::countr_zero(mask)), in.vector);
     }
     return Status::success;
 }
@@ -103,15 +105,13 @@ Status send_synthetic_cluster_ipi_ex(Call& call) {
         return Status::invalid_parameter;
     }
     Partition& partition = call.caller.partition();
-    const bool complete =
-        for_each_in_set(call, in.format, in.valid_banks, sizeof in, [&](std::uint32_t index) {
-            send_ipi(partition, index, in.vector);
-        });
+    const bool complete = for_each_in_set(call, in.format, in.valid_banks, sizeof in,
+        [&](std::uint32_t index) { send_ipi(partition, index, in.vector); });
     return complete ? Status::success : Status::invalid_hypercall_input;
 }
 
-/// The root asks where a device's interrupt is to go; it writes the answer into the device or the I/O
-/// APIC itself.
+/// The root asks where a device's interrupt is to go; it writes the answer into the device or the
+/// I/O APIC itself.
 Status map_device_interrupt(Call& call) {
     struct [[gnu::packed]] Header {
         std::uint64_t partition_id;
@@ -127,8 +127,8 @@ Status map_device_interrupt(Call& call) {
         std::uint32_t target_flags;
         std::uint64_t format;
     };
-    static_assert(sizeof(Header) + 8 ==
-        offsetof(hv_input_map_device_interrupt, target.vp_set.bank_contents));
+    static_assert(
+        sizeof(Header) + 8 == offsetof(hv_input_map_device_interrupt, target.vp_set.bank_contents));
     const auto in = call.in<Header>();
     const auto target = find_target(call, in.partition_id);
     if (!target || !target->is_root()) {
@@ -141,10 +141,9 @@ Status map_device_interrupt(Call& call) {
     }
     VirtualProcessor* vp = nullptr;
     const auto valid_banks = call.in<std::uint64_t>(sizeof in);
-    const bool complete = for_each_in_set(call, in.format, valid_banks,
-        sizeof in + sizeof(std::uint64_t), [&](std::uint32_t index) {
-            vp = vp == nullptr ? target->vp(index) : vp;
-        });
+    const bool complete =
+        for_each_in_set(call, in.format, valid_banks, sizeof in + sizeof(std::uint64_t),
+            [&](std::uint32_t index) { vp = vp == nullptr ? target->vp(index) : vp; });
     if (!complete || vp == nullptr) {
         return Status::invalid_vp_index;
     }
@@ -183,9 +182,9 @@ Status unmap_device_interrupt(Call& call) {
     const bool io_apic = in.interrupt_entry.source == HV_INTERRUPT_SOURCE_IOAPIC;
     const auto vector = static_cast<std::uint8_t>(
         io_apic ? in.interrupt_entry.ioapic_rte : in.interrupt_entry.msi.data);
-    const auto apic_id = static_cast<std::uint32_t>(io_apic
-            ? in.interrupt_entry.ioapic_rte >> 56
-            : (in.interrupt_entry.msi.address >> 12) & 0xff);
+    const auto apic_id =
+        static_cast<std::uint32_t>(io_apic ? in.interrupt_entry.ioapic_rte >> 56
+                                           : (in.interrupt_entry.msi.address >> 12) & 0xff);
     for (LogicalProcessor* const lp : LogicalProcessor::all()) {
         if (lp->apic_id() == apic_id) {
             return lp->device_interrupts().unmap(vector) ? Status::success

@@ -128,8 +128,8 @@ Status map_gpa_pages(Call& call) {
     }
     const bool large = (in.map_flags & HV_MAP_GPA_LARGE_PAGE) != 0;
     const std::uint64_t step = large ? pages_per_large_page : 1;
-    const bool no_access = (in.map_flags & HV_MAP_GPA_NO_ACCESS) != 0 ||
-        (in.map_flags & HV_MAP_GPA_READABLE) == 0;
+    const bool no_access =
+        (in.map_flags & HV_MAP_GPA_NO_ACCESS) != 0 || (in.map_flags & HV_MAP_GPA_READABLE) == 0;
     if (in.target_gpa_base % step != 0) {
         return Status::invalid_alignment;
     }
@@ -149,8 +149,7 @@ Status map_gpa_pages(Call& call) {
                 status = large ? space.map_no_access_large(gpa, released)
                                : space.map_no_access(gpa, released);
             } else {
-                const SpaPage spa{
-                    call.rep<std::uint64_t, hv_input_map_gpa_pages>(call.rep_index)};
+                const SpaPage spa{call.rep<std::uint64_t, hv_input_map_gpa_pages>(call.rep_index)};
                 if (large && spa.number() % step != 0) {
                     status = Status::invalid_alignment;
                 } else if (!may_map(call, spa)) {
@@ -223,8 +222,7 @@ Status get_gpa_pages_access_states(Call& call) {
             if (gpa.number() >= page_number_limit) {
                 return Status::invalid_parameter;
             }
-            const std::uint8_t state =
-                target->space().slat().access_state(gpa, in.flags, changed);
+            const std::uint8_t state = target->space().slat().access_state(gpa, in.flags, changed);
             call.out(state, call.rep_index);
         }
     }
@@ -258,7 +256,7 @@ Status translate_virtual_address(Call& call) {
     access.ignore_permissions = (in.control_flags & validations) == 0;
     const auto translation = translate(*vp, in.gva_page << page_shift, access,
         (in.control_flags & HV_TRANSLATE_GVA_SET_PAGE_TABLE_BITS) != 0 ? AccessedDirty::update
-                                                                      : AccessedDirty::leave);
+                                                                       : AccessedDirty::leave);
     hv_output_translate_virtual_address out{};
     if (!translation) {
         switch (translation.error().kind) {

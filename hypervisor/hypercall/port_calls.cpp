@@ -8,7 +8,9 @@ namespace hypervisor::hypercall {
 
 namespace {
 
-bool is_valid_sint(std::uint32_t sint) { return sint < HV_SYNIC_SINT_COUNT; }
+bool is_valid_sint(std::uint32_t sint) {
+    return sint < HV_SYNIC_SINT_COUNT;
+}
 
 } // namespace
 

@@ -8,7 +8,7 @@
 namespace hypervisor {
 
 /// HV_STATUS as a type of its own, one that cannot be dropped by mistake.
-enum class [[nodiscard]] Status : std::uint16_t {
+enum class [[nodiscard]] Status : std::uint16_t{
     success = HV_STATUS_SUCCESS,
     invalid_hypercall_code = HV_STATUS_INVALID_HYPERCALL_CODE,
     invalid_hypercall_input = HV_STATUS_INVALID_HYPERCALL_INPUT,

@@ -36,8 +36,7 @@ Status get_logical_processor_run_time(Call& call) {
     call.out(hv_output_get_logical_processor_run_time{.global_time = clock::to_100ns(read_tsc()),
         .local_run_time = clock::to_100ns(lp->guest_time),
         .reserved = 0,
-        .hypervisor_time =
-            clock::to_100ns(total > lp->guest_time ? total - lp->guest_time : 0)});
+        .hypervisor_time = clock::to_100ns(total > lp->guest_time ? total - lp->guest_time : 0)});
     return Status::success;
 }
 
@@ -98,7 +97,9 @@ Status notify_long_spin_wait(Call& call) {
 namespace {
 
 StatsObject find_stats(Call& call, const hv_input_stats_page& in) {
-    const auto parent_area = [](std::uint8_t area) { return area != HV_STATS_AREA_SELF; };
+    const auto parent_area = [](std::uint8_t area) {
+        return area != HV_STATS_AREA_SELF;
+    };
     switch (in.type) {
     case HV_STATS_OBJECT_HYPERVISOR:
         if (parent_area(in.identity.hypervisor.stats_area_type)) {
@@ -106,7 +107,8 @@ StatsObject find_stats(Call& call, const hv_input_stats_page& in) {
         }
         return {Status::success, machine_statistics::hypervisor_page()};
     case HV_STATS_OBJECT_LOGICAL_PROCESSOR:
-        if (parent_area(in.identity.lp.stats_area_type) || find_lp(in.identity.lp.lp_index) == nullptr) {
+        if (parent_area(in.identity.lp.stats_area_type) ||
+            find_lp(in.identity.lp.lp_index) == nullptr) {
             return {};
         }
         return {Status::success, machine_statistics::lp_page(in.identity.lp.lp_index)};

@@ -45,7 +45,8 @@ constexpr std::uint64_t pool = HV_ACCESS_MEMORY_POOL;
 constexpr std::uint64_t machine = HV_CPU_MANAGEMENT;
 constexpr std::uint64_t none = 0;
 
-// The variable-size sets of virtual processors end in their banks; their header is what comes before.
+// The variable-size sets of virtual processors end in their banks; their header is what comes
+// before.
 constexpr std::uint16_t map_device_interrupt_header =
     offsetof(hv_input_map_device_interrupt, target.vp_set.valid_bank_mask);
 constexpr std::uint16_t ipi_ex_header =
@@ -55,8 +56,8 @@ constexpr CallEntry entries[] = {
     simple<hv_input_get_logical_processor_run_time, hv_output_get_logical_processor_run_time>(
         HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME, "HvCallGetLogicalProcessorRunTime", machine,
         get_logical_processor_run_time),
-    simple<std::uint64_t>(HVCALL_NOTIFY_LONG_SPIN_WAIT, "HvCallNotifyLongSpinWait", none,
-        notify_long_spin_wait),
+    simple<std::uint64_t>(
+        HVCALL_NOTIFY_LONG_SPIN_WAIT, "HvCallNotifyLongSpinWait", none, notify_long_spin_wait),
     simple<hv_input_send_synthetic_cluster_ipi>(HVCALL_SEND_SYNTHETIC_CLUSTER_IPI,
         "HvCallSendSyntheticClusterIpi", none, send_synthetic_cluster_ipi),
     {HVCALL_SEND_SYNTHETIC_CLUSTER_IPI_EX, "HvCallSendSyntheticClusterIpiEx", ipi_ex_header, 0, 0,
@@ -167,6 +168,8 @@ static_assert(is_ascending());
 
 } // namespace
 
-std::span<const CallEntry> table() { return entries; }
+std::span<const CallEntry> table() {
+    return entries;
+}
 
 } // namespace hypervisor::hypercall

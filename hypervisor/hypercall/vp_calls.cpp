@@ -45,8 +45,8 @@ void set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend
 }
 
 /// Copies between pages of the caller and a buffer of the hypervisor's.
-bool copy_pages(Call& call, std::span<const std::uint64_t> pages, std::span<std::byte> buffer,
-    bool to_caller) {
+bool copy_pages(
+    Call& call, std::span<const std::uint64_t> pages, std::span<std::byte> buffer, bool to_caller) {
     Partition& caller = call.caller.partition();
     for (const std::uint64_t page : pages) {
         if (buffer.empty()) {
@@ -62,8 +62,8 @@ bool copy_pages(Call& call, std::span<const std::uint64_t> pages, std::span<std:
     return buffer.empty();
 }
 
-Status get_state(VirtualProcessor& vp, Call& call, std::uint32_t type,
-    std::span<const std::uint64_t> pages) {
+Status get_state(
+    VirtualProcessor& vp, Call& call, std::uint32_t type, std::span<const std::uint64_t> pages) {
     switch (type) {
     case HV_VP_STATE_LAPIC | HV_VP_STATE_TYPE_PFN: {
         LocalApicState state = vp.apic().save(vp.apic_time());
@@ -71,15 +71,14 @@ Status get_state(VirtualProcessor& vp, Call& call, std::uint32_t type,
         return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
     }
     case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
-        const auto bytes = std::as_writable_bytes(
-            std::span{vp.cpu().extended_state(), extended_state::size()});
+        const auto bytes =
+            std::as_writable_bytes(std::span{vp.cpu().extended_state(), extended_state::size()});
         return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
     }
     case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
     case HV_VP_STATE_SIEF_PAGE | HV_VP_STATE_TYPE_PFN: {
         const bool messages = type == (HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN);
-        const SpaPage page =
-            messages ? vp.overlays.message.page : vp.overlays.event_flags.page;
+        const SpaPage page = messages ? vp.overlays.message.page : vp.overlays.event_flags.page;
         if (page == SpaPage{}) {
             return Status::invalid_vp_state;
         }
@@ -115,8 +114,8 @@ bool is_valid_extended_state(std::span<const std::byte> area) {
         (mxcsr & mxcsr_reserved) == 0;
 }
 
-Status set_state(VirtualProcessor& vp, Call& call, std::uint32_t type,
-    std::span<const std::uint64_t> pages) {
+Status set_state(
+    VirtualProcessor& vp, Call& call, std::uint32_t type, std::span<const std::uint64_t> pages) {
     switch (type) {
     case HV_VP_STATE_LAPIC | HV_VP_STATE_TYPE_PFN: {
         LocalApicState state{};
@@ -144,8 +143,7 @@ Status set_state(VirtualProcessor& vp, Call& call, std::uint32_t type,
     case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
     case HV_VP_STATE_SIEF_PAGE | HV_VP_STATE_TYPE_PFN: {
         const bool messages = type == (HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN);
-        const SpaPage page =
-            messages ? vp.overlays.message.page : vp.overlays.event_flags.page;
+        const SpaPage page = messages ? vp.overlays.message.page : vp.overlays.event_flags.page;
         if (page == SpaPage{}) {
             return Status::invalid_vp_state;
         }
@@ -186,8 +184,7 @@ Status transfer_state(Call& call, bool set) {
         if (count == 0 || count > most_pages) {
             return Status::invalid_parameter;
         }
-        std::memcpy(
-            pages.data(), call.input.data() + sizeof in, count * sizeof(std::uint64_t));
+        std::memcpy(pages.data(), call.input.data() + sizeof in, count * sizeof(std::uint64_t));
     }
     const VirtualProcessor::Hold hold{*vp};
     const std::span<const std::uint64_t> list{pages.data(), count};
@@ -211,8 +208,8 @@ Status create_vp(Call& call) {
     if (target->state() != Partition::State::initialized) {
         return Status::invalid_partition_state;
     }
-    const auto vp = lifecycle::create_vp(*target, in.vp_index, LogicalProcessor::current(),
-        target->deposits(), in.vp_index == 0);
+    const auto vp = lifecycle::create_vp(
+        *target, in.vp_index, LogicalProcessor::current(), target->deposits(), in.vp_index == 0);
     if (!vp) {
         return vp.error();
     }
@@ -272,8 +269,7 @@ Status set_vp_registers(Call& call) {
     }
     std::optional<VirtualProcessor::Hold> hold;
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
-        const auto assoc =
-            call.rep<hv_register_assoc, hv_input_set_vp_registers>(call.rep_index);
+        const auto assoc = call.rep<hv_register_assoc, hv_input_set_vp_registers>(call.rep_index);
         if (is_suspend_register(assoc.name)) {
             hold.reset();
             set_suspend_register(*vp, assoc.name, (assoc.value.reg64 & 1) != 0);
@@ -290,8 +286,12 @@ Status set_vp_registers(Call& call) {
     return Status::success;
 }
 
-Status get_vp_state(Call& call) { return transfer_state(call, false); }
-Status set_vp_state(Call& call) { return transfer_state(call, true); }
+Status get_vp_state(Call& call) {
+    return transfer_state(call, false);
+}
+Status set_vp_state(Call& call) {
+    return transfer_state(call, true);
+}
 
 Status map_vp_state_page(Call& call) {
     const auto in = call.in<hv_input_map_vp_state_page>();
@@ -362,9 +362,8 @@ Status get_vp_index_from_apic_id(Call& call) {
         const auto apic_id =
             call.rep<std::uint32_t, hv_input_get_vp_index_from_apic_id>(call.rep_index);
         const VirtualProcessor* found = nullptr;
-        target->for_each_vp([&](VirtualProcessor& vp) {
-            found = vp.apic().id() == apic_id ? &vp : found;
-        });
+        target->for_each_vp(
+            [&](VirtualProcessor& vp) { found = vp.apic().id() == apic_id ? &vp : found; });
         if (found == nullptr) {
             return Status::invalid_parameter;
         }

@@ -20,16 +20,14 @@ bool AddressSpace::has_overlay_within(GpaPage large) const {
         return false;
     }
     for (const Overlay* overlay = first_; overlay != nullptr; overlay = overlay->next) {
-        if (overlay->gpa.number() / pages_per_large_page ==
-            large.number() / pages_per_large_page) {
+        if (overlay->gpa.number() / pages_per_large_page == large.number() / pages_per_large_page) {
             return true;
         }
     }
     return false;
 }
 
-Status AddressSpace::map(
-    GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
+Status AddressSpace::map(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
     if (Overlay* const overlay = overlay_at(gpa); overlay != nullptr) {
         return slat_.replace_detached(
             overlay->below, NestedPageEntry::leaf(spa, map_flags, false), released);
@@ -58,7 +56,8 @@ Status AddressSpace::map_large(
     if (!has_overlay_within(gpa)) {
         return slat_.map_large(gpa, spa, map_flags, released);
     }
-    // Whole or not at all: held as one, no page can be refused, and the overlay has a table already.
+    // Whole or not at all: held as one, no page can be refused, and the overlay has a table
+    // already.
     if (!slat_.try_hold_large(spa)) {
         return Status::access_denied;
     }

@@ -87,10 +87,14 @@ std::size_t strnlen(const char* text, std::size_t most) {
 
 // A class with a virtual function that was never given a body.
 extern "C" void __cxa_pure_virtual();
-extern "C" void __cxa_pure_virtual() { __builtin_trap(); }
+extern "C" void __cxa_pure_virtual() {
+    __builtin_trap();
+}
 
 // The library's range checks, which end in an exception elsewhere.
 namespace std {
 [[noreturn]] void __throw_out_of_range_fmt(const char* format, ...);
-void __throw_out_of_range_fmt(const char* format, ...) { hypervisor::panic("{}", format); }
+void __throw_out_of_range_fmt(const char* format, ...) {
+    hypervisor::panic("{}", format);
+}
 } // namespace std

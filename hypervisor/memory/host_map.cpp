@@ -85,6 +85,8 @@ bool HostMap::build(PagePool& pool, std::uint64_t end) {
     return true;
 }
 
-void HostMap::load() const { write_cr3(root_ & address_mask); }
+void HostMap::load() const {
+    write_cr3(root_ & address_mask);
+}
 
 } // namespace hypervisor

@@ -31,7 +31,8 @@ public:
         return NestedPageEntry{page.address() | present | writable | user | overlay_mark};
     }
     static constexpr NestedPageEntry no_access() { return NestedPageEntry{no_access_mark}; }
-    /// Part of 2 MiB without access, kept in the entry of the table above so that it costs no table.
+    /// Part of 2 MiB without access, kept in the entry of the table above so that it costs no
+    /// table.
     static constexpr NestedPageEntry no_access_range(std::uint64_t first, std::uint64_t count) {
         return NestedPageEntry{no_access_mark | (first << 12) | (count << 24)};
     }

@@ -5,7 +5,9 @@
 
 namespace hypervisor {
 
-void clear_page(SpaPage page) { std::memset(pointer_to<void>(page), 0, page_size); }
+void clear_page(SpaPage page) {
+    std::memset(pointer_to<void>(page), 0, page_size);
+}
 
 void PagePool::push(SpaPage page) {
     auto* entry = pointer_to<FreePage>(page);

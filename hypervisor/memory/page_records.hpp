@@ -30,7 +30,8 @@ public:
         return pages * sizeof(Record) + large_count(pages) * sizeof(Record);
     }
 
-    /// \param storage bytes_for(pages) bytes, aligned to 8. All pages are of kind `device` at first.
+    /// \param storage bytes_for(pages) bytes, aligned to 8. All pages are of kind `device` at
+    /// first.
     void initialise(void* storage, std::uint64_t pages);
 
     /// Sets the kind of a page while the machine is set up; not for use afterwards.
@@ -46,7 +47,8 @@ public:
     [[nodiscard]] bool try_reference(SpaPage page);
     void release(SpaPage page);
 
-    /// The same for the 2 MiB that begin at `page`, as one; \return false unless all are the root's.
+    /// The same for the 2 MiB that begin at `page`, as one; \return false unless all are the
+    /// root's.
     [[nodiscard]] bool try_reference_large(SpaPage page);
     void release_large(SpaPage page);
 

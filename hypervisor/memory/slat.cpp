@@ -117,7 +117,9 @@ bool Slat::split(Entry& entry, unsigned level) {
     return true;
 }
 
-bool Slat::try_hold_large(SpaPage page) { return reference(page, true); }
+bool Slat::try_hold_large(SpaPage page) {
+    return reference(page, true);
+}
 
 void Slat::let_go_large(SpaPage page) {
     if (counts_references_) {
@@ -185,8 +187,7 @@ Status Slat::replace_large(GpaPage gpa, NestedPageEntry value, ReleaseList& rele
     return Status::success;
 }
 
-Status Slat::map_large(
-    GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
+Status Slat::map_large(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
     if (!reference(spa, true)) {
         return Status::access_denied;
     }
@@ -243,8 +244,7 @@ Status Slat::map_no_access(GpaPage gpa, ReleaseList& released) {
 }
 
 Status Slat::map_no_access_large(GpaPage gpa, ReleaseList& released) {
-    return replace_large(
-        gpa, NestedPageEntry::no_access_range(0, pages_per_large_page), released);
+    return replace_large(gpa, NestedPageEntry::no_access_range(0, pages_per_large_page), released);
 }
 
 Status Slat::unmap(GpaPage gpa, ReleaseList& released) {
@@ -316,8 +316,8 @@ Slat::Mapping Slat::lookup(GpaPage gpa) const {
         const NestedPageEntry entry = get(table_at(table)[index(gpa, level)]);
         if (entry.is_no_access()) {
             const std::uint64_t i = index(gpa, page_level);
-            const bool inside = level == page_level || (i >= entry.range_first() &&
-                                    i < entry.range_first() + entry.range_count());
+            const bool inside = level == page_level ||
+                (i >= entry.range_first() && i < entry.range_first() + entry.range_count());
             return {.access = inside ? Access::no_access : Access::unmapped};
         }
         if (!entry.is_present()) {

@@ -54,7 +54,9 @@ public:
 
     /// \param counts_references false for the root, whose map of everything holds nothing in place.
     constexpr Slat(PageRecords& records, PagePool& pool, bool counts_references)
-        : records_{records}, pool_{pool}, counts_references_{counts_references} {}
+        : records_{records},
+          pool_{pool},
+          counts_references_{counts_references} {}
 
     /// Makes the empty space. \return false if the pool has no page left.
     [[nodiscard]] bool create();
@@ -70,11 +72,12 @@ public:
     Status map_large(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released);
     /// Maps 1 GiB, identical; for the root's space only.
     Status map_huge_identity(GpaPage gpa);
-    /// Makes a page known, but without access: touching it is an intercept. Costs no table page where
-    /// the 2 MiB around it hold nothing else.
+    /// Makes a page known, but without access: touching it is an intercept. Costs no table page
+    /// where the 2 MiB around it hold nothing else.
     Status map_no_access(GpaPage gpa, ReleaseList& released);
     Status map_no_access_large(GpaPage gpa, ReleaseList& released);
-    /// Costs a table page only where it makes a hole in a larger mapping, or in a range without access.
+    /// Costs a table page only where it makes a hole in a larger mapping, or in a range without
+    /// access.
     Status unmap(GpaPage gpa, ReleaseList& released);
     Status unmap_large(GpaPage gpa, ReleaseList& released);
 

@@ -80,9 +80,9 @@ CpuidResult hypervisor_leaf(const VirtualProcessor& vp, std::uint32_t leaf) {
     case HV_CPUID_IMPLEMENTATION_LIMITS:
         return {Partition::most_vps, LogicalProcessor::most, 0, 0};
     case HV_CPUID_CPU_MANAGEMENT_FEATURES:
-        return {partition.is_root() ? HV_CPU_MANAGEMENT_START_LOGICAL_PROCESSOR |
-                        HV_CPU_MANAGEMENT_CREATE_ROOT_VP
-                                    : 0,
+        return {partition.is_root()
+                ? HV_CPU_MANAGEMENT_START_LOGICAL_PROCESSOR | HV_CPU_MANAGEMENT_CREATE_ROOT_VP
+                : 0,
             0, 0, 0};
     default:
         return {};

@@ -22,16 +22,16 @@ namespace hypervisor {
 
 namespace {
 
-/// Length of the instruction that caused an exit. Where the processor does not tell, the instruction
-/// is looked at. \return nothing if it isn't there any more: the guest has changed its memory, and
-/// is to run what is there now.
+/// Length of the instruction that caused an exit. Where the processor does not tell, the
+/// instruction is looked at. \return nothing if it isn't there any more: the guest has changed its
+/// memory, and is to run what is there now.
 std::optional<unsigned> instruction_length(
     VirtualProcessor& vp, const Exit& exit, InterceptedInstruction which) {
     if (exit.next_rip != 0) {
         return static_cast<unsigned>((exit.next_rip - vp.cpu().get(CpuRegister::rip)) & 0xf);
     }
-    const auto length = intercepted_instruction_length(
-        which, fetch_instruction(vp).view(), vp.cpu().mode());
+    const auto length =
+        intercepted_instruction_length(which, fetch_instruction(vp).view(), vp.cpu().mode());
     return length ? std::optional<unsigned>{*length} : std::nullopt;
 }
 
@@ -42,9 +42,9 @@ void handle_cpuid(VirtualProcessor& vp, const Exit& exit) {
     }
     vp.counters.count(VpCounter::cpuid_instructions);
     auto& gpr = vp.cpu().gpr;
-    const CpuidResult result = partition_cpuid(vp,
-        static_cast<std::uint32_t>(gpr[GeneralRegister::rax]),
-        static_cast<std::uint32_t>(gpr[GeneralRegister::rcx]));
+    const CpuidResult result =
+        partition_cpuid(vp, static_cast<std::uint32_t>(gpr[GeneralRegister::rax]),
+            static_cast<std::uint32_t>(gpr[GeneralRegister::rcx]));
     gpr[GeneralRegister::rax] = result.eax;
     gpr[GeneralRegister::rbx] = result.ebx;
     gpr[GeneralRegister::rcx] = result.ecx;
@@ -67,8 +67,8 @@ void handle_msr(VirtualProcessor& vp, const Exit& exit) {
     cpu.advance(*length);
     MsrResult result;
     if (write) {
-        const std::uint64_t value = (cpu.gpr[GeneralRegister::rdx] << 32) |
-            (cpu.gpr[GeneralRegister::rax] & 0xffffffff);
+        const std::uint64_t value =
+            (cpu.gpr[GeneralRegister::rdx] << 32) | (cpu.gpr[GeneralRegister::rax] & 0xffffffff);
         result = partition_write_msr(vp, msr, value);
     } else {
         std::uint64_t value = 0;
@@ -99,9 +99,9 @@ void handle_io(VirtualProcessor& vp, const Exit& exit) {
     vp.counters.count(VpCounter::io_instructions);
     vp.counters.count(VpCounter::io_intercept_messages);
     hv_x64_io_port_intercept_message message{};
-    message.header = vp.intercept_header(
-        exit.is_in ? HV_INTERCEPT_ACCESS_READ : HV_INTERCEPT_ACCESS_WRITE,
-        static_cast<unsigned>(exit.next_rip - cpu.get(CpuRegister::rip)));
+    message.header =
+        vp.intercept_header(exit.is_in ? HV_INTERCEPT_ACCESS_READ : HV_INTERCEPT_ACCESS_WRITE,
+            static_cast<unsigned>(exit.next_rip - cpu.get(CpuRegister::rip)));
     message.port_number = exit.port;
     message.access_size = exit.access_size & 7;
     message.string_op = exit.is_string;

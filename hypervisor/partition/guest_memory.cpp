@@ -82,14 +82,13 @@ InstructionBytes fetch_instruction(VirtualProcessor& vp) {
         address = (address + cpu.segment(SegmentName::cs).base) & 0xffffffff;
     }
     while (result.count < InstructionBytes::most) {
-        const auto translation = translate(vp, address,
-            PageAccess{.kind = PageAccess::Kind::execute}, AccessedDirty::leave);
+        const auto translation = translate(
+            vp, address, PageAccess{.kind = PageAccess::Kind::execute}, AccessedDirty::leave);
         if (!translation) {
             break;
         }
-        const auto piece = static_cast<std::uint8_t>(
-            std::min<std::uint64_t>(InstructionBytes::most - result.count,
-                page_size - (address & (page_size - 1))));
+        const auto piece = static_cast<std::uint8_t>(std::min<std::uint64_t>(
+            InstructionBytes::most - result.count, page_size - (address & (page_size - 1))));
         if (!vp.partition().read_gpa(translation->gpa,
                 std::as_writable_bytes(std::span{result.bytes}).subspan(result.count, piece))) {
             break;

@@ -101,8 +101,7 @@ void unshare_page(PagePool& pool, SpaPage page) {
     pool.free(page);
 }
 
-std::expected<Partition*, Status> create_partition(
-    Partition& payer, std::uint64_t creation_flags) {
+std::expected<Partition*, Status> create_partition(Partition& payer, std::uint64_t creation_flags) {
     PageSet<2> pages{payer.deposits()};
     if (!pages) {
         return std::unexpected(Status::insufficient_memory);
@@ -112,8 +111,8 @@ std::expected<Partition*, Status> create_partition(
         return std::unexpected(Status::no_resources);
     }
     const auto [object, vps] = pages.keep();
-    auto* const partition = new (pointer_to<void>(object)) Partition{
-        place->id, place->slot, false, payer.records(), nullptr, creation_flags};
+    auto* const partition = new (pointer_to<void>(object))
+        Partition{place->id, place->slot, false, payer.records(), nullptr, creation_flags};
     partition->set_vp_table(vps);
     partition_table::insert(*partition);
     return partition;
@@ -177,8 +176,8 @@ std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::ui
     static_assert(sizeof(svm::SvmVirtualCpu) <= page_size);
     auto* const cpu = new (pointer_to<void>(cpu_page))
         svm::SvmVirtualCpu{vmcb, extended_state, partition.is_root()};
-    auto* const vp = new (pointer_to<void>(object))
-        VirtualProcessor{partition, index, *cpu, lp, is_bootstrap};
+    auto* const vp =
+        new (pointer_to<void>(object)) VirtualProcessor{partition, index, *cpu, lp, is_bootstrap};
     const SpinGuard guard{partition.lock()};
     partition.add_vp(index, *vp);
     return vp;

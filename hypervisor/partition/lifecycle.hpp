@@ -23,7 +23,8 @@ void finalize(Partition& partition);
 /// Ends a finalized partition whose deposits have been withdrawn. The caller holds one reference.
 Status delete_partition(Partition& payer, Partition& partition);
 
-/// \param pool pays for it. \param is_bootstrap it starts at once; others wait for a start-up message.
+/// \param pool pays for it. \param is_bootstrap it starts at once; others wait for a start-up
+/// message.
 std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::uint32_t index,
     LogicalProcessor& lp, PagePool& pool, bool is_bootstrap);
 void destroy_vp(VirtualProcessor& vp);

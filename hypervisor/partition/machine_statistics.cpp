@@ -52,9 +52,15 @@ void write_partition(Partition& partition, std::uint64_t* page) {
 
 } // namespace
 
-std::uint64_t** hypervisor_page() { return &of_hypervisor; }
-std::uint64_t** lp_page(std::uint32_t index) { return &of_lps[index]; }
-std::uint64_t** partition_page(Partition& partition) { return &of_partitions[partition.slot()]; }
+std::uint64_t** hypervisor_page() {
+    return &of_hypervisor;
+}
+std::uint64_t** lp_page(std::uint32_t index) {
+    return &of_lps[index];
+}
+std::uint64_t** partition_page(Partition& partition) {
+    return &of_partitions[partition.slot()];
+}
 
 void refresh(Partition& partition) {
     if (std::uint64_t* const page = of_partitions[partition.slot()]; page != nullptr) {

@@ -106,9 +106,8 @@ bool allows(const Slat::Mapping& mapping, const Exit& exit) {
 
 /// The root's address space is what the machine has: other accesses are its kernel's mistake.
 void handle_root_fault(VirtualProcessor& vp, const Exit& exit) {
-    log(LogLevel::warning,
-        "the root touched {x}, which is not its own (RIP {x}); it gets #GP", exit.gpa,
-        vp.cpu().get(CpuRegister::rip));
+    log(LogLevel::warning, "the root touched {x}, which is not its own (RIP {x}); it gets #GP",
+        exit.gpa, vp.cpu().get(CpuRegister::rip));
     vp.cpu().raise(exception_general_protection, 0);
 }
 

@@ -80,6 +80,19 @@ std::optional<CpuRegister> plain_register(std::uint32_t msr) {
     }
 }
 
+/// Configuration of a real AMD processor that its system looks at or sets on every processor of the
+/// family: there, but nothing is behind it.
+bool is_processor_configuration(std::uint32_t msr) {
+    constexpr std::uint32_t syscfg = 0xc0010010;
+    constexpr std::uint32_t hwcr = 0xc0010015;
+    constexpr std::uint32_t nb_cfg = 0xc001001f;
+    constexpr std::uint32_t int_pending = 0xc0010055;
+    constexpr std::uint32_t ls_cfg = 0xc0011020;
+    constexpr std::uint32_t bu_cfg2 = 0xc001102a;
+    return msr == syscfg || msr == hwcr || msr == nb_cfg || msr == int_pending ||
+        (msr >= ls_cfg && msr <= bu_cfg2);
+}
+
 MsrResult read_child_msr(VirtualProcessor& vp, std::uint32_t msr, std::uint64_t& value) {
     if (const std::uint64_t* const mtrr = mtrr_of(vp, msr); mtrr != nullptr) {
         value = *mtrr;
@@ -98,6 +111,9 @@ MsrResult read_child_msr(VirtualProcessor& vp, std::uint32_t msr, std::uint64_t&
         break;
     }
     value = 0;
+    if (is_processor_configuration(msr)) {
+        return MsrResult::done;
+    }
     log(LogLevel::debug, "partition {} VP {}: read of unknown MSR {x}", vp.partition().id(),
         vp.index(), msr);
     return vp.partition().unimplemented_msr_action == HV_UNIMPLEMENTED_MSR_ACTION_FAULT
@@ -110,7 +126,7 @@ MsrResult write_child_msr(VirtualProcessor& vp, std::uint32_t msr, std::uint64_t
         *mtrr = value;
         return MsrResult::done;
     }
-    if (msr == msr_mcg_status || msr == msr_microcode_level) {
+    if (msr == msr_mcg_status || msr == msr_microcode_level || is_processor_configuration(msr)) {
         return MsrResult::done;
     }
     log(LogLevel::debug, "partition {} VP {}: write of {x} to unknown MSR {x}", vp.partition().id(),

@@ -48,9 +48,8 @@ bool place(Partition& partition, Overlay& overlay, std::uint64_t value) {
 
 /// The register of a root VP keeps its page; only the enable bit is the root's.
 std::uint64_t allowed(const VirtualProcessor& vp, std::uint64_t old, std::uint64_t value) {
-    return vp.partition().is_root()
-        ? (old & ~HV_MSR_PAGE_ENABLE) | (value & HV_MSR_PAGE_ENABLE)
-        : value;
+    return vp.partition().is_root() ? (old & ~HV_MSR_PAGE_ENABLE) | (value & HV_MSR_PAGE_ENABLE)
+                                    : value;
 }
 
 /// VMMCALL; RET. The page's end is filled with INT3: nothing there is meant to run.

@@ -11,7 +11,11 @@ namespace hypervisor {
 
 Partition::Partition(std::uint64_t id, std::uint16_t slot, bool is_root, PageRecords& records,
     PagePool* table_pool, std::uint64_t creation_flags)
-    : id_{id}, slot_{slot}, is_root_{is_root}, creation_flags_{creation_flags}, records_{records},
+    : id_{id},
+      slot_{slot},
+      is_root_{is_root},
+      creation_flags_{creation_flags},
+      records_{records},
       table_pool_{table_pool != nullptr ? table_pool : &deposits_},
       space_{records, *table_pool_, !is_root} {
     if (!is_root) {
@@ -44,8 +48,8 @@ void Partition::flush_tlb() {
         const VirtualProcessor* const vp = lp.running();
         return lp.is_in_guest() && vp != nullptr && &vp->partition() == this;
     };
-    // First all are told, then each is waited for. One that is not in a guest compares epochs before
-    // it enters one.
+    // First all are told, then each is waited for. One that is not in a guest compares epochs
+    // before it enters one.
     for (LogicalProcessor* const lp : LogicalProcessor::all()) {
         if (lp != &self && runs_this(*lp)) {
             lp->kick();
@@ -77,8 +81,7 @@ std::uint64_t Partition::host_tsc_at(std::uint64_t reference_time) const {
 template <class F>
 bool Partition::for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_t needed, F&& f) {
     while (size > 0) {
-        const std::size_t piece =
-            std::min<std::size_t>(size, page_size - (gpa & (page_size - 1)));
+        const std::size_t piece = std::min<std::size_t>(size, page_size - (gpa & (page_size - 1)));
         const SpinGuard guard{space_lock_};
         const Slat::Mapping mapping = space_.lookup(GpaPage::containing(gpa));
         if (mapping.access != Slat::Access::mapped || (mapping.map_flags & needed) != needed) {

@@ -6,8 +6,8 @@
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/hypercall/status.hpp"
-#include "hypervisor/memory/page_pool.hpp"
 #include "hypervisor/memory/address_space.hpp"
+#include "hypervisor/memory/page_pool.hpp"
 #include "hypervisor/partition/ports.hpp"
 
 #include <array>
@@ -102,9 +102,7 @@ public:
     }
     /// What is to be added to the time that the guest's counter shows.
     [[nodiscard]] std::uint64_t reference_offset() const { return reference_offset_; }
-    void set_reference_time(std::uint64_t value) {
-        reference_offset_ += value - reference_time();
-    }
+    void set_reference_time(std::uint64_t value) { reference_offset_ += value - reference_time(); }
     /// The processor's counter at a point of reference time; ~0 stays ~0.
     [[nodiscard]] std::uint64_t host_tsc_at(std::uint64_t reference_time) const;
 

@@ -21,7 +21,9 @@ constinit unsigned partitions = 0;
 
 } // namespace
 
-Partition* root() { return the_root; }
+Partition* root() {
+    return the_root;
+}
 
 void set_root(Partition& root) {
     slots[root.slot()] = {.partition = &root, .next_id = 0, .reserved = true};

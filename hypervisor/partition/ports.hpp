@@ -23,7 +23,8 @@ struct Doorbell {
     bool in_use = false;
     bool waiting = false; ///< it rang while the ring was full
 
-    [[nodiscard]] bool matches_write(std::uint64_t address, unsigned size, std::uint64_t value) const;
+    [[nodiscard]] bool matches_write(
+        std::uint64_t address, unsigned size, std::uint64_t value) const;
 };
 
 /// A port of the root for which no connection has been made yet.

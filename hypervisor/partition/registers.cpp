@@ -103,10 +103,12 @@ std::optional<std::uint32_t> msr_of(std::uint32_t name) {
     if (is_within(name, HV_REGISTER_GUEST_CRASH_P0, HV_REGISTER_GUEST_CRASH_P4)) {
         return HV_X64_MSR_CRASH_P0 + (name - HV_REGISTER_GUEST_CRASH_P0);
     }
-    if (is_within(name, HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0, HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0 + 7)) {
+    if (is_within(
+            name, HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0, HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0 + 7)) {
         return msr_mtrr_phys_base0 + 2 * (name - HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0);
     }
-    if (is_within(name, HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0, HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0 + 7)) {
+    if (is_within(
+            name, HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0, HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0 + 7)) {
         return msr_mtrr_phys_base0 + 1 + 2 * (name - HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0);
     }
     switch (name) {
@@ -153,7 +155,8 @@ std::optional<std::uint32_t> msr_of(std::uint32_t name) {
     default:
         break;
     }
-    if (is_within(name, HV_X64_REGISTER_MSR_MTRR_FIX64K00000 + 3, HV_X64_REGISTER_MSR_MTRR_FIX4KF8000)) {
+    if (is_within(
+            name, HV_X64_REGISTER_MSR_MTRR_FIX64K00000 + 3, HV_X64_REGISTER_MSR_MTRR_FIX4KF8000)) {
         return msr_mtrr_fix4k_c0000 + (name - HV_X64_REGISTER_MSR_MTRR_FIX64K00000 - 3);
     }
     return std::nullopt;
@@ -181,7 +184,8 @@ std::uint8_t* legacy_state_of(VirtualProcessor& vp, std::uint32_t name, std::siz
     return nullptr;
 }
 
-/// The states that are written must be marked as in use, or the processor takes their initial values.
+/// The states that are written must be marked as in use, or the processor takes their initial
+/// values.
 void mark_legacy_state_in_use(VirtualProcessor& vp) {
     constexpr std::size_t header = 512;
     std::uint64_t in_use;

@@ -20,11 +20,11 @@ namespace hypervisor::root {
 namespace {
 
 constexpr std::uint64_t root_privileges = HV_ACCESS_VP_RUN_TIME_REG |
-    HV_ACCESS_PARTITION_REFERENCE_COUNTER | HV_ACCESS_SYNIC_REGS |
-    HV_ACCESS_SYNTHETIC_TIMER_REGS | HV_ACCESS_INTR_CTRL_REGS | HV_ACCESS_HYPERCALL_MSRS |
-    HV_ACCESS_VP_INDEX | HV_ACCESS_PARTITION_REFERENCE_TSC | HV_ACCESS_FREQUENCY_REGS |
-    HV_CREATE_PARTITIONS | HV_ACCESS_PARTITION_ID | HV_ACCESS_MEMORY_POOL | HV_POST_MESSAGES |
-    HV_SIGNAL_EVENTS | HV_CREATE_PORT | HV_CONNECT_PORT | HV_ACCESS_STATS | HV_CPU_MANAGEMENT;
+    HV_ACCESS_PARTITION_REFERENCE_COUNTER | HV_ACCESS_SYNIC_REGS | HV_ACCESS_SYNTHETIC_TIMER_REGS |
+    HV_ACCESS_INTR_CTRL_REGS | HV_ACCESS_HYPERCALL_MSRS | HV_ACCESS_VP_INDEX |
+    HV_ACCESS_PARTITION_REFERENCE_TSC | HV_ACCESS_FREQUENCY_REGS | HV_CREATE_PARTITIONS |
+    HV_ACCESS_PARTITION_ID | HV_ACCESS_MEMORY_POOL | HV_POST_MESSAGES | HV_SIGNAL_EVENTS |
+    HV_CREATE_PORT | HV_CONNECT_PORT | HV_ACCESS_STATS | HV_CPU_MANAGEMENT;
 
 constinit PagePool* the_reserve = nullptr;
 
@@ -48,7 +48,9 @@ bool has_huge_pages() {
     return (cpuid(0x80000001).edx & feature_huge_pages) != 0;
 }
 
-unsigned physical_bits() { return cpuid(0x80000008).eax & 0xff; }
+unsigned physical_bits() {
+    return cpuid(0x80000008).eax & 0xff;
+}
 
 /// What is mapped for the root: all addresses that the processor can make, up to 1 TiB; where
 /// there are no pages of 1 GiB, up to the end of memory or 512 GiB.
@@ -56,14 +58,14 @@ std::uint64_t map_end(std::uint64_t memory_end) {
     constexpr std::uint64_t most = 1ull << 40;
     constexpr std::uint64_t most_in_large_pages = 1ull << 39;
     if (has_huge_pages()) {
-        return std::min<std::uint64_t>(std::max<std::uint64_t>(most, memory_end), 1ull << physical_bits());
+        return std::min<std::uint64_t>(
+            std::max<std::uint64_t>(most, memory_end), 1ull << physical_bits());
     }
     return std::max<std::uint64_t>(most_in_large_pages, memory_end);
 }
 
 void map_everything(Partition& root, std::uint64_t end) {
-    constexpr std::uint32_t all =
-        HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE;
+    constexpr std::uint32_t all = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE;
     ReleaseList released;
     Slat& slat = root.space().slat();
     const bool huge = has_huge_pages();
@@ -93,7 +95,8 @@ void unmap_private(Partition& root) {
             ++end;
         }
         while (page < end) {
-            const bool large = page % pages_per_large_page == 0 && end - page >= pages_per_large_page;
+            const bool large =
+                page % pages_per_large_page == 0 && end - page >= pages_per_large_page;
             const Status status = large ? slat.unmap_large(GpaPage{page}, released)
                                         : slat.unmap(GpaPage{page}, released);
             require(status == Status::success, "the hypervisor's memory can't be hidden");
@@ -104,8 +107,12 @@ void unmap_private(Partition& root) {
     require(apic == Status::success, "the local APIC's page can't be hidden");
 }
 
-std::uint64_t page_floor(std::uint64_t address) { return address & ~(page_size - 1); }
-std::uint64_t page_ceiling(std::uint64_t address) { return page_floor(address + page_size - 1); }
+std::uint64_t page_floor(std::uint64_t address) {
+    return address & ~(page_size - 1);
+}
+std::uint64_t page_ceiling(std::uint64_t address) {
+    return page_floor(address + page_size - 1);
+}
 
 /// 32-bit protected mode, paging off, flat segments (the kernel's Documentation/arch/x86/boot.rst).
 void enter_at(VirtualProcessor& vp, std::uint64_t entry, std::uint64_t boot_parameters) {
@@ -120,8 +127,8 @@ void enter_at(VirtualProcessor& vp, std::uint64_t entry, std::uint64_t boot_para
     constexpr std::uint16_t code32 = 0xc09b;
     constexpr std::uint16_t data32 = 0xc093;
     cpu.set_segment(SegmentName::cs, flat(0x10, code32));
-    for (const SegmentName name : {SegmentName::ds, SegmentName::es, SegmentName::fs,
-             SegmentName::gs, SegmentName::ss}) {
+    for (const SegmentName name :
+        {SegmentName::ds, SegmentName::es, SegmentName::fs, SegmentName::gs, SegmentName::ss}) {
         cpu.set_segment(name, flat(0x18, data32));
     }
     cpu.set(CpuRegister::cr0, cr0_pe | cr0_et | cr0_ne);
@@ -173,8 +180,7 @@ Status create_vp(std::uint32_t index, std::uint64_t lp_index) {
         return Status::invalid_lp_index;
     }
     Partition& root = *partition_table::root();
-    const auto vp =
-        lifecycle::create_vp(root, index, *lps[lp_index], *the_reserve, index == 0);
+    const auto vp = lifecycle::create_vp(root, index, *lps[lp_index], *the_reserve, index == 0);
     if (!vp) {
         return vp.error();
     }
@@ -188,7 +194,8 @@ Status create_vp(std::uint32_t index, std::uint64_t lp_index) {
 
 const char* start(const BootInformation& boot, std::uint64_t rsdp) {
     if (boot.module_count < 1) {
-        return "no root kernel: give a bzImage as the first Multiboot module and an initramfs as the second";
+        return "no root kernel: give a bzImage as the first Multiboot module and an initramfs as "
+               "the second";
     }
     const BootModule& kernel = boot.modules[0];
     const std::span file{
@@ -208,7 +215,8 @@ const char* start(const BootInformation& boot, std::uint64_t rsdp) {
         return "too little memory for the root kernel below 4 GiB";
     }
     if (!image->relocatable && *load != image->preferred) {
-        return "the root kernel is not relocatable, and where it must go is no free memory; build it "
+        return "the root kernel is not relocatable, and where it must go is no free memory; build "
+               "it "
                "with CONFIG_RELOCATABLE";
     }
     (void)free.reserve(*parameters, *parameters + 2 * page_size);
@@ -235,11 +243,10 @@ const char* start(const BootInformation& boot, std::uint64_t rsdp) {
     std::memcpy(line, command_line.data(), command_line.size());
     line[command_line.size()] = '\0';
     fill_boot_parameters(
-        std::span<std::uint8_t, page_size>{
-            reinterpret_cast<std::uint8_t*>(*parameters), page_size},
+        std::span<std::uint8_t, page_size>{reinterpret_cast<std::uint8_t*>(*parameters), page_size},
         file, where, boot.memory);
-    std::memcpy(reinterpret_cast<void*>(*load),
-        file.subspan(image->protected_mode_offset).data(), image->protected_mode_size);
+    std::memcpy(reinterpret_cast<void*>(*load), file.subspan(image->protected_mode_offset).data(),
+        image->protected_mode_size);
 
     VirtualProcessor& vp = *partition_table::root()->vp(0);
     enter_at(vp, *load, *parameters);

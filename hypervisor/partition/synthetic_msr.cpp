@@ -49,7 +49,9 @@ std::uint64_t needed_privilege(std::uint32_t msr) {
     return 0;
 }
 
-std::uint64_t crash_control() { return HV_CRASH_CTL_CRASH_NOTIFY; }
+std::uint64_t crash_control() {
+    return HV_CRASH_CTL_CRASH_NOTIFY;
+}
 
 void report_crash(VirtualProcessor& vp) {
     log(LogLevel::warning, "partition {} reports a crash of its system: {x} {x} {x} {x} {x}",

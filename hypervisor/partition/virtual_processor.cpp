@@ -18,7 +18,11 @@ namespace hypervisor {
 
 VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
     LogicalProcessor& lp, bool is_bootstrap)
-    : parent_lp{&lp}, partition_{partition}, index_{index}, cpu_{cpu}, lp_{&lp},
+    : parent_lp{&lp},
+      partition_{partition},
+      index_{index},
+      cpu_{cpu},
+      lp_{&lp},
       waits_for_startup_{!is_bootstrap},
       apic_{partition.is_root() ? lp.apic_id() : index, is_bootstrap,
           VirtualLocalApic::Features{.x2apic = partition.is_root() ||
@@ -36,7 +40,9 @@ VirtualProcessor* VirtualProcessor::root_vp_of(const LogicalProcessor& lp) {
     return root != nullptr ? root->vp(lp.index()) : nullptr;
 }
 
-bool VirtualProcessor::is_pinned() const { return partition_.is_root(); }
+bool VirtualProcessor::is_pinned() const {
+    return partition_.is_root();
+}
 
 // ---- Events from any LP ----
 
@@ -82,7 +88,8 @@ bool VirtualProcessor::can_run() const {
 }
 
 VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
-    : vp_{vp}, is_self_{LogicalProcessor::current().running() == &vp} {
+    : vp_{vp},
+      is_self_{LogicalProcessor::current().running() == &vp} {
     if (is_self_) {
         vp_.cpu().save();
         return;
@@ -234,9 +241,8 @@ ApicTime VirtualProcessor::apic_time() const {
 std::uint64_t VirtualProcessor::nearest_deadline() const {
     std::uint64_t nearest = partition_.host_tsc_at(synthetic_timers_.deadline());
     if (const auto apic = apic_.timer_deadline(); apic) {
-        const std::uint64_t guest = apic->clock == ApicTimerDeadline::Clock::bus
-            ? clock::tsc_from_bus(apic->at)
-            : apic->at;
+        const std::uint64_t guest =
+            apic->clock == ApicTimerDeadline::Clock::bus ? clock::tsc_from_bus(apic->at) : apic->at;
         nearest = std::min(nearest, guest - partition_.tsc_offset());
     }
     return nearest;
@@ -257,7 +263,8 @@ void VirtualProcessor::process_timers() {
     while (const auto expired = synthetic_timers_.expire(now, partition_.id())) {
         if (expired->direct) {
             (void)apic_.accept(expired->vector, false);
-        } else if (const auto interrupt = synic_.post(expired->sint, *expired->message); interrupt) {
+        } else if (const auto interrupt = synic_.post(expired->sint, *expired->message);
+                   interrupt) {
             (void)apic_.accept(interrupt->vector, false);
         }
     }
@@ -392,7 +399,9 @@ void VirtualProcessor::resume_from_intercept() {
     std::memcpy(&page, register_page, sizeof page);
     register_page->is_valid = 0;
     register_page->dirty = 0;
-    const auto is_dirty = [&page](unsigned what) { return (page.dirty & (1u << what)) != 0; };
+    const auto is_dirty = [&page](unsigned what) {
+        return (page.dirty & (1u << what)) != 0;
+    };
     if (is_dirty(HV_X64_REGISTER_CLASS_GENERAL)) {
         std::memcpy(cpu_.gpr.data(), page.gp_registers, sizeof page.gp_registers);
     }

@@ -22,9 +22,9 @@ namespace hypervisor {
 class LogicalProcessor;
 class Partition;
 
-/// A virtual processor. Its state belongs to the LP that runs it, or to whoever has stopped it; what
-/// others may call at any time says so. One page large; VMCB, extended state and what is shared with
-/// the parent are pages of their own.
+/// A virtual processor. Its state belongs to the LP that runs it, or to whoever has stopped it;
+/// what others may call at any time says so. One page large; VMCB, extended state and what is
+/// shared with the parent are pages of their own.
 class VirtualProcessor final : private ScheduleEntity, private TimerEntry {
 public:
     /// Why a virtual processor that is otherwise ready does not run.
@@ -38,8 +38,8 @@ public:
     /// Where the scheduler has it; under schedule_lock().
     enum class Place : std::uint8_t { nowhere, queued, running };
 
-    VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu, LogicalProcessor& lp,
-        bool is_bootstrap);
+    VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
+        LogicalProcessor& lp, bool is_bootstrap);
     VirtualProcessor(const VirtualProcessor&) = delete;
     VirtualProcessor& operator=(const VirtualProcessor&) = delete;
 
@@ -74,7 +74,9 @@ public:
     [[nodiscard]] std::uint32_t blocks() const { return blocks_.load(std::memory_order_seq_cst); }
     [[nodiscard]] bool can_run() const;
     void set_block(Block block) { blocks_.fetch_or(block, std::memory_order_seq_cst); }
-    void clear_block(Block block) { blocks_.fetch_and(~std::uint32_t{block}, std::memory_order_seq_cst); }
+    void clear_block(Block block) {
+        blocks_.fetch_and(~std::uint32_t{block}, std::memory_order_seq_cst);
+    }
 
     /// Stops it and keeps it stopped while the guard lives: its state may then be read and changed.
     class [[nodiscard]] Hold final {
@@ -142,7 +144,8 @@ public:
     } mtrr{};
     std::uint64_t run_time = 0; ///< ticks of the time-stamp counter
 
-    /// The virtual processor's overlay pages: the root's in reserved memory, a child's over its own.
+    /// The virtual processor's overlay pages: the root's in reserved memory, a child's over its
+    /// own.
     struct Overlays {
         Overlay message{};
         Overlay event_flags{};

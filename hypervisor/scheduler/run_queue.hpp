@@ -5,8 +5,8 @@
 
 namespace hypervisor {
 
-/// What the scheduler knows of a virtual processor: its share of time so far. Times are ticks of the
-/// time-stamp counter.
+/// What the scheduler knows of a virtual processor: its share of time so far. Times are ticks of
+/// the time-stamp counter.
 struct ScheduleEntity {
     std::uint64_t virtual_time = 0;
     ScheduleEntity* next = nullptr;

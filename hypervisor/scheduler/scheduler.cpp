@@ -9,8 +9,8 @@ namespace hypervisor::scheduler {
 
 namespace {
 
-/// Where a virtual processor of a child that wakes is to run: where it ran before, unless another LP
-/// has less to do.
+/// Where a virtual processor of a child that wakes is to run: where it ran before, unless another
+/// LP has less to do.
 LogicalProcessor& choose(VirtualProcessor& vp) {
     LogicalProcessor* best = &vp.lp();
     if (vp.is_pinned()) {
@@ -101,7 +101,9 @@ VirtualProcessor* steal(LogicalProcessor& thief) {
 
 } // namespace
 
-std::uint64_t slice() { return clock::from_100ns(slice_100ns); }
+std::uint64_t slice() {
+    return clock::from_100ns(slice_100ns);
+}
 
 void wake(VirtualProcessor& vp) {
     LogicalProcessor* target;

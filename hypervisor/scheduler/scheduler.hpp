@@ -8,8 +8,8 @@ namespace hypervisor {
 class LogicalProcessor;
 class VirtualProcessor;
 
-/// Which virtual processor runs where. A root VP belongs to its LP; a child's goes to the LP with the
-/// least load, and an LP without work takes one that waits elsewhere.
+/// Which virtual processor runs where. A root VP belongs to its LP; a child's goes to the LP with
+/// the least load, and an LP without work takes one that waits elsewhere.
 namespace scheduler {
 
 /// The time that a virtual processor runs before others that wait get their turn, 100 ns units.

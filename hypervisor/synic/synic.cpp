@@ -218,8 +218,9 @@ Synic::RingResult Synic::push_event(unsigned sint, std::uint32_t port_id) {
     }
     hv_synic_event_ring& ring = rings_->sint_event_ring[sint];
     std::uint8_t& head = ring_head_[sint];
-    std::atomic_ref entry{*(reinterpret_cast<std::uint32_t*>(
-        reinterpret_cast<std::byte*>(&ring) + offsetof(hv_synic_event_ring, data)) + head)};
+    std::atomic_ref entry{*(reinterpret_cast<std::uint32_t*>(reinterpret_cast<std::byte*>(&ring) +
+                                offsetof(hv_synic_event_ring, data)) +
+        head)};
     std::atomic_ref full{ring.ring_full};
     if (entry.load(std::memory_order_seq_cst) != 0) {
         // The guest looks for the mark when it has emptied the ring; it may just have done so.

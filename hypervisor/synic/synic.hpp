@@ -13,8 +13,8 @@
 
 namespace hypervisor {
 
-/// A message on its way to a slot. It belongs to its sender, who can tell whether it is still queued
-/// and does not queue it twice; a queue therefore needs no memory of its own.
+/// A message on its way to a slot. It belongs to its sender, who can tell whether it is still
+/// queued and does not queue it twice; a queue therefore needs no memory of its own.
 struct SynicMessage {
     static constexpr std::size_t most_payload = 32;
     std::uint32_t type = HVMSG_NONE;

@@ -98,8 +98,8 @@ std::optional<SyntheticTimers::Expiration> SyntheticTimers::expire(
             continue;
         }
         if (timer.config.direct_mode != 0) {
-            return Expiration{.direct = true,
-                .vector = static_cast<std::uint8_t>(timer.config.apic_vector)};
+            return Expiration{
+                .direct = true, .vector = static_cast<std::uint8_t>(timer.config.apic_vector)};
         }
         if (!timer.message.queued) {
             timer.message.set(HVMSG_TIMER_EXPIRED, partition,

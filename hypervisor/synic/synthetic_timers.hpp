@@ -17,7 +17,7 @@ public:
     static constexpr std::uint64_t never = ~0ull;
 
     struct Expiration {
-        bool direct = false;         ///< raises a vector; else a message is posted
+        bool direct = false; ///< raises a vector; else a message is posted
         std::uint8_t vector = 0;
         std::uint8_t sint = 0;
         SynicMessage* message = nullptr;
@@ -25,7 +25,9 @@ public:
 
     void reset();
 
-    [[nodiscard]] std::uint64_t config(unsigned timer) const { return timers_[timer].config.as_uint64; }
+    [[nodiscard]] std::uint64_t config(unsigned timer) const {
+        return timers_[timer].config.as_uint64;
+    }
     [[nodiscard]] std::uint64_t count(unsigned timer) const { return timers_[timer].count; }
     /// \return false if the value is not allowed.
     bool set_config(unsigned timer, std::uint64_t value, std::uint64_t now);

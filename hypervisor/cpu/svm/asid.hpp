@@ -12,8 +12,9 @@ struct AsidTicket {
     std::uint32_t asid = 0;
 };
 
-/// One logical processor's ASIDs. They are handed out in order; when they are used up, the whole TLB
-/// is flushed and all tickets of before are void. A fresh ASID is how one guest's TLB is flushed.
+/// One logical processor's ASIDs. They are handed out in order; when they are used up, the whole
+/// TLB is flushed and all tickets of before are void. A fresh ASID is how one guest's TLB is
+/// flushed.
 class AsidAllocator final {
 public:
     constexpr AsidAllocator() = default;

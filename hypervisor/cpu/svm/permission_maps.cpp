@@ -47,7 +47,11 @@ void initialise_permission_maps() {
     pass_through(msr_tsc, Pass::read);
 }
 
-SpaPage io_permissions(bool is_root) { return spa_page_of(is_root ? &root_io : &child_io); }
-SpaPage msr_permissions() { return spa_page_of(&msrs); }
+SpaPage io_permissions(bool is_root) {
+    return spa_page_of(is_root ? &root_io : &child_io);
+}
+SpaPage msr_permissions() {
+    return spa_page_of(&msrs);
+}
 
 } // namespace hypervisor::svm

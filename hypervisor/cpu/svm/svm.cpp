@@ -18,9 +18,9 @@ constexpr std::uint32_t feature_nested_paging = 1u << 0;
 } // namespace
 
 const char* unsupported() {
-    if (cpuid(0x80000000).eax < svm_features ||
-        (cpuid(extended_features).ecx & feature_svm) == 0) {
-        return "this processor has no AMD-V (CPUID shows no SVM); an AMD processor with it is needed";
+    if (cpuid(0x80000000).eax < svm_features || (cpuid(extended_features).ecx & feature_svm) == 0) {
+        return "this processor has no AMD-V (CPUID shows no SVM); an AMD processor with it is "
+               "needed";
     }
     if ((read_msr(msr_vm_cr) & vm_cr_svmdis) != 0) {
         return "AMD-V is switched off by the firmware; switch SVM on in the machine's setup";

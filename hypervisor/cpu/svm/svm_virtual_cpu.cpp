@@ -12,7 +12,8 @@ extern "C" void svm_world_switch(hypervisor::svm::Vmcb* vmcb, std::uint64_t* gpr
 namespace hypervisor::svm {
 
 SvmVirtualCpu::SvmVirtualCpu(SpaPage vmcb, SpaPage extended_state, bool is_root)
-    : vmcb_{*pointer_to<Vmcb>(vmcb)}, extended_state_{pointer_to<std::uint8_t>(extended_state)} {
+    : vmcb_{*pointer_to<Vmcb>(vmcb)},
+      extended_state_{pointer_to<std::uint8_t>(extended_state)} {
     vmcb_.intercept_misc1 = intercept_intr | intercept_nmi | intercept_init | intercept_cpuid |
         intercept_invd | intercept_hlt | intercept_invlpga | intercept_io | intercept_msr |
         intercept_shutdown;
@@ -301,7 +302,8 @@ void SvmVirtualCpu::set(CpuRegister r, std::uint64_t value) {
     case CpuRegister::dr1:
     case CpuRegister::dr2:
     case CpuRegister::dr3:
-        debug_addresses_[static_cast<unsigned>(r) - static_cast<unsigned>(CpuRegister::dr0)] = value;
+        debug_addresses_[static_cast<unsigned>(r) - static_cast<unsigned>(CpuRegister::dr0)] =
+            value;
         break;
     case CpuRegister::dr6:
         vmcb_.dr6 = value;
@@ -386,8 +388,8 @@ hv_x64_segment_register SvmVirtualCpu::segment(SegmentName name) const {
     to.base = from.base;
     to.limit = from.limit;
     to.selector = from.selector;
-    to.attributes = static_cast<std::uint16_t>((from.attributes & 0xffu) |
-        ((from.attributes & 0xf00u) << 4));
+    to.attributes =
+        static_cast<std::uint16_t>((from.attributes & 0xffu) | ((from.attributes & 0xf00u) << 4));
     return to;
 }
 
@@ -396,8 +398,8 @@ void SvmVirtualCpu::set_segment(SegmentName name, const hv_x64_segment_register&
     to.base = value.base;
     to.limit = value.limit;
     to.selector = value.selector;
-    to.attributes = static_cast<std::uint16_t>((value.attributes & 0xffu) |
-        ((value.attributes >> 4) & 0xf00u));
+    to.attributes =
+        static_cast<std::uint16_t>((value.attributes & 0xffu) | ((value.attributes >> 4) & 0xf00u));
     if (name == SegmentName::ss) {
         vmcb_.cpl = value.descriptor_privilege_level;
     }
@@ -440,8 +442,8 @@ void SvmVirtualCpu::set_pending_event(const std::optional<CpuEvent>& event) {
 
 void SvmVirtualCpu::set_nmi_masked(bool masked) {
     nmi_masked_ = masked;
-    vmcb_.intercept_misc1 = masked ? vmcb_.intercept_misc1 | intercept_iret
-                                   : vmcb_.intercept_misc1 & ~intercept_iret;
+    vmcb_.intercept_misc1 =
+        masked ? vmcb_.intercept_misc1 | intercept_iret : vmcb_.intercept_misc1 & ~intercept_iret;
 }
 
 void SvmVirtualCpu::set_interrupt_window(bool on) {

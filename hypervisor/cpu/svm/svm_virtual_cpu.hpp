@@ -10,7 +10,8 @@ namespace hypervisor::svm {
 /// A virtual processor on AMD-V with nested paging.
 class SvmVirtualCpu final : public VirtualCpu {
 public:
-    /// \param vmcb, extended_state pages filled with zeros. \param is_root passes I/O ports through.
+    /// \param vmcb, extended_state pages filled with zeros. \param is_root passes I/O ports
+    /// through.
     SvmVirtualCpu(SpaPage vmcb, SpaPage extended_state, bool is_root);
 
     void reset() override;
@@ -29,7 +30,9 @@ public:
 
     [[nodiscard]] std::optional<CpuEvent> pending_event() const override;
     void set_pending_event(const std::optional<CpuEvent>& event) override;
-    [[nodiscard]] bool interrupt_shadow() const override { return (vmcb_.interrupt_shadow & 1) != 0; }
+    [[nodiscard]] bool interrupt_shadow() const override {
+        return (vmcb_.interrupt_shadow & 1) != 0;
+    }
     void set_interrupt_shadow(bool on) override { vmcb_.interrupt_shadow = on ? 1 : 0; }
     [[nodiscard]] bool nmi_masked() const override { return nmi_masked_; }
     void set_nmi_masked(bool masked) override;
