@@ -13,6 +13,7 @@ namespace croft::vdev {
 namespace {
 
 constexpr unsigned port_space = 65536;
+constexpr unsigned widest_port_access = 4;
 
 /// The widest power of two up to `limit` bytes.
 constexpr unsigned power_of_two_below(unsigned limit) {
@@ -178,6 +179,7 @@ const Bus::MmioRange* Bus::mmio_range(std::uint64_t address) const {
 
 std::uint32_t Bus::port_read(std::uint16_t port, unsigned size) {
     const std::shared_lock lock(mutex_);
+    size = std::min(size, widest_port_access);
     std::uint32_t value = 0;
     for (unsigned done = 0; done < size;) {
         const unsigned at = (port + done) % port_space;
@@ -198,6 +200,7 @@ std::uint32_t Bus::port_read(std::uint16_t port, unsigned size) {
 
 void Bus::port_write(std::uint16_t port, unsigned size, std::uint32_t value) {
     const std::shared_lock lock(mutex_);
+    size = std::min(size, widest_port_access);
     for (unsigned done = 0; done < size;) {
         const unsigned at = (port + done) % port_space;
         const PortRange* range = port_range(at);

@@ -57,6 +57,7 @@ PitState::Channel load_channel(const Record& record) {
 
 Record PitState::save() const {
     std::vector<Record> saved;
+    saved.reserve(channels.size());
     for (const Channel& channel : channels) {
         saved.push_back(save_channel(channel));
     }

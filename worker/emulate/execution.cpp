@@ -165,7 +165,7 @@ std::uint64_t Execution::read_linear(std::uint64_t address, unsigned size, bool 
     std::array<std::uint8_t, 8> bytes{};
     const LinearAccess access{address, for_write, sole_memory_operand_};
     if (const auto fault = environment_.read_memory(access, std::span(bytes).first(size))) {
-        throw *fault;
+        throw GuestException(*fault);
     }
     return std::bit_cast<std::uint64_t>(bytes);
 }
@@ -174,7 +174,7 @@ void Execution::write_linear(std::uint64_t address, unsigned size, std::uint64_t
     const auto bytes = std::bit_cast<std::array<std::uint8_t, 8>>(value);
     const LinearAccess access{address, true, sole_memory_operand_};
     if (const auto fault = environment_.write_memory(access, std::span(bytes).first(size))) {
-        throw *fault;
+        throw GuestException(*fault);
     }
 }
 
@@ -482,14 +482,14 @@ void Execution::vector_move(unsigned size, bool clears_rest) {
         }
         const LinearAccess access{linear_of(from), false, sole_memory_operand_};
         if (const auto fault = environment_.read_memory(access, std::span(value).first(size))) {
-            throw *fault;
+            throw GuestException(*fault);
         }
         environment_.write_xmm(number, value);
     } else if (is_memory(to)) {
         value = environment_.read_xmm(xmm_number(from));
         const LinearAccess access{linear_of(to), true, sole_memory_operand_};
         if (const auto fault = environment_.write_memory(access, std::span(value).first(size))) {
-            throw *fault;
+            throw GuestException(*fault);
         }
     } else {
         throw Unsupported();

@@ -128,14 +128,15 @@ private:
             refuse_kernel(request_, "notes beyond the end of the file", "a whole file");
         }
         const ImageReader reader(*notes);
-        while (const auto note = reader.at<Elf32_Nhdr>(offset)) {
+        while (offset < reader.size()) {
+            const Elf32_Nhdr note = reader.at<Elf32_Nhdr>(offset).value_or(Elf32_Nhdr{});
             const std::uint64_t name = offset + sizeof(Elf32_Nhdr);
-            const std::uint64_t value = name + (std::uint64_t{note->n_namesz} + 3) / 4 * 4;
-            const auto text = reader.part(name, note->n_namesz);
-            if (note->n_type == note_entry_32 && text && is_xen(*text)) {
-                read_entry(reader, value, note->n_descsz);
+            const std::uint64_t value = name + (std::uint64_t{note.n_namesz} + 3) / 4 * 4;
+            const auto text = reader.part(name, note.n_namesz);
+            if (note.n_type == note_entry_32 && text && is_xen(*text)) {
+                read_entry(reader, value, note.n_descsz);
             }
-            offset = value + (std::uint64_t{note->n_descsz} + 3) / 4 * 4;
+            offset = value + (std::uint64_t{note.n_descsz} + 3) / 4 * 4;
         }
     }
 

@@ -272,24 +272,16 @@ void Machine::pause() {
     processors_->halt();
     stop_devices();
     state_ = State::paused;
-    freeze_time(true);
+    reference_time_ = partition_->property(HV_PARTITION_PROPERTY_REFERENCE_TIME);
 }
 
 void Machine::resume() {
     require(State::paused, "resume");
-    freeze_time(false);
+    // The guest's time goes on where it stood.
+    partition_->set_property(HV_PARTITION_PROPERTY_REFERENCE_TIME, reference_time_);
     start_devices();
     processors_->run();
     state_ = State::running;
-}
-
-void Machine::freeze_time(bool frozen) {
-    try {
-        partition_->set_property(HV_PARTITION_PROPERTY_TIME_FREEZE, frozen ? 1 : 0);
-    } catch (const hv::HypervisorError&) {
-        // Under a hypervisor that can't, the guest sees a jump of its time, as a host that was
-        // suspended would show it, too.
-    }
 }
 
 void Machine::press_power_button() {

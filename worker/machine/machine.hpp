@@ -15,6 +15,7 @@
 #include "worker/signal/event_connections.hpp"
 
 #include <atomic>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -96,7 +97,6 @@ private:
     void destroy_partition();
     void start_devices();
     void stop_devices();
-    void freeze_time(bool frozen);
     void require(State state, std::string_view action) const;
 
     const Settings settings_;
@@ -120,6 +120,8 @@ private:
     std::unique_ptr<hv::Partition> partition_;
     std::vector<InterceptCounters> counters_;
     std::unique_ptr<ProcessorSet> processors_;
+    /// The partition's reference time when it was paused, in units of 100 ns.
+    std::uint64_t reference_time_ = 0;
 };
 
 /// The state's name, for people and for the control socket.

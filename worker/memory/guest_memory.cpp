@@ -146,6 +146,7 @@ void GuestMemory::clear() {
 
 std::vector<hv::MemoryMapping> GuestMemory::mappings() const {
     std::vector<hv::MemoryMapping> result;
+    result.reserve(regions_.size());
     for (const Region& region : regions_) {
         result.push_back({region.range.start, region.range.size, region.address, true, true});
     }
