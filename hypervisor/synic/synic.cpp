@@ -120,9 +120,6 @@ std::optional<Synic::Interrupt> Synic::post(unsigned sint, SynicMessage& message
         return std::nullopt;
     }
     Queue& queue = queues_[sint];
-    if (queue.first == nullptr && deliverable(sint) && write_slot(sint, full_message(message))) {
-        return interrupt_of(sint);
-    }
     message.queued = true;
     message.next = nullptr;
     if (queue.last != nullptr) {
@@ -131,7 +128,31 @@ std::optional<Synic::Interrupt> Synic::post(unsigned sint, SynicMessage& message
         queue.first = &message;
     }
     queue.last = &message;
-    return std::nullopt;
+    return deliver_first(sint, false);
+}
+
+/// Moves the first message of a queue into its slot. \param others messages wait for other slots:
+/// the guest is asked to say when it has freed this one, even if none waits for it.
+std::optional<Synic::Interrupt> Synic::deliver_first(unsigned sint, bool others) {
+    Queue& queue = queues_[sint];
+    if (queue.first == nullptr || !deliverable(sint)) {
+        return std::nullopt;
+    }
+    SynicMessage* const first = queue.first;
+    hv_message message = full_message(*first);
+    if (first->next != nullptr || others) {
+        message.header.message_flags = HV_MESSAGE_FLAG_PENDING;
+    }
+    if (!write_slot(sint, message)) {
+        return std::nullopt;
+    }
+    queue.first = first->next;
+    if (queue.first == nullptr) {
+        queue.last = nullptr;
+    }
+    first->next = nullptr;
+    first->queued = false;
+    return interrupt_of(sint);
 }
 
 void Synic::withdraw(unsigned sint, SynicMessage& message) {
@@ -171,31 +192,21 @@ bool Synic::try_post(
 
 std::optional<Synic::Interrupt> Synic::end_of_message() {
     const SpinGuard guard{lock_};
-    std::optional<Interrupt> interrupt;
-    for (unsigned sint = 0; sint < HV_SYNIC_SINT_COUNT; ++sint) {
-        Queue& queue = queues_[sint];
-        if (queue.first == nullptr || !deliverable(sint)) {
-            continue;
+    // Each end of message leads to one interrupt at most; the guest's answer to that to the next.
+    // They take turns.
+    const unsigned start = next_sint_;
+    for (unsigned i = 0; i < HV_SYNIC_SINT_COUNT; ++i) {
+        const unsigned sint = (start + i) % HV_SYNIC_SINT_COUNT;
+        bool others = false;
+        for (unsigned j = i + 1; j < HV_SYNIC_SINT_COUNT; ++j) {
+            others = others || queues_[(start + j) % HV_SYNIC_SINT_COUNT].first != nullptr;
         }
-        hv_message message = full_message(*queue.first);
-        if (queue.first->next != nullptr) {
-            message.header.message_flags = HV_MESSAGE_FLAG_PENDING;
-        }
-        if (!write_slot(sint, message)) {
-            continue;
-        }
-        SynicMessage* const posted = queue.first;
-        queue.first = posted->next;
-        if (queue.first == nullptr) {
-            queue.last = nullptr;
-        }
-        posted->next = nullptr;
-        posted->queued = false;
-        if (!interrupt) {
-            interrupt = interrupt_of(sint);
+        if (const auto interrupt = deliver_first(sint, others); interrupt) {
+            next_sint_ = (sint + 1) % HV_SYNIC_SINT_COUNT;
+            return interrupt;
         }
     }
-    return interrupt;
+    return std::nullopt;
 }
 
 std::optional<Synic::Interrupt> Synic::set_event_flag(

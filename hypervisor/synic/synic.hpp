@@ -70,7 +70,7 @@ public:
     /// Writes a message of full size, if the slot is free; else marks that one is waiting.
     /// \return false if the slot is taken.
     bool try_post(unsigned sint, const hv_message& message, std::optional<Interrupt>& interrupt);
-    /// The guest has freed a slot: posts what waits for it.
+    /// The guest has freed a slot: posts what waits for it, or for another slot that is free.
     std::optional<Interrupt> end_of_message();
 
     /// Sets an event flag. \param newly_set whether it was clear before. \return the interrupt that
@@ -96,6 +96,7 @@ private:
     }
     [[nodiscard]] std::optional<Interrupt> interrupt_of(unsigned sint) const;
     bool write_slot(unsigned sint, const hv_message& message);
+    std::optional<Interrupt> deliver_first(unsigned sint, bool others);
     static hv_message full_message(const SynicMessage& message);
 
     mutable SpinLock lock_{};
@@ -106,6 +107,7 @@ private:
     std::array<hv_synic_sint, HV_SYNIC_SINT_COUNT> sints_{};
     std::array<Queue, HV_SYNIC_SINT_COUNT> queues_{};
     std::array<std::uint8_t, HV_SYNIC_SINT_COUNT> ring_head_{};
+    unsigned next_sint_ = 0; ///< where the next end of message begins to look
 };
 
 } // namespace hypervisor
