@@ -88,6 +88,9 @@ void read_fadt(AcpiInformation& info, std::uint64_t table, std::uint32_t length)
 }
 
 void read_table(AcpiInformation& info, std::uint64_t table) {
+    if (table == 0) {
+        return; // firmware leaves entries of its root table empty
+    }
     const auto header = read_at<Header>(table);
     if (header.length < sizeof(Header) || header.length > longest_table ||
         !acpi_checksum_ok(reinterpret_cast<const void*>(table), header.length)) {
