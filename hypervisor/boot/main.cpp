@@ -249,7 +249,7 @@ void mask_legacy_interrupts() {
     require(host_map.build(tables, boot.memory.usable_end()), "the host's page tables don't fit");
     enable_processor();
     LogicalProcessor::add(lp);
-    stop_other_processors = stop_others;
+    set_processor_stopper(stop_others);
     memory_types::remember();
     start_processors(*acpi);
     log(LogLevel::info, "{} logical processors", LogicalProcessor::all().size());

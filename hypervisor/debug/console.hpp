@@ -22,15 +22,13 @@ class Argument {
 public:
     enum class Kind : std::uint8_t { text, number, signed_number, hexadecimal };
     constexpr Argument() = default;
-    constexpr Argument(std::string_view t)
-        : kind_{Kind::text},
-          text_{t} {}                                                  // NOLINT: a format value
-    constexpr Argument(const char* t) : kind_{Kind::text}, text_{t} {} // NOLINT: a format value
+    explicit constexpr Argument(std::string_view t) : kind_{Kind::text}, text_{t} {}
+    explicit constexpr Argument(const char* t) : kind_{Kind::text}, text_{t} {}
     template <std::unsigned_integral T>
-    constexpr Argument(T n) : kind_{Kind::number},
-                              number_{n} {} // NOLINT: a format value
+    explicit constexpr Argument(T n) : kind_{Kind::number},
+                                       number_{n} {}
     template <std::signed_integral T>
-    constexpr Argument(T n) // NOLINT: a format value
+    explicit constexpr Argument(T n)
         : kind_{Kind::signed_number},
           number_{static_cast<std::uint64_t>(std::int64_t{n})} {}
     void print(char form) const;

@@ -7,9 +7,10 @@
 
 namespace hypervisor {
 
-void (*stop_other_processors)() = nullptr;
-
 namespace {
+
+using Stopper = void (*)();
+constinit Stopper stop_other_processors = nullptr;
 
 constinit std::atomic<bool> panicking{false};
 
@@ -31,6 +32,10 @@ void print_backtrace() {
 }
 
 } // namespace
+
+void set_processor_stopper(void (*stop)()) {
+    stop_other_processors = stop;
+}
 
 bool is_panicking() {
     return panicking.load();

@@ -7,9 +7,8 @@
 
 namespace hypervisor {
 
-/// Called once before a panic prints, to stop the other processors. Set when they have been
-/// started.
-extern void (*stop_other_processors)();
+/// What a panic does first, once there are other processors: it stops them.
+void set_processor_stopper(void (*stop)());
 
 /// Whether some processor has panicked.
 bool is_panicking();
@@ -20,7 +19,7 @@ bool is_panicking();
 /// A format together with the place that it was written at.
 struct PanicFormat {
     template <class T>
-    constexpr PanicFormat( // NOLINT: made from the format where it stands
+    constexpr PanicFormat( // NOLINT(google-explicit-constructor): made where the format stands
         const T& text, std::source_location at = std::source_location::current())
         : format{text},
           where{at} {}

@@ -21,7 +21,8 @@ struct Call {
     std::span<std::byte> output;      ///< fixed output, rep output elements; zeros at first
     unsigned variable_header = 0;     ///< bytes
     unsigned rep_count = 0;
-    unsigned rep_index = 0; ///< the next rep: set to the start, counted by the handler
+    unsigned rep_index = 0;  ///< the next rep: set to the start, counted by the handler
+    bool for_parent = false; ///< set by the handler: the caller's parent is to answer the call
 
     /// The fixed part of the input, or a part of it at `offset`.
     template <class T>

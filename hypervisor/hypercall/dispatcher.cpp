@@ -3,6 +3,7 @@
 #include "hypervisor/hypercall/dispatcher.hpp"
 
 #include "abi/hypercall.h"
+#include "abi/message.h"
 #include "abi/msr.h"
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
@@ -87,20 +88,26 @@ bool is_well_placed(std::uint64_t gpa, std::size_t size) {
     return (gpa & 7) == 0 && size <= page_size - (gpa & (page_size - 1));
 }
 
-Status carry_out(VirtualProcessor& vp, const Registers& registers, unsigned& reps_completed) {
+struct Outcome {
+    Status status;
+    unsigned reps_completed = 0;
+    bool for_parent = false;
+};
+
+Outcome carry_out(VirtualProcessor& vp, const Registers& registers) {
     constexpr std::size_t fast_input = 16;
     const CallEntry* const entry = find(registers.control & HV_HYPERCALL_CODE_MASK);
     if (entry == nullptr) {
         log(LogLevel::debug, "partition {}: hypercall {x} is not implemented", vp.partition().id(),
             registers.control & HV_HYPERCALL_CODE_MASK);
-        return Status::invalid_hypercall_code;
+        return {Status::invalid_hypercall_code};
     }
     if (!vp.partition().has_privilege(entry->privilege)) {
-        return Status::access_denied;
+        return {Status::access_denied};
     }
     const auto control = check(registers.control, *entry);
     if (!control) {
-        return Status::invalid_hypercall_input;
+        return {Status::invalid_hypercall_input};
     }
     LogicalProcessor& lp = LogicalProcessor::current();
     const std::size_t input_size = entry->input_size + control->variable_header +
@@ -109,21 +116,21 @@ Status carry_out(VirtualProcessor& vp, const Registers& registers, unsigned& rep
         entry->output_size + std::size_t{control->rep_count} * entry->rep_output_size;
     if (control->fast) {
         if (input_size > fast_input || output_size != 0) {
-            return Status::invalid_hypercall_input;
+            return {Status::invalid_hypercall_input};
         }
         std::memcpy(lp.call_input(), &registers.input, 8);
         std::memcpy(lp.call_input() + 8, &registers.output, 8);
     } else if (input_size != 0) {
         if (!is_well_placed(registers.input, input_size)) {
-            return Status::invalid_alignment;
+            return {Status::invalid_alignment};
         }
         if (!vp.partition().read_gpa(registers.input, {lp.call_input(), input_size})) {
-            return Status::invalid_hypercall_input;
+            return {Status::invalid_hypercall_input};
         }
     }
     if (output_size != 0) {
         if (!is_well_placed(registers.output, output_size)) {
-            return Status::invalid_alignment;
+            return {Status::invalid_alignment};
         }
         std::memset(lp.call_output(), 0, output_size);
     }
@@ -134,7 +141,10 @@ Status carry_out(VirtualProcessor& vp, const Registers& registers, unsigned& rep
         .rep_count = control->rep_count,
         .rep_index = control->rep_start};
     const Status status = entry->handler(call);
-    reps_completed = entry->is_rep ? call.rep_index : 0;
+    if (call.for_parent) {
+        return {.status = status, .for_parent = true};
+    }
+    const unsigned reps_completed = entry->is_rep ? call.rep_index : 0;
 
     // Of a rep call what has been completed is given back, whatever the rest came to.
     const std::size_t first = control->rep_start * std::size_t{entry->rep_output_size};
@@ -143,14 +153,30 @@ Status carry_out(VirtualProcessor& vp, const Registers& registers, unsigned& rep
     if (end > first &&
         !vp.partition().write_gpa(
             registers.output + first, {lp.call_output() + first, end - first})) {
-        return Status::invalid_hypercall_input;
+        return {Status::invalid_hypercall_input};
     }
     // To run out of deposits is how a caller learns what a call costs.
     const bool usual = status == Status::success || status == Status::insufficient_memory;
     log(usual ? LogLevel::trace : LogLevel::debug,
         "partition {} VP {}: {}: status {x}, reps {} of {}", vp.partition().id(), vp.index(),
         entry->name, static_cast<unsigned>(status), reps_completed, control->rep_count);
-    return status;
+    return {status, reps_completed};
+}
+
+/// The call becomes an intercept: the parent gives the result and moves the instruction pointer on.
+void hand_to_parent(VirtualProcessor& vp, unsigned instruction_length) {
+    const auto& gpr = vp.cpu().gpr;
+    hv_x64_hypercall_intercept_message message{};
+    message.header = vp.intercept_header(HV_INTERCEPT_ACCESS_EXECUTE, instruction_length);
+    message.rax = gpr[GeneralRegister::rax];
+    message.rbx = gpr[GeneralRegister::rbx];
+    message.rcx = gpr[GeneralRegister::rcx];
+    message.rdx = gpr[GeneralRegister::rdx];
+    message.r8 = gpr[GeneralRegister::r8];
+    message.rsi = gpr[GeneralRegister::rsi];
+    message.rdi = gpr[GeneralRegister::rdi];
+    vp.counters.count(VpCounter::other_messages);
+    vp.intercept(HVMSG_HYPERCALL_INTERCEPT, message);
 }
 
 } // namespace
@@ -164,11 +190,13 @@ void dispatch(VirtualProcessor& vp, unsigned instruction_length) {
         return;
     }
     vp.counters.count(VpCounter::hypercalls);
-    const Registers registers = read_registers(cpu);
+    const Outcome outcome = carry_out(vp, read_registers(cpu));
+    if (outcome.for_parent) {
+        hand_to_parent(vp, instruction_length);
+        return;
+    }
+    write_result(cpu, outcome.status, outcome.reps_completed);
     cpu.advance(instruction_length);
-    unsigned reps_completed = 0;
-    const Status status = carry_out(vp, registers, reps_completed);
-    write_result(cpu, status, reps_completed);
 }
 
 } // namespace hypervisor::hypercall

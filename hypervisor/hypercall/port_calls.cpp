@@ -115,10 +115,18 @@ Status disconnect_port(Call& call) {
 Status signal_event(Call& call) {
     const auto in = call.in<hv_input_signal_event>();
     const std::uint32_t id = in.connection_id & HV_PORT_ID_MASK;
-    if (!doorbell::ring_by_signal(call.caller.partition(), id)) {
-        return Status::invalid_connection_id;
+    if (doorbell::ring_by_signal(call.caller.partition(), id)) {
+        return Status::success;
     }
-    return Status::success;
+    // A connection that has no doorbell may be one that the parent keeps itself.
+    call.for_parent = !call.caller.partition().is_root();
+    return Status::invalid_connection_id;
+}
+
+/// Messages of a child are its parent's to take: there are no buffers for them here.
+Status post_message(Call& call) {
+    call.for_parent = !call.caller.partition().is_root();
+    return Status::invalid_connection_id;
 }
 
 Status signal_event_direct(Call& call) {

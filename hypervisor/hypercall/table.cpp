@@ -104,6 +104,8 @@ constexpr CallEntry entries[] = {
         HVCALL_DELETE_PORT, "HvCallDeletePort", HV_CREATE_PORT, delete_port),
     simple<hv_input_disconnect_port>(
         HVCALL_DISCONNECT_PORT, "HvCallDisconnectPort", HV_CONNECT_PORT, disconnect_port),
+    simple<hv_input_post_message>(
+        HVCALL_POST_MESSAGE, "HvCallPostMessage", HV_POST_MESSAGES, post_message),
     simple<hv_input_signal_event>(
         HVCALL_SIGNAL_EVENT, "HvCallSignalEvent", HV_SIGNAL_EVENTS, signal_event),
     simple<hv_input_stats_page, hv_output_map_stats_page>(

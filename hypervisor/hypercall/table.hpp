@@ -57,6 +57,7 @@ Status create_port(Call& call);
 Status delete_port(Call& call);
 Status connect_port(Call& call);
 Status disconnect_port(Call& call);
+Status post_message(Call& call);
 Status signal_event(Call& call);
 Status signal_event_direct(Call& call);
 Status post_message_direct(Call& call);

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Small guests, one to a test. Each is copied to where its test wants it and depends on no address.
+// Port 0x99 is where they say how they fare; nobody emulates it, so each write is an intercept.
+
+#define REPORT_PORT 0x99
+#define MSR_GUEST_OS_ID 0x40000000
+#define MSR_HYPERCALL 0x40000001
+#define MSR_TIME_REF_COUNT 0x40000020
+#define MSR_X2APIC_ICR 0x830
+#define HVCALL_SIGNAL_EVENT_FAST (0x5d | (1 << 16))
+
+        .section .rodata
+
+        .macro guest name
+        .balign 16
+        .globl \name, \name\()_end
+\name:
+        .endm
+        .macro end_guest name
+\name\()_end:
+        .endm
+        .macro write_msr number, value
+        mov $\number, %ecx
+        mov $(\value), %eax
+        xor %edx, %edx
+        wrmsr
+        .endm
+
+        // Real mode: one byte, then halt.
+        .code16
+        guest guest_real_mode
+        mov $'U', %al
+        out %al, $REPORT_PORT
+        hlt
+        end_guest guest_real_mode
+
+        // 32-bit protected mode: adds what it finds at 0x3000 and 0x3004, and says the sum.
+        .code32
+        guest guest_protected_mode
+        mov 0x3000, %eax
+        add 0x3004, %eax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_protected_mode
+
+        // Long mode: reads, writes and jumps where RDI says.
+        .code64
+        guest guest_read
+        mov (%rdi), %rax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_read
+
+        guest guest_write
+        mov %rax, (%rdi)
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_write
+
+        guest guest_jump
+        jmp *%rdi
+        end_guest guest_jump
+
+        // No interrupt table, and an interrupt: a triple fault.
+        guest guest_triple_fault
+        ud2
+        end_guest guest_triple_fault
+
+        // Signals connection EDI, ESI times, and says the last result.
+        guest guest_signal
+        write_msr MSR_GUEST_OS_ID, 1
+        write_msr MSR_HYPERCALL, 0x5001
+1:      mov $HVCALL_SIGNAL_EVENT_FAST, %ecx
+        mov %rdi, %rdx
+        xor %r8d, %r8d
+        mov $0x5000, %eax
+        call *%rax
+        dec %esi
+        jnz 1b
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_signal
+
+        // Starts processor 1 at page 8 by INIT and SIPI, says so, and halts.
+        guest guest_starts_another
+        mov $MSR_X2APIC_ICR, %ecx
+        mov $1, %edx
+        mov $0x4500, %eax
+        wrmsr
+        mov $1, %edx
+        mov $0x4608, %eax
+        wrmsr
+        mov $1, %eax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_starts_another
+
+        // The same by the xAPIC's page, which RDI points to.
+        guest guest_starts_another_by_page
+        movl $0x1ff, 0xf0(%rdi)
+        movl $0x01000000, 0x310(%rdi)
+        movl $0x4500, 0x300(%rdi)
+        movl $0x01000000, 0x310(%rdi)
+        movl $0x4608, 0x300(%rdi)
+        mov 0x30(%rdi), %eax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_starts_another_by_page
+
+        // Says the reference time, twice, with RDI rounds of nothing between.
+        guest guest_clock
+        mov $MSR_TIME_REF_COUNT, %ecx
+        rdmsr
+        shl $32, %rdx
+        or %rdx, %rax
+        mov %rax, %rbx
+        out %eax, $REPORT_PORT
+        mov $MSR_TIME_REF_COUNT, %ecx
+        rdmsr
+        shl $32, %rdx
+        or %rdx, %rax
+        mov %rax, %rbp
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_clock
+
+        // Adds 1.0 to XMM0 and says its bits.
+        guest guest_floating_point
+        addsd (%rdi), %xmm0
+        movq %xmm0, %rax
+        mov %rax, %rbx
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_floating_point
+
+        // Never stops by itself.
+        guest guest_spins
+1:      incq (%rdi)
+        jmp 1b
+        end_guest guest_spins
+
+        .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/guests/guest_machine.hpp"
+
+#include "abi/message.h"
+#include "abi/partition.h"
+
+#include <cstring>
+#include <stdexcept>
+#include <sys/mman.h>
+
+namespace croft::guests {
+
+namespace {
+
+constexpr std::uint64_t cr0_pe = 1u << 0;
+constexpr std::uint64_t cr0_et = 1u << 4;
+constexpr std::uint64_t cr0_pg = 1u << 31;
+constexpr std::uint64_t cr4_pae = 1u << 5;
+constexpr std::uint64_t cr4_osfxsr = 3u << 9;
+constexpr std::uint64_t efer_long_mode = 0x500;
+constexpr std::uint64_t page_tables_gpa = 0x10000;
+
+constexpr std::uint64_t interface = HV_SYNTHETIC_HYPERVISOR_PRESENT | HV_SYNTHETIC_HV1 |
+    HV_SYNTHETIC_ACCESS_VP_RUN_TIME_REG | HV_SYNTHETIC_ACCESS_PARTITION_REFERENCE_COUNTER |
+    HV_SYNTHETIC_ACCESS_SYNIC_REGS | HV_SYNTHETIC_ACCESS_SYNTHETIC_TIMER_REGS |
+    HV_SYNTHETIC_ACCESS_INTR_CTRL_REGS | HV_SYNTHETIC_ACCESS_HYPERCALL_REGS |
+    HV_SYNTHETIC_ACCESS_VP_INDEX | HV_SYNTHETIC_ACCESS_PARTITION_REFERENCE_TSC |
+    HV_SYNTHETIC_ACCESS_FREQUENCY_REGS | HV_SYNTHETIC_SIGNAL_EVENTS;
+
+hv_x64_segment_register flat(std::uint16_t selector, std::uint16_t attributes) {
+    hv_x64_segment_register segment{};
+    segment.limit = 0xffffffff;
+    segment.selector = selector;
+    segment.attributes = attributes;
+    return segment;
+}
+
+} // namespace
+
+GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors) : size_{memory} {
+    void* const at =
+        mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) {
+        throw std::runtime_error("no memory for the guest");
+    }
+    memory_ = static_cast<std::uint8_t*>(at);
+    hypervisor_ = hv::open_hypervisor();
+    partition_ = hypervisor_->create_partition(hv::PartitionSettings{});
+    partition_->set_property(HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES, interface);
+    partition_->initialize();
+    partition_->map_memory({.gpa = 0, .size = size_, .address = memory_});
+    for (std::uint32_t i = 0; i < processors; ++i) {
+        vps_.push_back(partition_->create_vp(i));
+    }
+}
+
+GuestMachine::~GuestMachine() {
+    vps_.clear();
+    partition_.reset();
+    munmap(memory_, size_);
+}
+
+void GuestMachine::load(Code code, std::uint64_t gpa) {
+    std::memcpy(memory_ + gpa, code.data(), code.size());
+}
+
+void GuestMachine::set(std::uint32_t name, std::uint64_t value) {
+    const std::array one{hv::register_value(name, value)};
+    vps_[0]->set_registers(one);
+}
+
+std::uint64_t GuestMachine::get(std::uint32_t name, std::size_t index) {
+    std::array one{hv::register_name(name)};
+    vps_[index]->get_registers(one);
+    return one[0].value.reg64;
+}
+
+void GuestMachine::start_in_real_mode(std::uint64_t entry) {
+    hv_x64_segment_register cs{};
+    cs.limit = 0xffff;
+    cs.attributes = 0x9b;
+    const std::array registers{
+        hv::register_value(HV_X64_REGISTER_CS, cs), hv::register_value(HV_X64_REGISTER_RIP, entry)};
+    vps_[0]->set_registers(registers);
+}
+
+void GuestMachine::start_in_protected_mode(std::uint64_t entry) {
+    const auto data = flat(0x10, 0xc093);
+    const std::array registers{hv::register_value(HV_X64_REGISTER_CS, flat(0x08, 0xc09b)),
+        hv::register_value(HV_X64_REGISTER_DS, data), hv::register_value(HV_X64_REGISTER_ES, data),
+        hv::register_value(HV_X64_REGISTER_SS, data),
+        hv::register_value(HV_X64_REGISTER_CR0, cr0_pe | cr0_et),
+        hv::register_value(HV_X64_REGISTER_RIP, entry)};
+    vps_[0]->set_registers(registers);
+}
+
+void GuestMachine::start_in_long_mode(std::uint64_t entry) {
+    constexpr std::uint64_t table = 3;
+    constexpr std::uint64_t large = 0x83;
+    constexpr std::uint64_t pml4 = page_tables_gpa;
+    constexpr std::uint64_t pdpt = pml4 + 0x1000;
+    constexpr std::uint64_t low = pml4 + 0x2000;
+    constexpr std::uint64_t high = pml4 + 0x3000;
+    store(pml4, pdpt | table);
+    store(pdpt, low | table);
+    store(pdpt + 3 * 8, high | table);
+    for (std::uint64_t i = 0; i < 512; ++i) {
+        store(low + 8 * i, (i << 21) | large);
+        store(high + 8 * i, ((i << 21) + 0xc0000000) | large);
+    }
+    const auto data = flat(0x10, 0xc093);
+    const std::array registers{hv::register_value(HV_X64_REGISTER_CS, flat(0x08, 0xa09b)),
+        hv::register_value(HV_X64_REGISTER_DS, data), hv::register_value(HV_X64_REGISTER_ES, data),
+        hv::register_value(HV_X64_REGISTER_SS, data), hv::register_value(HV_X64_REGISTER_CR3, pml4),
+        hv::register_value(HV_X64_REGISTER_CR4, cr4_pae | cr4_osfxsr),
+        hv::register_value(HV_X64_REGISTER_EFER, efer_long_mode),
+        hv::register_value(HV_X64_REGISTER_CR0, cr0_pg | cr0_pe | cr0_et),
+        hv::register_value(HV_X64_REGISTER_RSP, 0x7000),
+        hv::register_value(HV_X64_REGISTER_RIP, entry)};
+    vps_[0]->set_registers(registers);
+}
+
+std::optional<std::uint32_t> GuestMachine::report(std::size_t index) {
+    if (vps_[index]->run() != hv::RunResult::intercepted ||
+        message(index).header.message_type != HVMSG_X64_IO_PORT_INTERCEPT) {
+        return std::nullopt;
+    }
+    const auto io = payload<hv_x64_io_port_intercept_message>(index);
+    if (io.port_number != report_port) {
+        return std::nullopt;
+    }
+    const std::array next{
+        hv::register_value(HV_X64_REGISTER_RIP, io.header.rip + io.header.instruction_length)};
+    vps_[index]->set_registers(next);
+    const std::uint32_t mask = io.access_size == 4 ? ~0u : (1u << (8 * io.access_size)) - 1;
+    return static_cast<std::uint32_t>(io.rax) & mask;
+}
+
+} // namespace croft::guests
