@@ -88,9 +88,11 @@ std::optional<std::uint64_t> MemoryMap::find_highest(
 std::optional<std::uint64_t> MemoryMap::find_lowest(
     std::uint64_t size, std::uint64_t alignment, std::uint64_t floor) const {
     for (const MemoryRange& range : ranges()) {
-        const std::uint64_t begin =
-            (std::max(range.begin, floor) + alignment - 1) & ~(alignment - 1);
-        if (range.type == MemoryType::usable && begin < range.end && range.end - begin >= size) {
+        const std::uint64_t from = std::max(range.begin, floor);
+        const std::uint64_t begin = (from + alignment - 1) & ~(alignment - 1);
+        const bool wraps_around = begin < from;
+        if (range.type == MemoryType::usable && !wraps_around && begin < range.end &&
+            range.end - begin >= size) {
             return begin;
         }
     }
