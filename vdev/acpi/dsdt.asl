@@ -14,7 +14,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "CROFT", "CROFTVM", 1)
     Scope (\_SB)
     {
         // The fixed hardware: PM1, PM timer, reset register.
-        Device (PWRB)
+        Device (MBRD)
         {
             Name (_HID, EisaId ("PNP0C02"))
             Name (_UID, 0)
