@@ -69,9 +69,9 @@ class Bench:
             label = f"convert {name}, {'laid out' if existing else 'new'}"
             into = ["-n"] if existing else []
 
-            def prepare(_side, existing=existing):
+            def prepare(side, existing=existing):
                 if not existing:
-                    self.remove(f"ours.{kind}", f"theirs.{kind}")
+                    self.remove(f"{('ours', 'theirs')[side]}.{kind}")
 
             self.turn_about(
                 label,

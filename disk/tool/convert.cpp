@@ -76,7 +76,13 @@ Result<void> flush_file(const std::string& path) {
 }
 
 Result<void> convert_into(Chain& from, const std::string& target, const ConvertOptions& options) {
-    auto to = open_chain(target, {.write = true, .format = options.target.format});
+    // The kernel writes it back in its own time, unless the caller wants to know.
+    const StoreOpener opener = [&](const std::string& path, bool write, bool direct,
+                                   bool lock) -> Result<std::unique_ptr<Store>> {
+        return FileStore::open(
+            path, {.write = write, .direct = direct, .lock = lock, .durable = options.flush});
+    };
+    auto to = open_chain(target, {.write = true, .format = options.target.format}, opener);
     if (!to)
         return std::unexpected(std::move(to).error());
     return copy_and_close(from, **to, options, false);

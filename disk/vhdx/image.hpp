@@ -98,6 +98,7 @@ private:
     Result<void> make_room();
     Result<void> recycle();
     Result<void> commit();
+    Result<void> commit_in_place();
     Result<void> change_page(std::uint64_t offset, std::span<const std::byte> bytes);
     Result<void> forget_block(std::uint64_t block);
     Result<void> grow(std::uint64_t new_size);
@@ -122,9 +123,10 @@ private:
     PageCache cache_;
     Space space_;
     std::optional<Guid> next_data_write_guid_;
-    bool writing_ = false; // the log is in use
-    bool frozen_ = false;  // the block allocation table is being moved
-    LogWriter log_;        // under turn_
+    bool writing_ = false;     // the log is in use
+    bool frozen_ = false;      // the block allocation table is being moved
+    LogWriter log_;            // under turn_
+    bool all_in_place_ = true; // under turn_: what the last commit logged is in its places too
 };
 
 } // namespace croft::disk::vhdx

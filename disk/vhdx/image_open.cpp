@@ -110,7 +110,7 @@ Result<void> VhdxImage::close() {
     const std::lock_guard turn{turn_};
     if (!writing_)
         return info().read_only ? Result<void>{} : store().flush();
-    CROFT_DISK_TRY(commit());
+    CROFT_DISK_TRY(commit_in_place());
     CROFT_DISK_TRY(store().flush());
     Header header = headers_.current();
     header.log_guid = {};

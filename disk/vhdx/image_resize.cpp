@@ -117,7 +117,7 @@ Result<void> VhdxImage::move_bat(std::uint64_t length) {
 }
 
 Result<void> VhdxImage::move_frozen_bat(std::uint64_t length) {
-    CROFT_DISK_TRY(commit());
+    CROFT_DISK_TRY(commit_in_place());
     const Regions::Region old = regions_.bat;
     const std::uint64_t place = space_.end();
     CROFT_DISK_TRY(store().resize(std::max(store().size(), place + length)));

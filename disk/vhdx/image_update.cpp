@@ -236,7 +236,20 @@ Result<void> VhdxImage::commit() {
         in_place &= store().write(page.file_offset, page.bytes).has_value();
     // What did not reach its place is still durable in the log, and goes into the next entry.
     done(true, in_place);
+    all_in_place_ = in_place;
     return {};
+}
+
+// Before the log is given up, or pages are read behind the cache: nothing may live in the log
+// alone.
+Result<void> VhdxImage::commit_in_place() {
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        CROFT_DISK_TRY(commit());
+        if (all_in_place_)
+            return {};
+    }
+    return std::unexpected(Error::of(ErrorCode::io, store().name(),
+        "changes of metadata are durable in the log, but can't be written to their places"));
 }
 
 Result<void> VhdxImage::change_page(std::uint64_t offset, std::span<const std::byte> bytes) {
