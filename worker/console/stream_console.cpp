@@ -12,7 +12,11 @@ namespace croft::worker {
 namespace {
 
 /// Output is gathered this long, so that a line costs one write and not one for each character.
-constexpr std::uint64_t gather_time = 1'000'000; // nanoseconds
+/// Nobody sees the delay.
+constexpr std::uint64_t gather_time = 10'000'000; // nanoseconds
+
+/// With so many bytes waiting there is nothing to gather for.
+constexpr std::size_t enough = 4096;
 
 /// With so many bytes waiting, the port is asked to wait.
 constexpr std::size_t full_size = 65536;
@@ -100,7 +104,16 @@ void StreamConsole::flushed(int result) {
             sink_->output_possible();
         }
     }
-    flush();
+    bool has_enough = written_ < writing_.size();
+    {
+        const std::lock_guard lock(output_mutex_);
+        has_enough = has_enough || gathered_.empty() || gathered_.size() >= enough;
+    }
+    if (has_enough) {
+        flush();
+    } else {
+        schedule_flush();
+    }
 }
 
 void StreamConsole::start() {
