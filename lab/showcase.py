@@ -61,8 +61,11 @@ def main(options, host):
         if host.run(["test", "-c", "/dev/mshv"]).status != 0:
             raise LabError("the root has no /dev/mshv; expected its kernel to find the hypervisor: "
                            f"see {host.logs}/console.log")
-        stages.begin(f"child partition: {artifacts.child_kernel.name}, Debian's own kernel, with "
-                     f"{options.child_processors} processors")
+        package = child.kernels()[artifacts.child_kernel.name]
+        stages.begin(f"child partition: {package['Package']} {package['Version']}, as Debian ships "
+                     f"it, with {options.child_processors} processors")
+        if interactive:
+            print("    (its console is yours; 'exit' powers it off, Ctrl-] q ends it)")
         stay = "croft.do=shell" if interactive or options.keep else "croft.do=poweroff"
         cache = recipe.cache.directory()
         words = [
