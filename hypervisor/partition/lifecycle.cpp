@@ -143,9 +143,16 @@ void finalize(Partition& partition) {
         const SpinGuard guard{partition.space_lock()};
         partition.space().destroy();
     }
-    const SpinGuard guard{partition.ports().lock};
-    partition.ports().doorbells.release(partition.deposits());
-    partition.ports().ports.release(partition.deposits());
+    {
+        const SpinGuard guard{partition.ports().lock};
+        partition.ports().doorbells.release(partition.deposits());
+        partition.ports().ports.release(partition.deposits());
+    }
+    const auto balance = partition.deposits().balance();
+    if (balance.free != balance.total) {
+        log(LogLevel::error, "partition {} has ended, but {} of its {} deposited pages are missing",
+            partition.id(), balance.total - balance.free, balance.total);
+    }
 }
 
 Status delete_partition(Partition& payer, Partition& partition) {
