@@ -338,6 +338,11 @@ std::uint8_t Slat::access_state(GpaPage gpa, std::uint64_t flags, bool& changed)
     Entry* entry = find(gpa, page_level);
     if (entry == nullptr) {
         entry = find(gpa, large_level);
+        // One state stands for 2 MiB: it may be forgotten only when the last of them has been
+        // asked.
+        if ((gpa.number() + 1) % pages_per_large_page != 0) {
+            flags &= ~std::uint64_t{HV_GPA_ACCESS_CLEAR_ACCESSED | HV_GPA_ACCESS_CLEAR_DIRTY};
+        }
     }
     if (entry == nullptr || !get(*entry).is_present()) {
         return 0;

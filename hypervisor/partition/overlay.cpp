@@ -26,24 +26,21 @@ bool place(Partition& partition, Overlay& overlay, std::uint64_t value) {
     if (overlay.active && enabled && overlay.gpa == gpa) {
         return true;
     }
+    if (enabled && overlay.page == SpaPage{}) {
+        const auto page = partition.deposits().allocate();
+        if (!page) {
+            return false;
+        }
+        overlay.page = *page;
+    }
+    bool placed = true;
     {
         const SpinGuard guard{partition.space_lock()};
         partition.space().lift(overlay);
-        if (enabled) {
-            if (overlay.page == SpaPage{}) {
-                const auto page = partition.deposits().allocate();
-                if (!page) {
-                    return false;
-                }
-                overlay.page = *page;
-            }
-            if (partition.space().lay(overlay, gpa) != Status::success) {
-                return false;
-            }
-        }
+        placed = !enabled || partition.space().lay(overlay, gpa) == Status::success;
     }
     partition.flush_tlb();
-    return true;
+    return placed;
 }
 
 /// The register of a root VP keeps its page; only the enable bit is the root's.
@@ -132,6 +129,7 @@ MsrResult set_message_page(VirtualProcessor& vp, std::uint64_t value) {
     const bool enabled = (value & HV_MSR_PAGE_ENABLE) != 0;
     vp.synic().set_message_page(
         enabled ? pointer_to<hv_message_page>(vp.overlays.message.page) : nullptr);
+    vp.accept(vp.synic().end_of_message()); // what has waited for this
     return MsrResult::done;
 }
 

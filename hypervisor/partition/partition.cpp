@@ -67,6 +67,12 @@ void Partition::flush_and_release(ReleaseList& released) {
     released.release(records_, *table_pool_);
 }
 
+std::uint64_t Partition::host_tsc_of(std::uint64_t guest_tsc) const {
+    // What lies beyond the counter's end never comes; it must not come round to the past.
+    constexpr std::uint64_t latest = ~std::uint64_t{0} >> 1;
+    return guest_tsc < latest ? guest_tsc - tsc_offset_ : ~std::uint64_t{0};
+}
+
 std::uint64_t Partition::host_tsc_at(std::uint64_t reference_time) const {
     if (reference_time == ~std::uint64_t{0}) {
         return reference_time;
@@ -74,8 +80,7 @@ std::uint64_t Partition::host_tsc_at(std::uint64_t reference_time) const {
     if (reference_time <= reference_offset_) {
         return 0;
     }
-    const std::uint64_t guest = clock::from_100ns(reference_time - reference_offset_);
-    return guest - tsc_offset_;
+    return host_tsc_of(clock::from_100ns(reference_time - reference_offset_));
 }
 
 template <class F>

@@ -103,6 +103,8 @@ public:
     /// What is to be added to the time that the guest's counter shows.
     [[nodiscard]] std::uint64_t reference_offset() const { return reference_offset_; }
     void set_reference_time(std::uint64_t value) { reference_offset_ += value - reference_time(); }
+    /// The processor's counter when the guest's shows this; ~0 for never.
+    [[nodiscard]] std::uint64_t host_tsc_of(std::uint64_t guest_tsc) const;
     /// The processor's counter at a point of reference time; ~0 stays ~0.
     [[nodiscard]] std::uint64_t host_tsc_at(std::uint64_t reference_time) const;
 

@@ -203,6 +203,7 @@ MsrResult write_synthetic_msr(VirtualProcessor& vp, std::uint32_t msr, std::uint
             return MsrResult::fault;
         }
         vp.synic().set_control(value);
+        vp.accept(vp.synic().end_of_message()); // what has waited for this
         break;
     case HV_X64_MSR_EOM:
         vp.accept(vp.synic().end_of_message());

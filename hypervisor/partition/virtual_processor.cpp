@@ -243,7 +243,7 @@ std::uint64_t VirtualProcessor::nearest_deadline() const {
     if (const auto apic = apic_.timer_deadline(); apic) {
         const std::uint64_t guest =
             apic->clock == ApicTimerDeadline::Clock::bus ? clock::tsc_from_bus(apic->at) : apic->at;
-        nearest = std::min(nearest, guest - partition_.tsc_offset());
+        nearest = std::min(nearest, partition_.host_tsc_of(guest));
     }
     return nearest;
 }

@@ -37,10 +37,10 @@ class BadInputTest(unittest.TestCase):
             self._one_line(host.run(worker(self.artifacts)), "/dev/mshv")
             host.power_off()
 
-    def _check_child(self, host):
-        result = host.run(worker(self.artifacts), timeout=120)
+    def _check_child(self, host, processors=1):
+        result = host.run(worker(self.artifacts, processors), timeout=120)
         self.assertEqual(result.status, 0, f"{result.output}\n{result.error}")
-        self.assertEqual(Report(result.output).problems(1), [])
+        self.assertEqual(Report(result.output).problems(processors), [])
 
     def test_guest_that_cannot_go_on(self):
         """Kernels of one instruction; another child goes on beside them."""
@@ -49,9 +49,11 @@ class BadInputTest(unittest.TestCase):
             other.wait_for("child: time", timeout=120)
             for image, pattern in (("triple-fault", "triple fault"), ("jump-nowhere", "nowhere")):
                 with self.subTest(guest=image):
-                    self._one_line(
-                        host.run(["/build/worker/croft-worker", "--kernel",
-                                  f"/build/tests/guests/{image}", "--memory", "64M"]), pattern)
+                    result = host.run(["/build/worker/croft-worker", "--kernel",
+                                       f"/build/tests/guests/{image}", "--memory", "64M"])
+                    self.assertEqual(result.status, 1, result)
+                    # The processor's registers come first.
+                    self.assertRegex(result.error.strip().splitlines()[-1], pattern)
             said = other.output.count(b"child: time")
             other.wait_for(r"(?s)(child: time.*){%d}" % (said + 2))
             other.signal()
@@ -59,7 +61,7 @@ class BadInputTest(unittest.TestCase):
 
     def test_worker_that_dies(self):
         with Host(name="bad-worker-dies") as host:
-            self._check_child(host)
+            self._check_child(host, 2)
             before = deposits(host)
             command = host.start_command(worker(self.artifacts, 2, line="croft.do=clock"))
             command.wait_for("child: time", timeout=120)
