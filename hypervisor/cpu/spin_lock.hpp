@@ -22,6 +22,7 @@ public:
             }
         }
     }
+    [[nodiscard]] bool try_lock() { return !held_.exchange(true, std::memory_order_acquire); }
     void unlock() { held_.store(false, std::memory_order_release); }
 
 private:

@@ -57,6 +57,16 @@ bool preempts(LogicalProcessor& lp, VirtualProcessor& vp) {
     return vp.schedule_entity().virtual_time + granularity < theirs;
 }
 
+VirtualProcessor* find_unpinned(const RunQueue& queue) {
+    for (const ScheduleEntity* e = queue.first(); e != nullptr; e = e->next) {
+        VirtualProcessor& vp = VirtualProcessor::of(const_cast<ScheduleEntity&>(*e));
+        if (!vp.is_pinned()) {
+            return &vp;
+        }
+    }
+    return nullptr;
+}
+
 /// An LP without work takes a child's virtual processor that waits elsewhere.
 VirtualProcessor* steal(LogicalProcessor& thief) {
     if (!thief.added_to_root.load(std::memory_order_relaxed)) {
@@ -66,34 +76,19 @@ VirtualProcessor* steal(LogicalProcessor& thief) {
         if (lp == &thief) {
             continue;
         }
-        VirtualProcessor* found = nullptr;
-        {
-            const SpinGuard guard{lp->queue_lock};
-            for (const ScheduleEntity* e = lp->queue().first(); e != nullptr; e = e->next) {
-                VirtualProcessor& vp = VirtualProcessor::of(const_cast<ScheduleEntity&>(*e));
-                if (!vp.is_pinned()) {
-                    found = &vp;
-                    break;
-                }
-            }
-        }
-        if (found == nullptr) {
+        const SpinGuard guard{lp->queue_lock};
+        VirtualProcessor* const found = find_unpinned(lp->queue());
+        // Locks are taken the other way round; and while this one is held, what is queued lives.
+        if (found == nullptr || !found->schedule_lock().try_lock()) {
             continue;
         }
-        // The locks are taken in their order, so it may have gone meanwhile.
-        const SpinGuard schedule{found->schedule_lock()};
-        if (found->place != VirtualProcessor::Place::queued || &found->lp() != lp) {
-            continue;
-        }
-        {
-            const SpinGuard guard{lp->queue_lock};
-            lp->queue().remove(found->schedule_entity());
-            thief.queue().adopt(found->schedule_entity(), lp->queue());
-        }
+        lp->queue().remove(found->schedule_entity());
+        thief.queue().adopt(found->schedule_entity(), lp->queue());
         lp->load.fetch_sub(1, std::memory_order_relaxed);
         thief.load.fetch_add(1, std::memory_order_relaxed);
         found->set_lp(thief);
         found->place = VirtualProcessor::Place::running;
+        found->schedule_lock().unlock();
         return found;
     }
     return nullptr;
@@ -162,26 +157,25 @@ void stop(VirtualProcessor& vp) {
 
 VirtualProcessor* pick(LogicalProcessor& lp) {
     for (;;) {
-        VirtualProcessor* vp = nullptr;
         {
             const SpinGuard guard{lp.queue_lock};
             const ScheduleEntity* const first = lp.queue().first();
-            if (first != nullptr) {
-                vp = &VirtualProcessor::of(const_cast<ScheduleEntity&>(*first));
+            if (first == nullptr) {
+                break;
+            }
+            VirtualProcessor& vp = VirtualProcessor::of(const_cast<ScheduleEntity&>(*first));
+            // Locks are taken the other way round; and while this one is held, what is queued
+            // lives.
+            if (vp.schedule_lock().try_lock()) {
+                lp.queue().remove(vp.schedule_entity());
+                vp.place = VirtualProcessor::Place::running;
+                vp.schedule_lock().unlock();
+                return &vp;
             }
         }
-        if (vp == nullptr) {
-            return steal(lp);
-        }
-        const SpinGuard schedule{vp->schedule_lock()};
-        if (vp->place != VirtualProcessor::Place::queued || &vp->lp() != &lp) {
-            continue;
-        }
-        const SpinGuard guard{lp.queue_lock};
-        lp.queue().remove(vp->schedule_entity());
-        vp->place = VirtualProcessor::Place::running;
-        return vp;
+        pause();
     }
+    return steal(lp);
 }
 
 void put_back(LogicalProcessor& lp, VirtualProcessor& vp, std::uint64_t ran) {

@@ -80,13 +80,13 @@ class ChildTest(unittest.TestCase):
             host.power_off()
 
     def test_twenty_in_a_row(self):
+        """Children that come and go leave nothing behind: the smallest there is, for speed."""
         with Host(name="child-twenty") as host:
             after_first = None
             for _ in range(20):
-                result = host.run(worker(self.artifacts, 1, memory="128M",
-                                         line="croft.do=poweroff croft.rounds=1"), timeout=120)
-                self.assertEqual(result.status, 0, f"{result.output}\n{result.error}")
-                self.assertTrue(Report(result.output).reached, result.output)
+                result = host.run(["/build/worker/croft-worker", "--kernel",
+                                   "/build/tests/guests/triple-fault", "--memory", "64M"])
+                self.assertIn("triple fault", result.error)
                 after_first = after_first or deposits(host)
             self.assertEqual(deposits(host), after_first)
             self._assert_pages_accounted(host)
