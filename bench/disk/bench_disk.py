@@ -74,9 +74,22 @@ class Bench:
                     self.remove(f"{('ours', 'theirs')[side]}.{kind}")
 
             self.turn_about(
-                label,
-                lambda into=into: timed(croft, "disk", "convert", *into, "-f", kind, self.path(source), ours),
-                lambda into=into: timed(*qemu, *into, self.path(source), theirs), prepare)
+    label,
+    lambda into=into: timed(
+        croft,
+        "disk",
+        "convert",
+        *into,
+        "-f",
+        kind,
+        self.path(source),
+        ours),
+        lambda into=into: timed(
+            *qemu,
+            *into,
+            self.path(source),
+            theirs),
+             prepare)
         if with_cp:
             self.turn_about(
                 f"convert {name}, new, against cp",
@@ -106,19 +119,34 @@ class Bench:
         count = 20000
 
         def ours(operation, step, path=disk):
-            return float(subprocess.run([bench, path, operation, str(count), "32", str(step)], check=True,
-                                        capture_output=True, text=True).stdout)
+            return float(subprocess.run([bench, path, operation, str(count), "32", str(
+                step)], check=True, capture_output=True, text=True).stdout)
 
         def peer(operation, step):
-            words = ["qemu-img", "bench", "-f", "vhdx", "-c", count, "-d", 32, "-s", 4096, "-S", step,
-                     "-t", "writeback", disk]
+            words = [
+    "qemu-img",
+    "bench",
+    "-f",
+    "vhdx",
+    "-c",
+    count,
+    "-d",
+    32,
+    "-s",
+    4096,
+    "-S",
+    step,
+    "-t",
+    "writeback",
+     disk]
             if operation == "write":
                 words[2:2] = ["-w", "--flush-interval", str(count)]
             return timed(*words)
 
         def fresh(_side):
             self.remove("disk.vhdx")
-            subprocess.run([croft, "disk", "create", disk, "20G"], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([croft, "disk", "create", disk, "20G"],
+                           check=True, stdout=subprocess.DEVNULL)
 
         step = 1 << 20
         self.turn_about("20,000 writes a MiB apart, fresh VHDX", lambda: ours("write", step),
@@ -131,21 +159,32 @@ class Bench:
         subprocess.run([croft, "disk", "create", raw, "20G"], check=True, stdout=subprocess.DEVNULL)
         ours("write", step, raw)
         for operation in ("write", "read"):
-            self.turn_about(f"20,000 {operation}s, VHDX against our raw", lambda: ours(operation, step),
-                            lambda: ours(operation, step, raw))
+            self.turn_about(
+    f"20,000 {operation}s, VHDX against our raw", lambda: ours(
+        operation, step), lambda: ours(
+            operation, step, raw))
         self.remove("disk.raw", "disk.vhdx")
 
     def opening(self):
         croft = self.arguments.croft
         for depth in range(20):
             parent = ["-p", self.path(f"{depth - 1}.vhdx")] if depth else ["64T"]
-            subprocess.run([croft, "disk", "create", "-q", self.path(f"{depth}.vhdx"), *parent], check=True)
+            subprocess.run([croft, "disk", "create", "-q",
+                           self.path(f"{depth}.vhdx"), *parent], check=True)
         bench = [self.arguments.queue_bench, self.path("19.vhdx"), "read", "1", "1", "0"]
-        report = subprocess.run(["/usr/bin/env", "bash", "-c", "command time -f '%e %M' \"$@\"", "-", *bench],
-                                capture_output=True, text=True)
+        report = subprocess.run(["/usr/bin/env",
+    "bash",
+    "-c",
+    "command time -f '%e %M' \"$@\"",
+    "-",
+    *bench],
+    capture_output=True,
+     text=True)
         if report.returncode == 0:
             seconds, kib = report.stderr.split()
-            print(f"{'open a chain of 20 of 64 TiB, read once':52} {float(seconds):9.3f} s, {int(kib) // 1024} MiB")
+            print(
+                f"{'open a chain of 20 of 64 TiB, read once':52} {float(seconds):9.3f} s, "
+                f"{int(kib) // 1024} MiB")
             self.rows.append({"name": "open a chain of 20 of 64 TiB", "undercroft": float(seconds),
                               "peer": None, "ratio": None, "resident_kib": int(kib)})
 

@@ -22,7 +22,8 @@ SIZES = [3 * MIB, 37 * MIB, 37 * MIB + 512, 8 * MIB - 4096 - 512]
 
 
 def croft(*words, expect=0):
-    done = subprocess.run([CROFT, "disk", *map(str, words)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([CROFT, "disk", *map(str, words)],
+                          capture_output=True, text=True, timeout=120)
     if done.returncode != expect:
         raise AssertionError(f"croft disk {words}: exit {done.returncode}, expected {expect}\n"
                              f"{done.stdout}{done.stderr}")
@@ -34,7 +35,8 @@ def croft_json(*words, expect=0):
 
 
 def qemu(*words):
-    done = subprocess.run(["qemu-img", *map(str, words)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["qemu-img", *map(str, words)],
+                          capture_output=True, text=True, timeout=120)
     if done.returncode != 0:
         raise AssertionError(f"qemu-img {words}: {done.stdout}{done.stderr}")
     return done.stdout
@@ -77,8 +79,10 @@ class Interoperability(Case):
             ("vhdx", ["--block-size", "256M"]), ("vhd", []), ("vhd", ["--fixed"]), ("raw", [])]
     QEMU = {"vhdx": "vhdx", "vhd": "vpc", "raw": "raw"}
     THEIRS = [("vhdx", ["subformat=dynamic"]), ("vhdx", ["subformat=fixed"]),
-              ("vhdx", ["subformat=dynamic,block_size=1M"]), ("vhdx", ["subformat=dynamic,log_size=4M"]),
-              ("vpc", ["subformat=dynamic,force_size=on"]), ("vpc", ["subformat=fixed,force_size=on"])]
+              ("vhdx", ["subformat=dynamic,block_size=1M"]),
+              ("vhdx", ["subformat=dynamic,log_size=4M"]),
+              ("vpc", ["subformat=dynamic,force_size=on"]),
+              ("vpc", ["subformat=fixed,force_size=on"])]
 
     def test_qemu_reads_what_we_write(self):
         for size in SIZES:
@@ -108,8 +112,8 @@ class Interoperability(Case):
                 disk = f"disk.{kind}"
                 source = self.source(16 * MIB, 5)
                 croft("convert", source, disk)
-                subprocess.run(["qemu-io", "-f", self.QEMU[kind], "-c", "write -P 0x5a 9M 3M", disk],
-                               check=True, capture_output=True)
+                subprocess.run(["qemu-io", "-f", self.QEMU[kind], "-c",
+                               "write -P 0x5a 9M 3M", disk], check=True, capture_output=True)
                 with open(source, "r+b") as file:
                     file.seek(9 * MIB)
                     file.write(b"\x5a" * 3 * MIB)
@@ -121,8 +125,20 @@ class Interoperability(Case):
 
     def test_a_log_that_qemu_left_in_use(self):
         qemu("create", "-f", "vhdx", "disk.vhdx", "64M")
-        subprocess.run(["qemu-io", "-f", "vhdx", "-c", "write -P 7 0 1M", "-c", "write -P 8 40M 1M",
-                        "-c", "flush", "-c", "sigraise 9", "disk.vhdx"], capture_output=True, timeout=60)
+        subprocess.run(["qemu-io",
+    "-f",
+    "vhdx",
+    "-c",
+    "write -P 7 0 1M",
+    "-c",
+    "write -P 8 40M 1M",
+    "-c",
+    "flush",
+    "-c",
+    "sigraise 9",
+    "disk.vhdx"],
+    capture_output=True,
+     timeout=60)
         with open("expected.raw", "wb") as file:
             file.write(b"\x07" * MIB + bytes(39 * MIB) + b"\x08" * MIB + bytes(23 * MIB))
         self.assert_same("expected.raw", "disk.vhdx")
@@ -143,7 +159,16 @@ class Operations(Case):
         croft("convert", self.source(24 * MIB, 1, "one.raw"), f"one.{kind}")
         for name, parent, seed in (("two", "one", 2), ("three", "two", 3)):
             croft("create", f"{name}.{kind}", "-p", f"{parent}.{kind}")
-            croft("convert", "-n", self.source(24 * MIB, seed, f"{name}.raw"), f"{name}.{kind}", "-f", kind)
+            croft(
+    "convert",
+    "-n",
+    self.source(
+        24 * MIB,
+        seed,
+        f"{name}.raw"),
+        f"{name}.{kind}",
+        "-f",
+         kind)
 
     def test_chain_info_and_map(self):
         for kind in ("vhdx", "vhd"):
@@ -246,7 +271,8 @@ class Operations(Case):
             file.write(b"????")
         found = croft_json("check", "disk.vhdx", expect=1)
         self.assertEqual(found["health"], "loss")
-        self.assertLessEqual({"loss", "damage"}, {finding["severity"] for finding in found["findings"]})
+        self.assertLessEqual({"loss", "damage"}, {
+                             finding["severity"] for finding in found["findings"]})
         report = croft_json("repair", "disk.vhdx")
         self.assertEqual(report["after"]["health"], "good")
         self.assert_sound("disk.vhdx")
@@ -276,8 +302,8 @@ class Operations(Case):
         croft("convert", "old.raw", "disk.vhdx")
         with open("large.raw", "wb") as file:
             file.write(os.urandom(MIB) * 600)
-        process = subprocess.Popen([CROFT, "disk", "convert", "large.raw", "disk.vhdx", "--replace"],
-                                   stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([CROFT, "disk", "convert", "large.raw",
+                                   "disk.vhdx", "--replace"], stderr=subprocess.DEVNULL)
         time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         code = process.wait(60)

@@ -25,7 +25,8 @@ class BadInputTest(unittest.TestCase):
             words = worker(self.artifacts)
             kernel = words.index("--kernel") + 1
             memory = words.index("--memory") + 1
-            self._one_line(host.run(words[:kernel] + ["/etc/passwd"] + words[kernel + 1:]), "kernel")
+            self._one_line(host.run(words[:kernel] + ["/etc/passwd"] + words[kernel + 1:]),
+                           "kernel")
             self._one_line(host.run(words[:kernel] + ["/nowhere"] + words[kernel + 1:]), "/nowhere")
             self._one_line(host.run(words[:memory] + ["4M"] + words[memory + 1:]), "memory")
             self._one_line(host.run(words[:memory] + ["64G"] + words[memory + 1:]), "memory")

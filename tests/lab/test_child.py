@@ -59,7 +59,8 @@ class ChildTest(unittest.TestCase):
                 f"{words} </dev/null | while read -r line; do read -r up _ </proc/uptime; "
                 'echo "root $up $line"; done')
             stamp = rb"root [\d.]+ child: time \d+ up [\d.]+"
-            command.wait_for(rb"(?:" + stamp + rb"[^\n]*\n[^\n]*?){%d}" % (seconds + 2), timeout=120)
+            command.wait_for(rb"(?:" + stamp + rb"[^\n]*\n[^\n]*?){%d}" % (seconds + 2),
+                             timeout=120)
             stamps = re.findall(rb"root ([\d.]+) child: time \d+ up ([\d.]+)", command.output)
             command.signal()
             # The first line still waits for the console to drain.

@@ -45,7 +45,8 @@ class RootTest(unittest.TestCase):
         host.run("mke2fs -q -F /dev/vda && mount -t ext4 /dev/vda /mnt && "
                  "dd if=/dev/urandom of=/mnt/file bs=1M count=16 2>/dev/null && "
                  "sha256sum </mnt/file >/tmp/before && umount /mnt && "
-                 "mount -t ext4 /dev/vda /mnt && sha256sum </mnt/file >/tmp/after && umount /mnt && "
+                 "mount -t ext4 /dev/vda /mnt && sha256sum </mnt/file >/tmp/after && "
+                 "umount /mnt && "
                  "cmp /tmp/before /tmp/after", check=True)
 
     def _check_network(self, host):
