@@ -85,6 +85,9 @@ std::expected<BootInformation, std::string_view> read_multiboot(std::uint64_t ad
     if ((information.flags & has_modules) != 0) {
         for (unsigned i = 0; i < information.module_count && i < boot.modules.size(); ++i) {
             const auto module = copy_of<Module>(information.modules + i * sizeof(Module));
+            if (module.end < module.begin) {
+                return std::unexpected("a Multiboot module ends before it begins");
+            }
             boot.modules[boot.module_count++] = {
                 module.begin, module.end, arguments_of(module.arguments)};
         }

@@ -3,6 +3,12 @@
 
 namespace hypervisor {
 
+namespace {
+
+constexpr std::uint64_t accessed_dirty = NestedPageEntry::accessed | NestedPageEntry::dirty;
+
+} // namespace
+
 void ReleaseList::release(PageRecords& records, PagePool& pool) {
     for (unsigned i = 0; i < count_; ++i) {
         const auto page = SpaPage::containing(entries_[i]);
@@ -97,8 +103,7 @@ bool Slat::split(Entry& entry, unsigned level) {
             const SpaPage part = old.page() + i * pages_below;
             const bool large = level - 1 != page_level;
             NestedPageEntry leaf = NestedPageEntry::leaf(part, old.map_flags(), large);
-            leaf = NestedPageEntry{
-                leaf.raw() | (old.raw() & (NestedPageEntry::accessed | NestedPageEntry::dirty))};
+            leaf = NestedPageEntry{leaf.raw() | (old.raw() & accessed_dirty)};
             set(below[i], leaf);
             if (counts_references_) {
                 // Cannot fail: the reference to the whole keeps each part the root's.
@@ -113,7 +118,13 @@ bool Slat::split(Entry& entry, unsigned level) {
             set(below[old.range_first() + i], NestedPageEntry::no_access());
         }
     }
-    set(entry, NestedPageEntry::table(*page));
+    // The processor may set accessed and dirty in the whole until the last moment.
+    std::uint64_t seen = old.raw();
+    while (!entry.compare_exchange_strong(seen, NestedPageEntry::table(*page).raw())) {
+        for (unsigned i = 0; i < entries_per_table; ++i) {
+            below[i].fetch_or(seen & accessed_dirty);
+        }
+    }
     return true;
 }
 

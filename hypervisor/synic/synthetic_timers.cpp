@@ -136,10 +136,12 @@ void SyntheticTimers::save(hv_synthetic_timers_state& state) const {
 }
 
 bool SyntheticTimers::restore(const hv_synthetic_timers_state& state, std::uint64_t now) {
+    const auto before = timers_;
     for (unsigned index = 0; index < timers_.size(); ++index) {
         const hv_stimer_state& from = state.timers[index];
         timers_[index].count = from.count;
         if (!set_config(index, from.config, now)) {
+            timers_ = before;
             return false;
         }
         if (timers_[index].expires != never && from.adjustment != 0) {

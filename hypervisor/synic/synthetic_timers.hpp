@@ -38,7 +38,8 @@ public:
     std::optional<Expiration> expire(std::uint64_t now, std::uint64_t partition);
 
     void save(hv_synthetic_timers_state& state) const;
-    bool restore(const hv_synthetic_timers_state& state, std::uint64_t now);
+    /// \return false if the state has a timer that no guest could have set; nothing changes then.
+    [[nodiscard]] bool restore(const hv_synthetic_timers_state& state, std::uint64_t now);
 
     /// Messages of timers may still be queued when the VP goes away.
     SynicMessage& message(unsigned timer) { return timers_[timer].message; }

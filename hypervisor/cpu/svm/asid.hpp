@@ -18,7 +18,11 @@ struct AsidTicket {
 class AsidAllocator final {
 public:
     constexpr AsidAllocator() = default;
-    constexpr AsidAllocator(std::uint32_t lp, std::uint32_t count) : lp_{lp}, count_{count} {}
+    /// \param count of ASIDs that the processor has, the host's among them. One for guests is the
+    /// least that is assumed; the processor is flushed at each entry then.
+    constexpr AsidAllocator(std::uint32_t lp, std::uint32_t count)
+        : lp_{lp},
+          count_{count > first ? count : first + 1} {}
 
     struct Result {
         std::uint32_t asid;

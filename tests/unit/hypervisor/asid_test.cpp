@@ -33,6 +33,24 @@ TEST(Asid, AFlushIsAFreshOne) {
     EXPECT_EQ(allocator.acquire(ticket, false).asid, second.asid);
 }
 
+TEST(Asid, WithOneForGuestsEachEntryOfAnotherFlushes) {
+    for (const std::uint32_t count : {0u, 1u, 2u}) {
+        AsidAllocator allocator{0, count};
+        AsidTicket a;
+        AsidTicket b;
+        EXPECT_EQ(allocator.acquire(a, false).asid, 1u);
+        EXPECT_FALSE(allocator.acquire(a, false).flush_all);
+        for (int i = 0; i < 3; ++i) {
+            const auto theirs = allocator.acquire(b, false);
+            EXPECT_EQ(theirs.asid, 1u);
+            EXPECT_TRUE(theirs.flush_all);
+            const auto ours = allocator.acquire(a, false);
+            EXPECT_EQ(ours.asid, 1u);
+            EXPECT_TRUE(ours.flush_all);
+        }
+    }
+}
+
 TEST(Asid, NoTwoShareOne) {
     AsidAllocator allocator{0, 16};
     std::array<AsidTicket, 15> tickets{};

@@ -132,6 +132,15 @@ TEST_F(Multiboot, MoreModulesThanThereAreUses) {
     EXPECT_EQ(boot->modules[3].begin, 3u);
 }
 
+TEST_F(Multiboot, AModuleThatEndsBeforeItBeginsIsSaidSo) {
+    begin(has_modules | has_map);
+    map({{0, 0x1000, 1}});
+    module(0, 0x2000, 0x1fff, 0);
+    const auto boot = read_multiboot(info());
+    ASSERT_FALSE(boot);
+    EXPECT_NE(boot.error().find("ends before it begins"), std::string_view::npos);
+}
+
 TEST_F(Multiboot, AMapWithTooManyRangesIsSaidSo) {
     begin(has_map);
     const LowMemory many{0x1000};

@@ -247,8 +247,14 @@ TEST_F(SyntheticTimersTest, AMessageThatWaitsSurvivesSaveAndRestore) {
 
 TEST_F(SyntheticTimersTest, RefusesAStateThatCannotBe) {
     hv_synthetic_timers_state state{};
+    state.timers[0].count = 77;
     state.timers[3].config = 1ull << 40;
+    hv_synthetic_timers_state before{};
+    timers_.save(before);
     EXPECT_FALSE(timers_.restore(state, 0));
+    hv_synthetic_timers_state after{};
+    timers_.save(after);
+    EXPECT_EQ(std::memcmp(&before, &after, sizeof before), 0) << "all of it or nothing";
     // Whatever else is in it stops nothing.
     state = {};
     for (hv_stimer_state& timer : state.timers) {
