@@ -59,7 +59,7 @@ VirtualProcessor* LogicalProcessor::next() {
 
 void LogicalProcessor::sleep() {
     slice_end_ = TimerEntry::never;
-    idle.store(true, std::memory_order_seq_cst);
+    begin_sleep();
     arm_timer();
     bool empty;
     {
@@ -69,7 +69,13 @@ void LogicalProcessor::sleep() {
     if (empty) {
         wait_for_interrupt();
     }
-    idle.store(false, std::memory_order_seq_cst);
+    end_sleep();
+}
+
+void LogicalProcessor::end_sleep() {
+    if (idle.exchange(false, std::memory_order_seq_cst)) {
+        sleeps_.fetch_add(1, std::memory_order_seq_cst);
+    }
 }
 
 void LogicalProcessor::expire_timers() {
@@ -109,6 +115,7 @@ void LogicalProcessor::arm_timer() {
 }
 
 void LogicalProcessor::handle_interrupt(std::uint8_t vector) {
+    end_sleep();
     ++hardware_interrupts;
     if (vector == physical_apic::spurious_vector) {
         return;
@@ -159,6 +166,24 @@ void LogicalProcessor::wait_until_out_of_guest() {
     const std::uint64_t exits = guest_exits_.load(std::memory_order_acquire);
     while (is_in_guest() && guest_exits_.load(std::memory_order_acquire) == exits) {
         pause();
+    }
+}
+
+bool LogicalProcessor::is_quiescent() const {
+    return is_in_guest() || idle.load(std::memory_order_seq_cst) ||
+        waits_.load(std::memory_order_seq_cst);
+}
+
+void LogicalProcessor::wait_until_all_have_passed() {
+    const WaitsForOthers waits; // as do two that wait for each other
+    for (const LogicalProcessor* const lp : all()) {
+        const std::uint64_t exits = lp->guest_exits_.load(std::memory_order_seq_cst);
+        const std::uint64_t sleeps = lp->sleeps_.load(std::memory_order_seq_cst);
+        while (!lp->is_quiescent() &&
+            lp->guest_exits_.load(std::memory_order_seq_cst) == exits &&
+            lp->sleeps_.load(std::memory_order_seq_cst) == sleeps) {
+            pause();
+        }
     }
 }
 

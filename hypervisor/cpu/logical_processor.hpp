@@ -76,11 +76,27 @@ public:
     void enter_guest() { in_guest_.store(true, std::memory_order_seq_cst); }
     void leave_guest() {
         in_guest_.store(false, std::memory_order_release);
-        guest_exits_.fetch_add(1, std::memory_order_release);
+        guest_exits_.fetch_add(1, std::memory_order_seq_cst);
     }
     /// Waits until the processor is in no guest, or has left the one that it was in. From any one.
     void wait_until_out_of_guest();
     [[nodiscard]] bool is_in_guest() const { return in_guest_.load(std::memory_order_seq_cst); }
+
+    /// Waits until every other processor has been in a guest or asleep, so that none uses any more
+    /// what it has looked up before and what nobody can find now. With no lock held.
+    static void wait_until_all_have_passed();
+
+    /// While it lives, this processor waits for another one, and uses nothing that might go away.
+    class WaitsForOthers final {
+    public:
+        WaitsForOthers() : lp_{current()} { lp_.waits_.store(true, std::memory_order_seq_cst); }
+        ~WaitsForOthers() { lp_.waits_.store(false, std::memory_order_seq_cst); }
+        WaitsForOthers(const WaitsForOthers&) = delete;
+        WaitsForOthers& operator=(const WaitsForOthers&) = delete;
+
+    private:
+        LogicalProcessor& lp_;
+    };
 
     /// Whether the virtual processor that runs here is to give way. From any one.
     void request_reschedule() { reschedule_.store(true, std::memory_order_seq_cst); }
@@ -116,6 +132,9 @@ private:
     VirtualProcessor* next();
     void sleep();
     void expire_timers();
+    void begin_sleep() { idle.store(true, std::memory_order_seq_cst); }
+    void end_sleep();
+    [[nodiscard]] bool is_quiescent() const;
 
     const std::uint32_t index_;
     const std::uint32_t apic_id_;
@@ -126,6 +145,8 @@ private:
     std::uint64_t slice_end_ = 0;
     std::atomic<bool> in_guest_{false};
     std::atomic<std::uint64_t> guest_exits_{0};
+    std::atomic<std::uint64_t> sleeps_{0};
+    std::atomic<bool> waits_{false};
     std::atomic<bool> reschedule_{false};
     std::uint64_t armed_for_ = 0;
     svm::AsidAllocator asids_{};

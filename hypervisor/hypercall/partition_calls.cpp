@@ -71,11 +71,7 @@ Status finalize_partition(Call& call) {
     if (!target || target->is_root()) {
         return Status::invalid_partition_id;
     }
-    if (target->state() == Partition::State::finalized) {
-        return Status::invalid_partition_state;
-    }
-    lifecycle::finalize(*target);
-    return Status::success;
+    return lifecycle::finalize(*target) ? Status::success : Status::invalid_partition_state;
 }
 
 Status delete_partition(Call& call) {

@@ -213,7 +213,6 @@ Status create_vp(Call& call) {
     if (!vp) {
         return vp.error();
     }
-    (*vp)->set_block(VirtualProcessor::explicit_suspend);
     return Status::success;
 }
 
@@ -223,12 +222,7 @@ Status delete_vp(Call& call) {
     if (!target || target->is_root()) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = target->vp(in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
-    }
-    lifecycle::destroy_vp(*vp);
-    return Status::success;
+    return lifecycle::destroy_vp(*target, in.vp_index) ? Status::success : Status::invalid_vp_index;
 }
 
 Status get_vp_registers(Call& call) {

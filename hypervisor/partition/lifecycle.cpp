@@ -63,6 +63,16 @@ void remove_overlay(Partition& partition, Overlay& overlay) {
     }
 }
 
+void free_vp(VirtualProcessor& vp, PagePool& pool) {
+    auto& cpu = static_cast<svm::SvmVirtualCpu&>(vp.cpu());
+    const std::array pages{
+        spa_page_of(&vp), spa_page_of(&cpu), cpu.vmcb_page(), cpu.extended_state_page()};
+    vp.~VirtualProcessor();
+    for (const SpaPage page : pages) {
+        pool.free(page);
+    }
+}
+
 } // namespace
 
 Status map_in_root(SpaPage page) {
@@ -130,12 +140,12 @@ Status initialize(Partition& partition) {
     return Status::success;
 }
 
-void finalize(Partition& partition) {
-    partition.set_state(Partition::State::finalized);
+bool finalize(Partition& partition) {
+    if (!partition.begin_finalizing()) {
+        return false;
+    }
     for (std::uint32_t i = 0; i < Partition::most_vps; ++i) {
-        if (VirtualProcessor* const vp = partition.vp(i); vp != nullptr) {
-            destroy_vp(*vp);
-        }
+        (void)destroy_vp(partition, i);
     }
     remove_overlay(partition, partition.hypercall_overlay);
     remove_overlay(partition, partition.reference_tsc_overlay);
@@ -153,16 +163,19 @@ void finalize(Partition& partition) {
         log(LogLevel::error, "partition {} has ended, but {} of its {} deposited pages are missing",
             partition.id(), balance.total - balance.free, balance.total);
     }
+    return true;
 }
 
 Status delete_partition(Partition& payer, Partition& partition) {
     if (partition.state() == Partition::State::initialized) {
-        finalize(partition);
+        (void)finalize(partition);
     }
     if (partition.deposits().balance().total != 0) {
         return Status::invalid_partition_state;
     }
-    partition_table::remove(partition);
+    if (!partition_table::remove(partition)) {
+        return Status::invalid_partition_id; // somebody else deletes it
+    }
     const SpaPage object = spa_page_of(&partition);
     const auto vps = partition.vp_table();
     partition.~Partition();
@@ -185,21 +198,28 @@ std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::ui
         svm::SvmVirtualCpu{vmcb, extended_state, partition.is_root()};
     auto* const vp =
         new (pointer_to<void>(object)) VirtualProcessor{partition, index, *cpu, lp, is_bootstrap};
-    const SpinGuard guard{partition.lock()};
-    partition.add_vp(index, *vp);
+    if (!partition.is_root()) {
+        vp->set_block(VirtualProcessor::explicit_suspend);
+    }
+    if (!partition.add_vp(index, *vp)) {
+        free_vp(*vp, pool);
+        return std::unexpected(Status::invalid_vp_index);
+    }
     return vp;
 }
 
-void destroy_vp(VirtualProcessor& vp) {
-    Partition& partition = vp.partition();
+bool destroy_vp(Partition& partition, std::uint32_t index) {
+    VirtualProcessor* const taken = partition.take_vp(index);
+    if (taken == nullptr) {
+        return false;
+    }
+    VirtualProcessor& vp = *taken;
     PagePool& pool = partition.deposits();
-    vp.set_block(VirtualProcessor::dispatch_suspend);
+    vp.set_block(VirtualProcessor::removed);
     scheduler::stop(vp);
     vp.disarm();
-    {
-        const SpinGuard guard{partition.lock()};
-        partition.remove_vp(vp.index());
-    }
+    // Others may have found it before: an interrupt on its way, a timer that has just expired.
+    LogicalProcessor::wait_until_all_have_passed();
     // The parent's slot may still hold back this VP's message.
     partition_table::root()->for_each_vp([&vp](VirtualProcessor& root_vp) {
         root_vp.synic().withdraw(HV_SYNIC_INTERCEPTION_SINT, vp.intercept_notification());
@@ -217,13 +237,8 @@ void destroy_vp(VirtualProcessor& vp) {
     if (vp.counters.page() != nullptr) {
         unshare_page(partition_table::root()->deposits(), spa_page_of(vp.counters.page()));
     }
-    auto& cpu = static_cast<svm::SvmVirtualCpu&>(vp.cpu());
-    const std::array pages{
-        spa_page_of(&vp), spa_page_of(&cpu), cpu.vmcb_page(), cpu.extended_state_page()};
-    vp.~VirtualProcessor();
-    for (const SpaPage page : pages) {
-        pool.free(page);
-    }
+    free_vp(vp, pool);
+    return true;
 }
 
 } // namespace hypervisor::lifecycle

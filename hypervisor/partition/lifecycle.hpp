@@ -18,8 +18,8 @@ std::expected<Partition*, Status> create_partition(Partition& payer, std::uint64
 /// Gives it an address space.
 Status initialize(Partition& partition);
 /// Takes everything from it: its virtual processors, what is mapped, its ports. What that cost is
-/// free in its deposits afterwards.
-void finalize(Partition& partition);
+/// free in its deposits afterwards. \return false if that has been done, or is being done.
+bool finalize(Partition& partition);
 /// Ends a finalized partition whose deposits have been withdrawn. The caller holds one reference.
 Status delete_partition(Partition& payer, Partition& partition);
 
@@ -27,7 +27,8 @@ Status delete_partition(Partition& payer, Partition& partition);
 /// message.
 std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::uint32_t index,
     LogicalProcessor& lp, PagePool& pool, bool is_bootstrap);
-void destroy_vp(VirtualProcessor& vp);
+/// With no lock held. \return false if there is none of that index.
+bool destroy_vp(Partition& partition, std::uint32_t index);
 
 /// Takes a page of `pool` and maps it in the root, for state that both read.
 /// \return nothing if the pool is empty.

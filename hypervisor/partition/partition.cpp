@@ -31,14 +31,23 @@ std::optional<SpaPage> Partition::vp_table() const {
     return vps_ != nullptr ? std::optional{spa_page_of(vps_)} : std::nullopt;
 }
 
-void Partition::add_vp(std::uint32_t index, VirtualProcessor& vp) {
+bool Partition::add_vp(std::uint32_t index, VirtualProcessor& vp) {
+    const SpinGuard guard{lock_};
+    if (vps_[index].load(std::memory_order_relaxed) != nullptr || state() == State::finalized) {
+        return false;
+    }
     vps_[index].store(&vp, std::memory_order_release);
     ++vp_count_;
+    return true;
 }
 
-void Partition::remove_vp(std::uint32_t index) {
-    vps_[index].store(nullptr, std::memory_order_release);
-    --vp_count_;
+VirtualProcessor* Partition::take_vp(std::uint32_t index) {
+    const SpinGuard guard{lock_};
+    VirtualProcessor* const vp = vps_ != nullptr && index < most_vps
+        ? vps_[index].exchange(nullptr, std::memory_order_seq_cst)
+        : nullptr;
+    vp_count_ -= vp != nullptr ? 1 : 0;
+    return vp;
 }
 
 void Partition::flush_tlb() {

@@ -40,6 +40,10 @@ public:
     [[nodiscard]] bool is_root() const { return is_root_; }
     [[nodiscard]] State state() const { return state_.load(std::memory_order_acquire); }
     void set_state(State state) { state_.store(state, std::memory_order_release); }
+    /// Only one succeeds.
+    [[nodiscard]] bool begin_finalizing() {
+        return state_.exchange(State::finalized, std::memory_order_acq_rel) != State::finalized;
+    }
     [[nodiscard]] std::uint64_t creation_flags() const { return creation_flags_; }
     [[nodiscard]] bool has_privilege(std::uint64_t mask) const {
         return (privileges_ & mask) == mask;
@@ -52,22 +56,23 @@ public:
     /// Pages for its nested page tables: the deposits, or the root's reserve.
     PagePool& table_pool() { return *table_pool_; }
 
-    // Virtual processors. Added and removed under lock().
+    // Virtual processors. One that was found stays until this LP enters a guest or sleeps.
 
-    SpinLock& lock() { return lock_; }
     [[nodiscard]] VirtualProcessor* vp(std::uint32_t index) const {
         return index < most_vps && vps_ != nullptr ? vps_[index].load(std::memory_order_acquire)
                                                    : nullptr;
     }
-    [[nodiscard]] unsigned vp_count() const { return vp_count_; }
+    [[nodiscard]] unsigned vp_count() const { return vp_count_.load(std::memory_order_relaxed); }
     void set_vp_table(SpaPage page);
     [[nodiscard]] std::optional<SpaPage> vp_table() const;
-    void add_vp(std::uint32_t index, VirtualProcessor& vp);
-    void remove_vp(std::uint32_t index);
+    /// \return false if there is one of that index.
+    [[nodiscard]] bool add_vp(std::uint32_t index, VirtualProcessor& vp);
+    /// Takes it out, so that nobody finds it any more. \return null if there is none.
+    [[nodiscard]] VirtualProcessor* take_vp(std::uint32_t index);
     /// Calls `f(VirtualProcessor&)` for each.
     template <class F>
     void for_each_vp(F&& f) const {
-        for (std::uint32_t i = 0, left = vp_count_; left > 0 && i < most_vps; ++i) {
+        for (std::uint32_t i = 0, left = vp_count(); left > 0 && i < most_vps; ++i) {
             if (VirtualProcessor* const one = vp(i); one != nullptr) {
                 f(*one);
                 --left;
@@ -142,7 +147,7 @@ private:
     AddressSpace space_;
     std::atomic<std::uint64_t> tlb_epoch_{1};
     std::atomic<VirtualProcessor*>* vps_ = nullptr;
-    unsigned vp_count_ = 0;
+    std::atomic<unsigned> vp_count_{0};
     std::uint64_t tsc_offset_ = 0;
     std::uint64_t reference_offset_ = 0;
     PortTable ports_{};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/partition/partition_table.hpp"
 
+#include "hypervisor/cpu/logical_processor.hpp"
+
 #include <array>
 
 namespace hypervisor::partition_table {
@@ -51,16 +53,21 @@ void insert(Partition& partition) {
     ++partitions;
 }
 
-void remove(Partition& partition) {
+bool remove(Partition& partition) {
     {
         const SpinGuard guard{lock};
+        if (slots[partition.slot()].partition != &partition) {
+            return false;
+        }
         slots[partition.slot()].partition = nullptr;
         slots[partition.slot()].reserved = false;
         --partitions;
     }
+    const LogicalProcessor::WaitsForOthers waits;
     while (partition.references.load() > 1) {
         pause();
     }
+    return true;
 }
 
 PartitionReference find(std::uint64_t id) {

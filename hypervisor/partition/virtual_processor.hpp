@@ -34,6 +34,7 @@ public:
         dispatch_suspend = 1u << 2,  ///< the root has taken it off for good
         held = 1u << 3,              ///< somebody looks at its state
         waiting = 1u << 4,           ///< halted or not started: an event ends it
+        removed = 1u << 5,           ///< it is being destroyed
     };
     /// Where the scheduler has it; under schedule_lock().
     enum class Place : std::uint8_t { nowhere, queued, running };

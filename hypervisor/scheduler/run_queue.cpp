@@ -25,8 +25,8 @@ void RunQueue::insert(ScheduleEntity& entity) {
 }
 
 void RunQueue::add_woken(ScheduleEntity& entity) {
-    const std::uint64_t earliest =
-        virtual_time_ > sleeper_bonus_ ? virtual_time_ - sleeper_bonus_ : 0;
+    const std::uint64_t now = virtual_time();
+    const std::uint64_t earliest = now > sleeper_bonus_ ? now - sleeper_bonus_ : 0;
     if (entity.virtual_time < earliest) {
         entity.virtual_time = earliest;
     }
@@ -63,9 +63,9 @@ void RunQueue::charge(ScheduleEntity& entity, std::uint64_t ticks) {
 }
 
 void RunQueue::adopt(ScheduleEntity& entity, const RunQueue& from) const {
-    const std::uint64_t ahead =
-        entity.virtual_time > from.virtual_time_ ? entity.virtual_time - from.virtual_time_ : 0;
-    entity.virtual_time = virtual_time_ + ahead;
+    const std::uint64_t theirs = from.virtual_time();
+    const std::uint64_t ahead = entity.virtual_time > theirs ? entity.virtual_time - theirs : 0;
+    entity.virtual_time = virtual_time() + ahead;
 }
 
 } // namespace hypervisor

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 namespace hypervisor {
@@ -25,7 +26,9 @@ public:
     [[nodiscard]] bool empty() const { return first_ == nullptr; }
     [[nodiscard]] unsigned size() const { return size_; }
     [[nodiscard]] const ScheduleEntity* first() const { return first_; }
-    [[nodiscard]] std::uint64_t virtual_time() const { return virtual_time_; }
+    [[nodiscard]] std::uint64_t virtual_time() const {
+        return virtual_time_.load(std::memory_order_relaxed);
+    }
 
     /// Adds one that has slept or is new here.
     void add_woken(ScheduleEntity& entity);
@@ -36,16 +39,20 @@ public:
     ScheduleEntity* take_first();
     /// Charges the one that ran.
     void charge(ScheduleEntity& entity, std::uint64_t ticks);
-    /// Translates an entity's time from another queue's to this one's.
+    /// Translates an entity's time from another queue's to this one's. The other need not be locked.
     void adopt(ScheduleEntity& entity, const RunQueue& from) const;
 
 private:
     void insert(ScheduleEntity& entity);
-    void advance(std::uint64_t to) { virtual_time_ = to > virtual_time_ ? to : virtual_time_; }
+    void advance(std::uint64_t to) {
+        if (to > virtual_time()) {
+            virtual_time_.store(to, std::memory_order_relaxed);
+        }
+    }
 
     ScheduleEntity* first_ = nullptr;
     unsigned size_ = 0;
-    std::uint64_t virtual_time_ = 0;
+    std::atomic<std::uint64_t> virtual_time_{0};
     std::uint64_t sleeper_bonus_ = 0;
 };
 

@@ -5,6 +5,8 @@
 #include "hypervisor/cpu/logical_processor.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
+#include <optional>
+
 namespace hypervisor::scheduler {
 
 namespace {
@@ -44,14 +46,15 @@ void enqueue(VirtualProcessor& vp, LogicalProcessor& lp) {
 
 /// Whether `vp`, just queued at `lp`, takes the place of what runs there.
 bool preempts(LogicalProcessor& lp, VirtualProcessor& vp) {
+    const std::uint64_t granularity = clock::from_100ns(wake_granularity_100ns);
+    // While the lock is held, what is seen to run is not put back, and lives.
+    const SpinGuard guard{lp.queue_lock};
     VirtualProcessor* const running = lp.running();
     if (running == nullptr || running == &vp) {
         return false;
     }
     const std::uint64_t now = read_tsc();
     const std::uint64_t since = lp.running_since();
-    const std::uint64_t granularity = clock::from_100ns(wake_granularity_100ns);
-    const SpinGuard guard{lp.queue_lock};
     const std::uint64_t theirs =
         running->schedule_entity().virtual_time + (now > since ? now - since : 0);
     return vp.schedule_entity().virtual_time + granularity < theirs;
@@ -133,6 +136,11 @@ void wake(VirtualProcessor& vp) {
 }
 
 void stop(VirtualProcessor& vp) {
+    // Two of the root's may wait for each other's LP, one here and one to destroy a child's.
+    std::optional<LogicalProcessor::WaitsForOthers> waits;
+    if (vp.is_pinned()) {
+        waits.emplace();
+    }
     for (;;) {
         {
             const SpinGuard guard{vp.schedule_lock()};
@@ -167,7 +175,7 @@ VirtualProcessor* pick(LogicalProcessor& lp) {
             // Locks are taken the other way round; and while this one is held, what is queued
             // lives.
             if (vp.schedule_lock().try_lock()) {
-                lp.queue().remove(vp.schedule_entity());
+                (void)lp.queue().take_first();
                 vp.place = VirtualProcessor::Place::running;
                 vp.schedule_lock().unlock();
                 return &vp;
