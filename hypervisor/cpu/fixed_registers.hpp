@@ -78,10 +78,12 @@ inline constexpr std::uint64_t pat_reset_value = 0x0007040600070406ull;
 inline constexpr std::uint8_t exception_debug = 1;
 inline constexpr std::uint8_t exception_nmi = 2;
 inline constexpr std::uint8_t exception_breakpoint = 3;
+inline constexpr std::uint8_t exception_overflow = 4;
 inline constexpr std::uint8_t exception_invalid_opcode = 6;
 inline constexpr std::uint8_t exception_double_fault = 8;
 inline constexpr std::uint8_t exception_general_protection = 13;
 inline constexpr std::uint8_t exception_page_fault = 14;
 inline constexpr std::uint8_t exception_machine_check = 18;
+inline constexpr std::uint8_t exception_last = 31;
 
 } // namespace hypervisor

@@ -127,7 +127,9 @@ public:
     virtual void set_table(TableName name, const hv_x64_table_register& value) = 0;
     [[nodiscard]] virtual unsigned cpl() const = 0;
 
-    /// The event that waits to be delivered, if there is one.
+    /// The event that waits to be delivered, if there is one. An external interrupt waits until the
+    /// guest can take it, and until what is set after it has been delivered; all else is delivered
+    /// at the next entry.
     [[nodiscard]] virtual std::optional<CpuEvent> pending_event() const = 0;
     virtual void set_pending_event(const std::optional<CpuEvent>& event) = 0;
     [[nodiscard]] virtual bool interrupt_shadow() const = 0;

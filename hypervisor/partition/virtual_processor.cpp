@@ -199,17 +199,23 @@ bool VirtualProcessor::handle_startup() {
 
 /// \return whether something is delivered now.
 bool VirtualProcessor::deliver_interrupts() {
+    const auto pending = cpu_.pending_event();
+    const bool is_interrupt = pending && pending->type == CpuEvent::Type::interrupt;
     if (nmi_pending_.load(std::memory_order_seq_cst) && !cpu_.nmi_masked() &&
-        !cpu_.pending_event() && !cpu_.interrupt_shadow()) {
+        (!pending || is_interrupt) && !cpu_.interrupt_shadow()) {
         nmi_pending_.store(false, std::memory_order_seq_cst);
         cpu_.set_pending_event(CpuEvent{.type = CpuEvent::Type::nmi, .vector = exception_nmi});
         cpu_.set_nmi_masked(true);
         clear_block(waiting);
         return true;
     }
-    if (cpu_.pending_event()) {
-        clear_block(waiting);
+    if (pending) {
         cpu_.set_interrupt_window(apic_.deliverable().has_value());
+        // An interrupt is not lost when an exception comes between; it waits for the guest again.
+        if (is_interrupt && (cpu_.get(CpuRegister::rflags) & rflags_if) == 0) {
+            return false;
+        }
+        clear_block(waiting);
         return true;
     }
     const auto vector = apic_.deliverable();

@@ -56,6 +56,7 @@ void SvmVirtualCpu::reset() {
     vmcb_.star = vmcb_.lstar = vmcb_.cstar = vmcb_.sfmask = vmcb_.kernel_gs_base = 0;
     vmcb_.sysenter_cs = vmcb_.sysenter_esp = vmcb_.sysenter_eip = 0;
     vmcb_.event_injection = 0;
+    offered_.reset();
     vmcb_.interrupt_shadow = 0;
     vmcb_.virtual_interrupt = virtual_masking;
     set_interrupt_window(false);
@@ -106,11 +107,43 @@ Exit SvmVirtualCpu::run() {
     vmcb_.rax = gpr[GeneralRegister::rax];
     vmcb_.rsp = gpr[GeneralRegister::rsp];
     vmcb_.clean_bits = 0;
+    offer_interrupt();
     svm_world_switch(&vmcb_, gpr.data());
+    settle_offer();
     gpr[GeneralRegister::rax] = vmcb_.rax;
     gpr[GeneralRegister::rsp] = vmcb_.rsp;
     take_back_interrupted_event();
     return decode();
+}
+
+/// An external interrupt is not injected but offered, as a virtual interrupt: the processor takes it
+/// when the guest can, and what is not taken is still there at the exit. (QEMU 7.2 may deliver an
+/// injected one twice, the second time though the guest has interrupts off.)
+/// The exit for a window is asked for by the same bit. Wanted for another interrupt behind this one,
+/// it is exchanged for one at the end of this one's handler.
+void SvmVirtualCpu::offer_interrupt() {
+    if (!offered_) {
+        return;
+    }
+    wants_window_ = (vmcb_.intercept_misc1 & intercept_vintr) != 0;
+    set_interrupt_window(true);
+    vmcb_.virtual_interrupt |= std::uint64_t{*offered_} << virtual_vector_shift;
+    vmcb_.intercept_misc1 &= ~intercept_vintr;
+    if (wants_window_) {
+        vmcb_.intercept_misc1 |= intercept_iret;
+    }
+}
+
+void SvmVirtualCpu::settle_offer() {
+    if (!offered_) {
+        return;
+    }
+    if ((vmcb_.virtual_interrupt & virtual_irq) == 0) {
+        offered_.reset();
+    }
+    vmcb_.virtual_interrupt &= ~virtual_vector_mask;
+    set_interrupt_window(wants_window_);
+    set_nmi_masked(nmi_masked_);
 }
 
 /// An event whose delivery an exit has interrupted is delivered again. Not one that an instruction
@@ -123,9 +156,12 @@ void SvmVirtualCpu::take_back_interrupted_event() {
     }
     const auto type = static_cast<CpuEvent::Type>((info >> 8) & 7);
     const auto vector = static_cast<std::uint8_t>(info);
+    const bool is_exception = type == CpuEvent::Type::exception;
     const bool by_instruction = type == CpuEvent::Type::software_interrupt ||
-        (type == CpuEvent::Type::exception && (vector == 3 || vector == 4));
-    if (!by_instruction) {
+        (is_exception && (vector == exception_breakpoint || vector == exception_overflow));
+    // This is how an emulator may call an interrupt that was offered, and still is.
+    const bool is_offer = is_exception && vector > exception_last;
+    if (!by_instruction && !is_offer) {
         vmcb_.event_injection = info;
     }
 }
@@ -422,7 +458,9 @@ void SvmVirtualCpu::set_table(TableName name, const hv_x64_table_register& value
 std::optional<CpuEvent> SvmVirtualCpu::pending_event() const {
     const std::uint64_t info = vmcb_.event_injection;
     if ((info & event_valid) == 0) {
-        return std::nullopt;
+        return offered_ ? std::optional{CpuEvent{
+                              .type = CpuEvent::Type::interrupt, .vector = *offered_}}
+                        : std::nullopt;
     }
     return CpuEvent{.type = static_cast<CpuEvent::Type>((info >> 8) & 7),
         .vector = static_cast<std::uint8_t>(info),
@@ -431,8 +469,9 @@ std::optional<CpuEvent> SvmVirtualCpu::pending_event() const {
 }
 
 void SvmVirtualCpu::set_pending_event(const std::optional<CpuEvent>& event) {
-    if (!event) {
+    if (!event || event->type == CpuEvent::Type::interrupt) {
         vmcb_.event_injection = 0;
+        offered_ = event ? std::optional{event->vector} : std::nullopt;
         return;
     }
     vmcb_.event_injection = event->vector | (static_cast<std::uint64_t>(event->type) << 8) |

@@ -5,6 +5,8 @@
 #include "hypervisor/cpu/svm/vmcb.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
 
+#include <optional>
+
 namespace hypervisor::svm {
 
 /// A virtual processor on AMD-V with nested paging.
@@ -56,6 +58,8 @@ private:
     VmcbSegment& segment_of(SegmentName name);
     [[nodiscard]] const VmcbSegment& segment_of(SegmentName name) const;
     void prepare_asid();
+    void offer_interrupt();
+    void settle_offer();
     void take_back_interrupted_event();
     Exit decode();
     void decode_io(Exit& exit) const;
@@ -65,6 +69,9 @@ private:
     AsidTicket asid_{};
     bool flush_ = true;
     bool nmi_masked_ = false;
+    /// An external interrupt that waits until the guest takes it.
+    std::optional<std::uint8_t> offered_;
+    bool wants_window_ = false;
     std::uint64_t debug_addresses_[debug_address_count] = {};
     std::uint64_t tsc_aux_ = 0;
     std::uint64_t xss_ = 0;

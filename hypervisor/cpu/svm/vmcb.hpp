@@ -164,6 +164,8 @@ inline constexpr std::uint64_t virtual_irq = 1ull << 8;
 inline constexpr std::uint64_t virtual_priority_highest = 0xfull << 16;
 inline constexpr std::uint64_t virtual_ignore_tpr = 1ull << 20;
 inline constexpr std::uint64_t virtual_masking = 1ull << 24;
+inline constexpr unsigned virtual_vector_shift = 32;
+inline constexpr std::uint64_t virtual_vector_mask = 0xffull << virtual_vector_shift;
 
 inline constexpr std::uint8_t tlb_keep = 0;
 inline constexpr std::uint8_t tlb_flush_all = 1;
