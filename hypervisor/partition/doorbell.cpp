@@ -32,9 +32,8 @@ void ring(Doorbell& bell) {
     }
     switch (vp->synic().push_event(bell.target_sint, bell.port_id)) {
     case Synic::RingResult::signal:
-        vp->sint_notification.set(HVMSG_SYNIC_SINT_INTERCEPT, partition_table::root_id,
-            hv_notification_message_payload{.sint_index = bell.target_sint});
-        vp->accept(vp->synic().post(HV_SYNIC_INTERCEPTION_SINT, vp->sint_notification));
+        vp->accept(vp->synic().post(
+            HV_SYNIC_INTERCEPTION_SINT, vp->sint_notifications[bell.target_sint]));
         break;
     case Synic::RingResult::full:
         bell.waiting = true;

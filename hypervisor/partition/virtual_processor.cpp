@@ -28,6 +28,10 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
           VirtualLocalApic::Features{.x2apic = partition.is_root() ||
                   (partition.creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) != 0}} {
     synic_.reset();
+    for (std::uint8_t sint = 0; sint < HV_SYNIC_SINT_COUNT; ++sint) {
+        sint_notifications[sint].set(HVMSG_SYNIC_SINT_INTERCEPT, partition_table::root_id,
+            hv_notification_message_payload{.sint_index = sint});
+    }
     cpu_.set_address_space(partition.space().root());
     cpu_.set_tsc_offset(partition.tsc_offset());
     if (waits_for_startup_) {

@@ -156,8 +156,9 @@ public:
 
     VpCounters counters{};
 
-    /// A notification that a SINT that is an intercept has been signalled.
-    SynicMessage sint_notification{};
+    /// For each SINT that is an intercept the message that it has been signalled: never changed, as
+    /// several LPs may post one.
+    std::array<SynicMessage, HV_SYNIC_SINT_COUNT> sint_notifications{};
 
 private:
     enum class Entry : std::uint8_t { enter, again, leave };
