@@ -132,6 +132,7 @@ std::optional<std::vector<Replay::Entry>> Replay::Finder::sequence_ending_in(
 
 std::vector<Replay::Entry> Replay::Finder::active() const {
     std::vector<const Entry*> heads;
+    heads.reserve(entries_.size());
     for (const auto& [at, entry] : entries_)
         heads.push_back(&entry);
     std::ranges::sort(heads, [](const Entry* a, const Entry* b) {

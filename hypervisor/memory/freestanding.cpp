@@ -86,6 +86,7 @@ std::size_t strnlen(const char* text, std::size_t most) {
 } // extern "C"
 
 // A class with a virtual function that was never given a body.
+// NOLINTBEGIN(readability-identifier-naming, readability-redundant-declaration): given names
 extern "C" void __cxa_pure_virtual();
 extern "C" void __cxa_pure_virtual() {
     __builtin_trap();
@@ -93,8 +94,9 @@ extern "C" void __cxa_pure_virtual() {
 
 // The library's range checks, which end in an exception elsewhere.
 namespace std {
-[[noreturn]] void __throw_out_of_range_fmt(const char* format, ...);
+__attribute__((noreturn)) void __throw_out_of_range_fmt(const char* format, ...);
 void __throw_out_of_range_fmt(const char* format, ...) {
     hypervisor::panic("{}", format);
 }
 } // namespace std
+// NOLINTEND(readability-identifier-naming, readability-redundant-declaration)

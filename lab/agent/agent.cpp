@@ -180,7 +180,7 @@ public:
         }
         Descriptor terminal;
         if (request.terminal) {
-            const std::string problem = open_terminal(request.size, terminal);
+            std::string problem = open_terminal(request.size, terminal);
             if (!problem.empty()) {
                 return problem;
             }
@@ -563,7 +563,9 @@ std::string find_port() {
     }
     while (const dirent* entry = readdir(ports.get())) {
         const std::string device = entry->d_name;
-        std::ifstream file(directory + "/" + device + "/name");
+        std::string path = directory;
+        path.append("/").append(device).append("/name");
+        std::ifstream file(path);
         std::string name;
         if (std::getline(file, name) && name == port_name) {
             return "/dev/" + device;

@@ -198,8 +198,7 @@ TEST_F(AddressSpaceTest, OverlaysFarApartDoNotMeet) {
 class OverlaidSpace {
 public:
     OverlaidSpace(Machine& machine, PagePool& pool)
-        : pool_{pool},
-          space_{machine.records, pool, true} {
+        : space_{machine.records, pool, true} {
         EXPECT_TRUE(space_.create());
         for (std::uint64_t i = 0; i < overlays_.size(); ++i) {
             overlays_[i].page = SpaPage{90'000 + i};
@@ -276,7 +275,6 @@ private:
         }
     }
 
-    PagePool& pool_;
     AddressSpace space_;
     std::mt19937_64 random_{42};
     std::array<Overlay, 6> overlays_{};
