@@ -2,6 +2,7 @@
 #include "cli/disk.hpp"
 
 #include "cli/disk_command.hpp"
+#include "cli/disk_copy.hpp"
 #include "cli/disk_mount.hpp"
 #include "cli/disk_report.hpp"
 #include "disk/open.hpp"
@@ -383,6 +384,7 @@ void add_disk_commands(CLI::App& app, Exit& exit) {
     add_map(*disk, exit);
     add_compare(*disk, exit);
     add_mount_commands(*disk, exit);
+    add_copy_command(*disk, exit);
 }
 
 } // namespace croft::cli

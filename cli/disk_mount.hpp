@@ -7,7 +7,7 @@
 
 namespace croft::cli {
 
-// Adds `mount`, `umount` and `cp` to the sub-commands of `croft disk`.
+// Adds `mount` and `umount` to the sub-commands of `croft disk`.
 void add_mount_commands(CLI::App& app, Exit& exit);
 
 } // namespace croft::cli
