@@ -365,7 +365,8 @@ class Manual(Case):
         for command in commands:
             words = command.split()
             self.assertEqual(words[:2], ["croft", "disk"])
-            croft(*words[2:])
+            if words[2] not in ("mount", "umount", "cp"):  # mount_test.py runs those
+                croft(*words[2:])
 
     def test_every_sub_command_is_described(self):
         with open(self.PAGE) as file:
