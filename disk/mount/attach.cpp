@@ -47,8 +47,7 @@ constexpr std::array drivers = std::to_array<Driver>({
     {"ntfs", "ntfs3", "", "", "ntfs-3g", "no_detach", "ro", "rw", ""},
     // What fusefat 0.1a has written, mtools and fsck call damaged.
     {"vfat", "vfat", "", "", "fusefat", "-f", "ro,nonempty", "", "fsname="},
-    {"exfat", "exfat", "", "", "mount.exfat-fuse", "-d", "ro", "rw", ""},
-    {"iso9660", "iso9660", "", "", "fuseiso", "-f", "ro,nonempty", "", "fsname="},
+    {"exfat", "exfat", "", "", "mount.exfat-fuse", "-d", "ro,nonempty", "rw,nonempty", ""},
 });
 
 Driver driver_of(const std::string& type) {

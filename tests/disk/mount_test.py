@@ -112,7 +112,8 @@ def make_disk(name, kind, size=320 * MIB):
     with open("fresh.raw", "wb") as file:
         file.truncate(size)
     run(*{"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q"],
-          "ntfs": ["mkfs.ntfs", "-q", "-f", "-F"], "vfat": ["mkfs.vfat"]}[kind], "fresh.raw")
+          "ntfs": ["mkfs.ntfs", "-q", "-f", "-F"], "vfat": ["mkfs.vfat"],
+          "exfat": ["mkfs.exfat"]}[kind], "fresh.raw")
     if name.endswith(".raw"):
         os.rename("fresh.raw", name)
     else:
@@ -250,7 +251,8 @@ class Mounts(Case):
         self.assert_nothing_left()
         self.assert_sound(disk)
         check = {"ext4": ["e2fsck", "-fn"], "xfs": ["xfs_repair", "-n"],
-                 "vfat": ["fsck.vfat", "-n"], "ntfs": ["ntfsfix", "-n"]}[kind]
+                 "vfat": ["fsck.vfat", "-n"], "exfat": ["fsck.exfat", "-n"],
+                 "ntfs": ["ntfsfix", "-n"]}[kind]
         run(*check, self.raw_of(disk))
         croft("mount", disk, "m")
         self.assertEqual(sums("m"), expected)
@@ -282,6 +284,12 @@ class Mounts(Case):
     @tool("mkfs.ntfs", "ntfs-3g", "qemu-img")
     def test_ntfs(self):
         self.write_and_read(make_disk("disk.vhdx", "ntfs"), "ntfs")
+
+    @tool("mkfs.exfat", "qemu-img")
+    def test_exfat(self):
+        if not kernel_knows("exfat") and not shutil.which("mount.exfat-fuse"):
+            self.skipTest("neither the kernel nor a program has exfat")
+        self.write_and_read(make_disk("disk.vhdx", "exfat"), "exfat")
 
     @tool("mkfs.vfat", "qemu-img")
     def test_fat(self):
