@@ -20,32 +20,29 @@ constexpr int permission_read = 0;
 constexpr int permission_write = 1;
 constexpr int permission_resize = 3;
 
-// Open file descriptions own these locks, so each byte may be locked by many at once; only whether
-// one could be locked exclusively tells whether somebody else holds it.
+struct flock bytes(short type, off_t first, off_t count = 1) {
+    struct flock made {};
+    made.l_type = type;
+    made.l_whence = SEEK_SET;
+    made.l_start = first;
+    made.l_len = count;
+    return made;
+}
+
 bool lock_byte(int descriptor, off_t byte) {
-    struct flock lock {};
-    lock.l_type = F_RDLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = byte;
-    lock.l_len = 1;
+    struct flock lock = bytes(F_RDLCK, byte);
     return fcntl(descriptor, F_OFD_SETLK, &lock) == 0;
 }
 
+// Open file descriptions own these locks, so each byte may be locked by many at once; only whether
+// one could be locked exclusively tells whether somebody else holds it.
 bool others_hold(int descriptor, off_t byte) {
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = byte;
-    lock.l_len = 1;
+    struct flock lock = bytes(F_WRLCK, byte);
     return fcntl(descriptor, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 void unlock_bytes(int descriptor) {
-    struct flock lock {};
-    lock.l_type = F_UNLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = used_base;
-    lock.l_len = 2 * (unshared_base - used_base);
+    struct flock lock = bytes(F_UNLCK, used_base, 2 * (unshared_base - used_base));
     fcntl(descriptor, F_OFD_SETLK, &lock);
 }
 

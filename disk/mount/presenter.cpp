@@ -5,6 +5,7 @@
 #include "disk/mount/attach.hpp"
 #include "disk/open.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -81,7 +82,16 @@ private:
         const int null = ::open("/dev/null", O_RDWR);
         for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
             dup2(null, standard);
-        ::close(null);
+        // Nor does it hold on to anything that its caller happened to have open.
+        const auto first = static_cast<unsigned>(socket_.get());
+        const auto second = static_cast<unsigned>(fuse_.get());
+        const unsigned low = std::min(first, second);
+        const unsigned high = std::max(first, second); // the largest there is, without a FUSE
+        close_range(3, low - 1, 0);
+        if (low + 1 < high)
+            close_range(low + 1, high - 1, 0);
+        if (fuse_.valid())
+            close_range(high + 1, ~0U, 0);
         // The kernel writes out its memory through this process: it must not wait for that in
         // turn. Needs privileges, and works without most of the time.
         prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);

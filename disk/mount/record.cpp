@@ -34,15 +34,16 @@ Result<std::string> make_folder() {
     const std::string path = folder();
     std::error_code error;
     fs::create_directories(path, error);
-    struct stat status {};
-    const std::string parent = fs::path{path}.parent_path();
     // In /tmp somebody else may have been first.
-    if (lstat(parent.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
-        return std::unexpected(Error::system(path, "make", error ? error.value() : errno));
-    if (status.st_uid != geteuid())
-        return std::unexpected(Error::of(ErrorCode::access, parent,
-            fmt::format("owner: found user {}, expected {}", status.st_uid, geteuid())));
-    chmod(parent.c_str(), 0700);
+    for (const std::string& part : {fs::path{path}.parent_path().string(), path}) {
+        struct stat status {};
+        if (lstat(part.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
+            return std::unexpected(Error::system(part, "make", error ? error.value() : ENOTDIR));
+        if (status.st_uid != geteuid())
+            return std::unexpected(Error::of(ErrorCode::access, part,
+                fmt::format("owner: found user {}, expected {}", status.st_uid, geteuid())));
+    }
+    chmod(path.c_str(), 0700);
     return path;
 }
 
