@@ -75,7 +75,7 @@ Result<void> lock_file(int descriptor, const std::string& name, bool writing) {
     if (fstat(descriptor, &status) != 0)
         return std::unexpected(Error::system(name, "stat", errno));
     const auto refuse = [&] {
-        return std::unexpected(in_use(name, lock_holder(status.st_dev, status.st_ino)));
+        return std::unexpected(in_use(name, lock_holder(status.st_dev, status.st_ino, descriptor)));
     };
     const int kind = (writing ? LOCK_EX : LOCK_SH) | LOCK_NB;
     if (S_ISREG(status.st_mode) && !lock_bytes(descriptor, writing))

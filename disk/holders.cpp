@@ -37,7 +37,7 @@ std::string line_of(const fs::path& file) {
     return line;
 }
 
-// The processes there are, but for this one, until visit(folder) answers true.
+// The processes there are until visit(folder) answers true.
 pid_t find_process(const std::function<bool(const fs::path&)>& visit) {
     pid_t found = 0;
     any_entry("/proc", [&](const fs::path& folder) {
@@ -45,7 +45,7 @@ pid_t find_process(const std::function<bool(const fs::path&)>& visit) {
         if (!std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; }))
             return false;
         const auto process = static_cast<pid_t>(std::strtol(name.c_str(), nullptr, 10));
-        if (process == getpid() || !visit(folder))
+        if (!visit(folder))
             return false;
         found = process;
         return true;
@@ -97,12 +97,13 @@ std::string describe_process(pid_t process) {
 
 // Not by /proc/locks: of a lock that belongs to an open file, as QEMU takes it, that tells no
 // process, and of one that was handed on by fork() the wrong one.
-std::string lock_holder(dev_t device, ino_t inode) {
+std::string lock_holder(dev_t device, ino_t inode, int descriptor) {
+    const fs::path asking = fmt::format("/proc/{}/fd/{}", getpid(), descriptor);
     const pid_t holder = find_process([&](const fs::path& process) {
-        return any_entry(process / "fd", [&](const fs::path& descriptor) {
-            if (!is_file(descriptor, device, inode))
+        return any_entry(process / "fd", [&](const fs::path& open_file) {
+            if (open_file == asking || !is_file(open_file, device, inode))
                 return false;
-            std::ifstream info{process / "fdinfo" / descriptor.filename()};
+            std::ifstream info{process / "fdinfo" / open_file.filename()};
             for (std::string line; std::getline(info, line);) {
                 if (line.starts_with("lock:"))
                     return true;
@@ -114,7 +115,10 @@ std::string lock_holder(dev_t device, ino_t inode) {
 }
 
 std::string mount_user(dev_t device) {
+    const fs::path asking = fmt::format("/proc/{}", getpid());
     const pid_t user = find_process([&](const fs::path& process) {
+        if (process == asking)
+            return false;
         return is_on(process / "cwd", device) || is_on(process / "root", device) ||
             any_entry(process / "fd",
                 [&](const fs::path& descriptor) { return is_on(descriptor, device); }) ||

@@ -11,8 +11,8 @@ namespace croft::disk {
 // "process 4711 (croft disk mount disk.vhdx /mnt)"
 std::string describe_process(pid_t process);
 
-// The process that has locked a file, other than by this process itself.
-std::string lock_holder(dev_t device, ino_t inode);
+// The process that has locked a file, other than by our own `descriptor`.
+std::string lock_holder(dev_t device, ino_t inode, int descriptor);
 
 // A process that uses a file of a mounted file system, or works in one of its folders.
 std::string mount_user(dev_t device);
