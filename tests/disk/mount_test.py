@@ -527,6 +527,29 @@ class Mounts(Case):
         self.assertIn("takes root's rights", done.stderr)
         self.assertEqual(done.stderr.count("\n"), 1)
 
+    def test_raw_files_need_no_rights(self):
+        shutil.copy(CROFT, "croft")
+        croft("create", "disk.vhdx", "8M")
+        os.chmod(".", 0o755)
+        for name in (".", "m", "disk.vhdx"):
+            os.chown(name, NOBODY, NOBODY)
+        # Here /dev/fuse may be root's alone: in a name space of its own it is everybody's.
+        script = """set -e
+            mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
+            user="setpriv --reuid=65534 --regid=65534 --clear-groups env XDG_RUNTIME_DIR=$PWD/run"
+            mkdir -m 700 run && chown 65534:65534 run
+            $user ./croft disk mount --raw -w disk.vhdx m
+            $user sh -c 'printf hello | dd of=m/disk conv=notrunc status=none'
+            $user ./croft disk mount --json
+            $user ./croft disk umount disk.vhdx"""
+        if not shutil.which("fusermount3"):
+            self.skipTest("fusermount3 is not installed")
+        done = run("unshare", "--mount", "sh", "-c", script)
+        self.assertIn('"raw": true', done.stdout)
+        croft("convert", "disk.vhdx", "disk.raw")
+        with open("disk.raw", "rb") as file:
+            self.assertEqual(file.read(6), b"hello\0")
+
 
 class Copies(Case):
     def tree(self):
