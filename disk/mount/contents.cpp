@@ -14,8 +14,8 @@ std::string listed(const std::vector<Volume>& volumes) {
     std::string words;
     for (const Volume& volume : volumes) {
         if (volume.mountable())
-            words += fmt::format("{}{} ({})", words.empty() ? "" : ", ", volume.partition.number,
-                volume.file_system->type);
+            words += fmt::format(
+                "{}{} ({})", words.empty() ? "" : ", ", volume.partition.number, volume.type());
     }
     return words.empty() ? "none" : words;
 }
@@ -58,7 +58,7 @@ Result<Volume> DiskContents::choose(
     if (!found->mountable())
         return refuse(ErrorCode::unsupported,
             fmt::format("partition {}: found {}, expected a file system", *partition,
-                found->file_system ? found->file_system->type : "nothing known"));
+                found->file_system ? found->type() : "nothing known"));
     return *found;
 }
 

@@ -18,6 +18,7 @@ struct Volume {
 
     bool usable() const { return partition.problem.empty() && !partition.container; }
     bool mountable() const { return usable() && file_system && file_system->mountable; }
+    std::string type() const { return file_system ? file_system->type : std::string{}; }
     std::string raw_name() const { // of its raw file and of its folder
         return partition.number == 0 ? "disk" : "p" + std::to_string(partition.number);
     }

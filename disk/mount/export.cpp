@@ -39,7 +39,7 @@ int errno_of(const Error& error) {
 // The file system: a fixed set of nodes, numbered in the order they are made.
 class Export::Operations {
 public:
-    Operations(Chain& chain, Layout layout, std::function<void()> released)
+    Operations(Chain& chain, const Layout& layout, std::function<void()> released)
         : disk_{chain},
           size_{chain.size()},
           read_only_{chain.top().info().read_only},
@@ -304,8 +304,8 @@ const fuse_lowlevel_ops& Export::Operations::table() {
     return operations;
 }
 
-Export::Export(Chain& chain, Layout layout, std::function<void()> released)
-    : operations_{std::make_unique<Operations>(chain, std::move(layout), std::move(released))} {}
+Export::Export(Chain& chain, const Layout& layout, std::function<void()> released)
+    : operations_{std::make_unique<Operations>(chain, layout, std::move(released))} {}
 
 Export::~Export() {
     if (session_ == nullptr)

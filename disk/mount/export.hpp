@@ -40,7 +40,7 @@ inline constexpr const char* fuse_type = "fuse.croft-disk";
 class Export {
 public:
     // `released` is called when the last raw file that was open is closed.
-    Export(Chain& chain, Layout layout, std::function<void()> released);
+    Export(Chain& chain, const Layout& layout, std::function<void()> released);
     Export(const Export&) = delete;
     Export& operator=(const Export&) = delete;
     ~Export();

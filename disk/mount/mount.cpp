@@ -55,7 +55,7 @@ public:
         const auto loop = LoopDevice::create(raw, options_.write, contents_.sector_size);
         if (!loop)
             return std::unexpected(loop.error());
-        const auto attached = attach(loop->path(), volume.file_system->type, on,
+        const auto attached = attach(loop->path(), volume.type(), on,
             {.write = options_.write, .stopped = options_.stopped});
         if (!attached)
             return std::unexpected(attached.error());
@@ -239,15 +239,16 @@ Result<Record> unmount_disk(const std::string& target) {
     const auto left = wait_for_end(*record);
     if (!left)
         return std::unexpected(left.error());
-    if (!*left)
+    const std::optional<Record>& last = *left;
+    if (!last)
         return *record;
     forget(*record);
     return std::unexpected(Error::of(ErrorCode::io, record->file,
-        (*left)->error.empty()
+        last->error.empty()
             ? fmt::format("process {} that served it ended early; what was not flushed is lost, "
                           "and croft disk check says whether the disk is whole",
                   record->process)
-            : "could not be closed: " + (*left)->error));
+            : "could not be closed: " + last->error));
 }
 
 } // namespace croft::disk::mount

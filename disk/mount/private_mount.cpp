@@ -63,9 +63,8 @@ public:
             raw_directory() + "/" + volume.raw_name(), options.write, contents.sector_size);
         if (!loop)
             return std::unexpected(loop.error());
-        const auto attached =
-            attach(loop->path(), volume.file_system->type, file_system_directory(),
-                {.write = options.write, .bound_to_caller = true, .stopped = options.stopped});
+        const auto attached = attach(loop->path(), volume.type(), file_system_directory(),
+            {.write = options.write, .bound_to_caller = true, .stopped = options.stopped});
         if (!attached)
             return std::unexpected(attached.error());
         attached_ = true;
@@ -103,13 +102,14 @@ private:
             left = wait_for_end(record);
         if (!left)
             return std::unexpected(left.error());
-        if (!*left)
+        const std::optional<Record>& last = *left;
+        if (!last)
             return {};
         forget(record);
         return std::unexpected(Error::of(ErrorCode::io, record.file,
-            (*left)->error.empty()
+            last->error.empty()
                 ? fmt::format("process {} that served it ended early", record.process)
-                : "could not be closed: " + (*left)->error));
+                : "could not be closed: " + last->error));
     }
 
     Presenter presenter_;

@@ -67,7 +67,8 @@ Result<PartitionTable> read_partition_table(Chain& disk) {
     const auto whole = probe_file_system(disk, 0, disk.size());
     if (!whole)
         return std::unexpected(whole.error());
-    if (*whole && volume::has_boot_sector(**whole))
+    const std::optional<FileSystem>& found = *whole;
+    if (found && volume::has_boot_sector(*found))
         return table;
     auto outcome = volume::is_protective(*mbr) ? volume::read_gpt(disk, table)
                                                : volume::read_mbr_partitions(disk, *mbr, table);
