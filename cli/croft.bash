@@ -14,7 +14,7 @@ _croft() {
     2)
         [[ ${COMP_WORDS[1]} == disk ]] || return
         mapfile -t COMPREPLY < <(compgen -W "create info convert check repair resize compact merge \
-            rebase map compare --help" -- "$word")
+            rebase map compare mount umount cp --help" -- "$word")
         return
         ;;
     esac
@@ -38,6 +38,8 @@ _croft() {
         merge) options+=" --remove" ;;
         rebase) options+=" --only-locator" ;;
         compare) options+=" --strict" ;;
+        mount) options+=" --read-write --partition --raw" ;;
+        cp) options+=" --partition --archive" ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
         return

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/disk.hpp"
 
+#include "cli/disk_command.hpp"
+#include "cli/disk_copy.hpp"
+#include "cli/disk_mount.hpp"
 #include "cli/disk_report.hpp"
 #include "disk/open.hpp"
 #include "disk/tool/convert.hpp"
@@ -9,7 +12,6 @@
 #include "disk/tool/merge.hpp"
 
 #include <fmt/format.h>
-#include <functional>
 #include <memory>
 #include <unistd.h>
 
@@ -18,51 +20,7 @@ namespace croft::cli {
 namespace {
 
 using disk::Result;
-using disk::tool::Progress;
 using nlohmann::json;
-
-// What a sub-command answers: its exit status, or the error to tell.
-using Outcome = Result<Exit>;
-
-// Options that every sub-command has.
-struct Common {
-    bool as_json = false;
-    bool quiet = false;
-
-    Progress progress() const {
-        auto line = std::make_shared<ProgressLine>(!quiet && !as_json);
-        return [line](std::uint64_t done, std::uint64_t total) {
-            return line->update(done, total);
-        };
-    }
-    // Prints an object, or the line that says the same to people.
-    void print(const json& object, std::string_view text) const {
-        if (as_json)
-            fmt::print("{}\n", object.dump(2));
-        else if (!quiet)
-            fmt::print("{}", text);
-    }
-};
-
-Exit tell(const disk::Error& error, const Common& common) {
-    if (common.as_json)
-        fmt::print("{}\n", json{{"error", json_of(error)}}.dump(2));
-    fmt::print(stderr, "croft disk: {}\n", error.text());
-    return error.code == disk::ErrorCode::interrupted ? Exit::interrupted : Exit::failure;
-}
-
-// A sub-command with the common options; `run` is called when it was chosen.
-CLI::App* add(CLI::App& app, Exit& exit, const std::string& name, const std::string& about,
-    const std::shared_ptr<Common>& common, std::function<Outcome()> run) {
-    CLI::App* command = app.add_subcommand(name, about);
-    command->add_flag("--json", common->as_json, "Answer in JSON");
-    command->add_flag("-q,--quiet", common->quiet, "Say nothing but errors");
-    command->callback([&exit, common, run = std::move(run)] {
-        Outcome outcome = run();
-        exit = outcome ? *outcome : tell(outcome.error(), *common);
-    });
-    return command;
-}
 
 CLI::Validator size_words() {
     return {[](std::string& text) {
@@ -128,25 +86,27 @@ void add_create(CLI::App& app, Exit& exit) {
         bool replace = false;
     };
     const auto words = std::make_shared<Words>();
-    CLI::App* command = add(app, exit, "create", "Make a new disk", words, [words]() -> Outcome {
-        disk::tool::NewDisk made = words->disk.disk(words->path);
-        made.size = words->size;
-        made.parent = words->parent;
-        if (words->disk.azure)
-            made.size = (made.size + (1U << 20U) - 1) >> 20U << 20U;
-        CROFT_DISK_TRY(disk::tool::create_file(words->path, made, words->replace));
-        auto chain = disk::open_chain(words->path, {.format = made.format, .with_parents = false});
-        if (!chain)
-            return std::unexpected(std::move(chain).error());
-        const auto object = describe((*chain)->top());
-        if (!object)
-            return std::unexpected(object.error());
-        words->print(*object,
-            fmt::format("created {}: {}, {}, {}\n", words->path,
-                (*object)["format"].get<std::string>(), (*object)["allocation"].get<std::string>(),
-                size_text((*chain)->size())));
-        return Exit::success;
-    });
+    CLI::App* command =
+        add_command(app, exit, "create", "Make a new disk", words, [words]() -> Outcome {
+            disk::tool::NewDisk made = words->disk.disk(words->path);
+            made.size = words->size;
+            made.parent = words->parent;
+            if (words->disk.azure)
+                made.size = (made.size + (1U << 20U) - 1) >> 20U << 20U;
+            CROFT_DISK_TRY(disk::tool::create_file(words->path, made, words->replace));
+            auto chain =
+                disk::open_chain(words->path, {.format = made.format, .with_parents = false});
+            if (!chain)
+                return std::unexpected(std::move(chain).error());
+            const auto object = describe((*chain)->top());
+            if (!object)
+                return std::unexpected(object.error());
+            words->print(*object,
+                fmt::format("created {}: {}, {}, {}\n", words->path,
+                    (*object)["format"].get<std::string>(),
+                    (*object)["allocation"].get<std::string>(), size_text((*chain)->size())));
+            return Exit::success;
+        });
     command->add_option("FILE", words->path)->required();
     command->add_option("SIZE", words->size, "Of the disk; by default 127 GiB, or the parent's")
         ->transform(size_words());
@@ -160,8 +120,8 @@ void add_info(CLI::App& app, Exit& exit) {
         std::string path;
     };
     const auto words = std::make_shared<Words>();
-    CLI::App* command =
-        add(app, exit, "info", "Show a disk and its ancestors", words, [words]() -> Outcome {
+    CLI::App* command = add_command(
+        app, exit, "info", "Show a disk and its ancestors", words, [words]() -> Outcome {
             auto chain = disk::open_chain(words->path, {});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
@@ -185,8 +145,8 @@ void add_convert(CLI::App& app, Exit& exit) {
         disk::tool::ConvertOptions options;
     };
     const auto words = std::make_shared<Words>();
-    CLI::App* command =
-        add(app, exit, "convert", "Copy a disk into another format", words, [words]() -> Outcome {
+    CLI::App* command = add_command(
+        app, exit, "convert", "Copy a disk into another format", words, [words]() -> Outcome {
             words->options.target = words->disk.disk(words->target);
             words->options.azure = words->disk.azure;
             if (!words->source_format.empty())
@@ -250,13 +210,14 @@ void add_check(CLI::App& app, Exit& exit) {
         bool azure = false;
     };
     const auto words = std::make_shared<Words>();
-    CLI::App* check = add(app, exit, "check", "Look for damage; change nothing", words,
+    CLI::App* check = add_command(app, exit, "check", "Look for damage; change nothing", words,
         [words] { return check_disk(*words, words->path, words->azure, false); });
     check->add_option("FILE", words->path)->required();
     check->add_flag("--azure", words->azure, "Say why Azure would turn the disk away");
     const auto repair_words = std::make_shared<Words>();
-    CLI::App* repair = add(app, exit, "repair", "Mend what check calls repairable", repair_words,
-        [words = repair_words] { return check_disk(*words, words->path, false, true); });
+    CLI::App* repair =
+        add_command(app, exit, "repair", "Mend what check calls repairable", repair_words,
+            [words = repair_words] { return check_disk(*words, words->path, false, true); });
     repair->add_option("FILE", repair_words->path)->required();
 }
 
@@ -268,7 +229,7 @@ void add_resize(CLI::App& app, Exit& exit) {
     };
     const auto words = std::make_shared<Words>();
     CLI::App* command =
-        add(app, exit, "resize", "Change the size of a disk", words, [words]() -> Outcome {
+        add_command(app, exit, "resize", "Change the size of a disk", words, [words]() -> Outcome {
             auto chain = disk::open_chain(words->path, {.write = true, .with_parents = false});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
@@ -295,7 +256,7 @@ void add_compact(CLI::App& app, Exit& exit) {
         std::string path;
     };
     const auto words = std::make_shared<Words>();
-    CLI::App* command = add(
+    CLI::App* command = add_command(
         app, exit, "compact", "Give back what the disk does not need", words, [words]() -> Outcome {
             const auto freed = disk::tool::compact(words->path, words->progress());
             if (!freed)
@@ -314,8 +275,8 @@ void add_merge(CLI::App& app, Exit& exit) {
         bool remove = false;
     };
     const auto words = std::make_shared<Words>();
-    CLI::App* merge = add(app, exit, "merge", "Write a child's contents into its parent", words,
-        [words]() -> Outcome {
+    CLI::App* merge = add_command(app, exit, "merge", "Write a child's contents into its parent",
+        words, [words]() -> Outcome {
             const auto parent = disk::tool::merge(words->child, words->progress());
             if (!parent)
                 return std::unexpected(parent.error());
@@ -328,7 +289,7 @@ void add_merge(CLI::App& app, Exit& exit) {
     merge->add_option("CHILD", words->child)->required();
     merge->add_flag("--remove", words->remove, "Remove the child afterwards");
     const auto other = std::make_shared<Words>();
-    CLI::App* rebase = add(
+    CLI::App* rebase = add_command(
         app, exit, "rebase", "Give a child another parent", other, [words = other]() -> Outcome {
             CROFT_DISK_TRY(disk::tool::rebase(
                 words->child, words->parent, words->only_locator, words->progress()));
@@ -346,7 +307,7 @@ void add_map(CLI::App& app, Exit& exit) {
         std::string path;
     };
     const auto words = std::make_shared<Words>();
-    CLI::App* command = add(
+    CLI::App* command = add_command(
         app, exit, "map", "Show what of a disk holds data, and where", words, [words]() -> Outcome {
             auto chain = disk::open_chain(words->path, {});
             if (!chain)
@@ -386,7 +347,7 @@ void add_compare(CLI::App& app, Exit& exit) {
         bool strict = false;
     };
     const auto words = std::make_shared<Words>();
-    CLI::App* command = add(
+    CLI::App* command = add_command(
         app, exit, "compare", "Tell whether two disks hold the same", words, [words]() -> Outcome {
             const auto difference =
                 disk::tool::compare(words->first, words->second, words->strict, words->progress());
@@ -422,6 +383,8 @@ void add_disk_commands(CLI::App& app, Exit& exit) {
     add_merge(*disk, exit);
     add_map(*disk, exit);
     add_compare(*disk, exit);
+    add_mount_commands(*disk, exit);
+    add_copy_command(*disk, exit);
 }
 
 } // namespace croft::cli

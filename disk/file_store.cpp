@@ -1,48 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/file_store.hpp"
 
+#include "disk/file_lock.hpp"
+
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <fcntl.h>
-#include <fstream>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <sstream>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 namespace croft::disk {
-
-namespace {
-
-// "process 4711 (croft-worker)", or nothing when /proc does not tell.
-std::string holder_of(int descriptor) {
-    struct stat status {};
-    if (fstat(descriptor, &status) != 0)
-        return {};
-    std::array<char, 64> wanted{};
-    snprintf(wanted.data(), wanted.size(), "%02x:%02x:%lu", major(status.st_dev),
-        minor(status.st_dev), status.st_ino);
-    std::ifstream locks{"/proc/locks"};
-    for (std::string line; std::getline(locks, line);) {
-        std::istringstream words{line};
-        std::string number, kind, advisory, mode, process, file;
-        words >> number >> kind >> advisory >> mode >> process >> file;
-        if (kind != "FLOCK" || file != wanted.data())
-            continue;
-        std::string name;
-        std::ifstream{"/proc/" + process + "/comm"} >> name;
-        return "process " + process + (name.empty() ? "" : " (" + name + ")");
-    }
-    return {};
-}
-
-} // namespace
 
 Descriptor::~Descriptor() {
     if (number_ >= 0)
@@ -53,30 +24,26 @@ Result<std::unique_ptr<FileStore>> FileStore::open(
     const std::string& path, const Options& options) {
     std::unique_ptr<FileStore> store{new FileStore{path}};
     int flags = O_CLOEXEC | O_NOCTTY | (options.write ? O_RDWR : O_RDONLY);
+    struct stat status {};
     if (options.create)
         flags |= O_CREAT | (options.replace ? 0 : O_EXCL);
+    else if (options.write && options.lock && stat(path.c_str(), &status) == 0 &&
+        S_ISBLK(status.st_mode))
+        flags |= O_EXCL; // of a device: fails while it is mounted
     store->durable_ = options.durable;
     store->file_ = Descriptor{::open(path.c_str(), flags, 0666)};
+    if (!store->file_.valid() && errno == EBUSY)
+        return std::unexpected(claimed_device(path));
     if (!store->file_.valid())
         return std::unexpected(Error::system(path, options.create ? "create" : "open", errno));
     if (options.lock)
-        CROFT_DISK_TRY(store->take_lock(options.write));
+        CROFT_DISK_TRY(lock_file(store->file_.get(), path, options.write));
     CROFT_DISK_TRY(store->measure(options));
     if (options.create && options.replace && !store->traits_.block_device)
         CROFT_DISK_TRY(store->resize(0));
     if (options.direct)
         CROFT_DISK_TRY(store->open_direct(path, options));
     return store;
-}
-
-Result<void> FileStore::take_lock(bool exclusive) {
-    if (flock(file_.get(), (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
-        return {};
-    if (errno != EWOULDBLOCK)
-        return std::unexpected(Error::system(name_, "lock", errno));
-    const std::string holder = holder_of(file_.get());
-    return std::unexpected(Error::of(ErrorCode::in_use, name_,
-        "in use by " + (holder.empty() ? std::string{"another process"} : holder)));
 }
 
 Result<void> FileStore::measure(const Options& options) {

@@ -30,8 +30,8 @@ private:
 
 // A regular file or a block device.
 //
-// The file is held by flock(2): shared for reading, exclusive for writing, so that two writers, or
-// a writer and a reader, are refused; the error names the process that holds it.
+// The file is locked: shared for reading, exclusive for writing, so that two writers, or a writer
+// and a reader, are refused; the error names who holds it.
 class FileStore final : public Store {
 public:
     struct Options {
@@ -64,7 +64,6 @@ public:
 
 private:
     explicit FileStore(std::string name) : name_{std::move(name)} {}
-    Result<void> take_lock(bool exclusive);
     Result<void> measure(const Options& options);
     Result<void> open_direct(const std::string& path, const Options& options);
     Result<void> write_zeros(std::uint64_t offset, std::uint64_t length);

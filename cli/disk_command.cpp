@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/disk_command.hpp"
+
+#include "cli/disk_report.hpp"
+
+#include <fmt/format.h>
+
+namespace croft::cli {
+
+using nlohmann::json;
+
+disk::tool::Progress Common::progress() const {
+    auto line = std::make_shared<ProgressLine>(!quiet && !as_json);
+    return [line](std::uint64_t done, std::uint64_t total) {
+        return line->update(done, total);
+    };
+}
+
+void Common::print(const json& object, std::string_view text) const {
+    if (as_json)
+        fmt::print("{}\n", object.dump(2, ' ', false, json::error_handler_t::replace));
+    else if (!quiet)
+        fmt::print("{}", text);
+}
+
+void Common::note(std::string_view text) const {
+    if (!quiet)
+        fmt::print(stderr, "croft disk: {}\n", text);
+}
+
+namespace {
+
+Exit tell(const disk::Error& error, const Common& common) {
+    if (common.as_json)
+        fmt::print("{}\n",
+            json{{"error", json_of(error)}}.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print(stderr, "croft disk: {}\n", error.text());
+    return error.code == disk::ErrorCode::interrupted ? Exit::interrupted : Exit::failure;
+}
+
+} // namespace
+
+CLI::App* add_command(CLI::App& app, Exit& exit, const std::string& name, const std::string& about,
+    const std::shared_ptr<Common>& common, std::function<Outcome()> run) {
+    CLI::App* command = app.add_subcommand(name, about);
+    command->add_flag("--json", common->as_json, "Answer in JSON");
+    command->add_flag("-q,--quiet", common->quiet, "Say nothing but errors");
+    command->callback([&exit, common, run = std::move(run)] {
+        Outcome outcome = run();
+        exit = outcome ? *outcome : tell(outcome.error(), *common);
+    });
+    return command;
+}
+
+} // namespace croft::cli

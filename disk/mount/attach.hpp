@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "disk/error.hpp"
+
+#include <functional>
+#include <string>
+#include <sys/types.h>
+#include <vector>
+
+namespace croft::disk::mount {
+
+struct AttachOptions {
+    bool write = false;
+    // A helper that serves the file system (ntfs-3g) ends with the calling thread.
+    bool bound_to_caller = false;
+    // Asked while a helper starts; true gives up.
+    std::function<bool()> stopped{};
+};
+
+struct Attached {
+    std::string type;       // the kernel's name of the file system, or the helper's
+    pid_t helper = 0;       // 0: the kernel serves it
+    bool no_replay = false; // its journal holds changes that can't be seen read-only
+};
+
+// Mounts a file system of a block device: by the kernel, or where that does not know the type, by
+// a program that serves it over FUSE. Programs and devices on it are not honoured.
+Result<Attached> attach(const std::string& device, const std::string& type,
+    const std::string& directory, const AttachOptions& options);
+
+// What would serve a type here: "ext4", "ntfs-3g"; empty when nothing would.
+std::string driver_for(const std::string& type);
+
+// Where something is mounted on a directory: the device's number, type and source of the topmost
+// mount; nothing is mounted when the type is empty.
+struct TopMount {
+    std::string type;
+    std::string source;
+};
+TopMount top_mount(const std::string& directory);
+
+} // namespace croft::disk::mount

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/mount/mount.hpp"
+
+#include "disk/holders.hpp"
+#include "disk/mount/attach.hpp"
+#include "disk/mount/loop_device.hpp"
+#include "disk/mount/presenter.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fmt/format.h>
+#include <ranges>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace croft::disk::mount {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A mount in the making; unless it is kept, it is taken apart again.
+class Making {
+public:
+    Making(Presenter presenter, const DiskContents& contents, const MountOptions& options)
+        : presenter_{std::move(presenter)},
+          contents_{contents},
+          options_{options} {}
+    Making(const Making&) = delete;
+    Making& operator=(const Making&) = delete;
+    ~Making() {
+        if (kept_)
+            return;
+        const Record& record = presenter_.record();
+        for (const Attachment& it : std::views::reverse(record.attachments))
+            static_cast<void>(unmount_one(it.directory, true));
+        if (mounted_)
+            static_cast<void>(unmount_one(record.directory, true));
+        presenter_.leave();
+        if (const auto left = wait_for_end(record); left && *left)
+            forget(record);
+    }
+
+    Result<void> mount_export() {
+        CROFT_DISK_TRY(presenter_.mount_on(presenter_.record().directory));
+        mounted_ = true;
+        return {};
+    }
+
+    Result<void> attach_volume(const Volume& volume, const std::string& on) {
+        Record& record = presenter_.record();
+        const std::string raw =
+            fmt::format("{}/{}/{}", record.directory, raw_folder, volume.raw_name());
+        const auto loop = LoopDevice::create(raw, options_.write, contents_.sector_size);
+        if (!loop)
+            return std::unexpected(loop.error());
+        const auto attached = attach(loop->path(), volume.type(), on,
+            {.write = options_.write, .stopped = options_.stopped});
+        if (!attached)
+            return std::unexpected(attached.error());
+        record.attachments.push_back({volume.partition.number, attached->type, on, loop->path()});
+        if (attached->no_replay)
+            notes_.push_back(fmt::format("{}: its journal holds changes; read-only, they are not "
+                                         "seen",
+                volume.raw_name()));
+        return {};
+    }
+
+    Result<Mounted> keep() {
+        CROFT_DISK_TRY(update(presenter_.record()));
+        kept_ = true;
+        presenter_.leave();
+        return Mounted{presenter_.record(), notes_};
+    }
+
+    std::vector<std::string>& notes() { return notes_; }
+
+private:
+    Presenter presenter_;
+    const DiskContents& contents_;
+    const MountOptions& options_;
+    std::vector<std::string> notes_;
+    bool mounted_ = false;
+    bool kept_ = false;
+};
+
+Result<void> check_directory(const std::string& directory) {
+    struct stat status {};
+    if (stat(directory.c_str(), &status) != 0)
+        return std::unexpected(Error::system(directory, "open", errno));
+    if (!S_ISDIR(status.st_mode))
+        return std::unexpected(Error::of(
+            ErrorCode::invalid_argument, directory, "found a file, expected a directory"));
+    const TopMount top = top_mount(directory);
+    if (top.type == fuse_type)
+        return std::unexpected(
+            Error::of(ErrorCode::in_use, directory, top.source + " is mounted on it"));
+    return {};
+}
+
+// What is to be seen, and where.
+struct Plan {
+    Layout layout;
+    std::vector<Volume> volumes;
+    bool in_folders = false;
+};
+
+Result<Plan> make_plan(
+    const std::string& file, const DiskContents& contents, const MountOptions& options) {
+    Plan plan;
+    plan.layout.files = contents.raw_files();
+    if (options.raw)
+        return plan;
+    plan.layout.raw_aside = true;
+    plan.in_folders = !options.partition && contents.table.kind != PartitionTable::Kind::none;
+    if (!plan.in_folders || std::ranges::none_of(contents.volumes, &Volume::mountable)) {
+        auto volume = contents.choose(file, options.partition);
+        if (!volume)
+            return std::unexpected(std::move(volume).error());
+        plan.volumes.push_back(*std::move(volume));
+        return plan;
+    }
+    for (const Volume& volume : contents.volumes) {
+        if (!volume.mountable())
+            continue;
+        plan.volumes.push_back(volume);
+        plan.layout.folders.push_back(volume.raw_name());
+    }
+    return plan;
+}
+
+Result<Record> find_record(const std::string& target) {
+    const std::string path = real_path(target);
+    std::vector<Record> found;
+    for (Record& record : read_records()) {
+        if (!record.directory.empty() && (record.directory == path || record.file == path))
+            found.push_back(std::move(record));
+        else if (std::ranges::any_of(record.attachments,
+                     [&path](const Attachment& it) { return it.directory == path; }))
+            return std::unexpected(Error::of(ErrorCode::invalid_argument, target,
+                "is a part of " + record.directory + ", which is unmounted as a whole"));
+    }
+    if (found.empty())
+        return std::unexpected(Error::of(ErrorCode::not_found, target,
+            "no disk is mounted here, nor from this file; croft disk mount lists what is"));
+    // Several mounts of a file that is only read.
+    if (found.size() > 1)
+        return std::unexpected(Error::of(ErrorCode::invalid_argument, target,
+            fmt::format("is mounted {} times; say where, on {} or {}", found.size(),
+                found[0].directory, found[1].directory)));
+    return found.front();
+}
+
+// Whoever unmounted by hand was before us.
+Result<void> unmount_ours(const std::string& directory, const std::string& source, bool alive) {
+    if (top_mount(directory).source != source)
+        return {};
+    auto outcome = unmount_one(directory);
+    if (outcome || (outcome.error().code != ErrorCode::in_use && alive) ||
+        top_mount(directory).source != source)
+        return top_mount(directory).source == source ? outcome : Result<void>{};
+    // With nobody behind it, nothing can be saved by waiting.
+    return alive ? outcome : unmount_one(directory, true);
+}
+
+} // namespace
+
+std::string real_path(const std::string& path) {
+    std::error_code error;
+    const fs::path whole = fs::canonical(path, error);
+    if (!error)
+        return whole;
+    fs::path absolute = fs::absolute(path).lexically_normal();
+    if (!absolute.has_filename())
+        absolute = absolute.parent_path();
+    return fs::weakly_canonical(absolute.parent_path(), error) / absolute.filename();
+}
+
+Error needs_root(const std::string& file) {
+    return Error::of(ErrorCode::access, file,
+        "mounting file systems takes root's rights: use sudo, or --raw to see the partitions as "
+        "files");
+}
+
+Result<Mounted> mount_disk(
+    const std::string& file, const std::string& directory, const MountOptions& options) {
+    if (geteuid() != 0 && !options.raw)
+        return std::unexpected(needs_root(file));
+    const std::string on = real_path(directory);
+    CROFT_DISK_TRY(check_directory(on));
+    const auto contents = read_contents(file);
+    if (!contents)
+        return std::unexpected(contents.error());
+    const auto plan = make_plan(file, *contents, options);
+    if (!plan)
+        return std::unexpected(plan.error());
+    auto presenter = Presenter::start(
+        {.file = real_path(file), .directory = on, .read_write = options.write, .raw = options.raw},
+        plan->layout);
+    if (!presenter)
+        return std::unexpected(std::move(presenter).error());
+    Making making{*std::move(presenter), *contents, options};
+    CROFT_DISK_TRY(making.mount_export());
+    std::optional<Error> first;
+    std::size_t done = 0;
+    for (const Volume& volume : plan->volumes) {
+        auto attached =
+            making.attach_volume(volume, plan->in_folders ? on + "/" + volume.raw_name() : on);
+        if (attached) {
+            ++done;
+            continue;
+        }
+        if (attached.error().code == ErrorCode::interrupted)
+            return std::unexpected(std::move(attached).error());
+        making.notes().push_back(volume.raw_name() + ": " + attached.error().text());
+        if (!first)
+            first = std::move(attached).error();
+    }
+    if (first && done == 0)
+        return std::unexpected(*std::move(first));
+    return making.keep();
+}
+
+Result<Record> unmount_disk(const std::string& target) {
+    const auto record = find_record(target);
+    if (!record)
+        return std::unexpected(record.error());
+    for (const Attachment& it : std::views::reverse(record->attachments))
+        CROFT_DISK_TRY(unmount_ours(it.directory, it.device, record->alive));
+    // One that shows file systems goes by itself now, if nobody has its raw files open.
+    struct stat status {};
+    const bool known = stat(record->directory.c_str(), &status) == 0;
+    if (auto outcome = unmount_ours(record->directory, record->file, record->alive); !outcome) {
+        if (record->raw || outcome.error().code != ErrorCode::in_use ||
+            (known && !mount_user(status.st_dev).empty()))
+            return std::unexpected(std::move(outcome).error());
+    }
+    const auto left = wait_for_end(*record);
+    if (!left)
+        return std::unexpected(left.error());
+    const std::optional<Record>& last = *left;
+    if (!last)
+        return *record;
+    forget(*record);
+    return std::unexpected(Error::of(ErrorCode::io, record->file,
+        last->error.empty()
+            ? fmt::format("process {} that served it ended early; what was not flushed is lost, "
+                          "and croft disk check says whether the disk is whole",
+                  record->process)
+            : "could not be closed: " + last->error));
+}
+
+} // namespace croft::disk::mount

@@ -1,0 +1,680 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`croft disk mount`, `umount` and `cp`, with real file systems.
+
+Usage: mount_test.py CROFT [unittest options]
+
+Ends with 77 where nothing can be mounted.
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+CROFT = os.path.abspath(sys.argv.pop(1))
+MIB = 1 << 20
+NOBODY = 65534
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../cli/croft-disk.1")
+
+
+def run(*words, expect=0, **more):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
+                          timeout=120, **more)
+    if expect is not None and done.returncode != expect:
+        raise AssertionError(f"{words}: exit {done.returncode}, expected {expect}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done
+
+
+def croft(*words, expect=0, **more):
+    return run(CROFT, "disk", *words, expect=expect, **more).stdout
+
+
+def croft_json(*words, expect=0):
+    return json.loads(croft(*words, "--json", expect=expect))
+
+
+def kernel_knows(kind):
+    with open("/proc/filesystems") as file:
+        return kind in file.read().split()
+
+
+def tool(*names):
+    missing = [name for name in names if not shutil.which(name)]
+    return unittest.skipIf(missing, f"not installed: {', '.join(missing)}")
+
+
+def no_mounts():
+    """Why nothing can be mounted here, or nothing."""
+    if os.geteuid() != 0:
+        return "mounting needs root"
+    for device in ("/dev/fuse", "/dev/loop-control"):
+        try:
+            os.close(os.open(device, os.O_RDWR))
+        except OSError as error:
+            return f"{device}: {error.strerror}"
+    with tempfile.TemporaryDirectory(prefix="croft-mount-") as folder:
+        done = run("mount", "-t", "tmpfs", "none", folder, expect=None)
+        if done.returncode != 0:
+            return f"mount: {done.stderr.strip()}"
+        run("umount", folder)
+    return None
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="croft-mount-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        before = os.getcwd()
+        os.chdir(self.folder)
+        self.addCleanup(os.chdir, before)
+        self.addCleanup(self.unmount_all)
+        os.mkdir("m")
+
+    def unmount_all(self):
+        for it in croft_json("mount")["mounts"]:
+            if it["file"].startswith(self.folder):
+                run(CROFT, "disk", "umount", it["directory"] or it["file"], expect=None)
+        with open("/proc/self/mounts") as file:
+            left = [line.split()[1] for line in file if self.folder in line]
+        for point in reversed(left):
+            run("umount", "--lazy", point, expect=None)
+
+    def assert_nothing_left(self):
+        with open("/proc/self/mounts") as file:
+            self.assertNotIn(self.folder, file.read())
+        self.assertNotIn(self.folder, run("losetup", "--list", "--noheadings").stdout)
+        self.assertEqual([it for it in croft_json("mount")["mounts"]
+                          if it["file"].startswith(self.folder)], [])
+
+    def assert_sound(self, disk):
+        self.assertEqual(croft_json("check", disk)["health"], "good")
+
+    def raw_of(self, disk):
+        """The disk's contents, read by somebody else."""
+        kind = {"vhdx": "vhdx", "vhd": "vpc", "raw": "raw"}[disk.rsplit(".", 1)[1]]
+        run("qemu-img", "convert", "-f", kind, "-O", "raw", disk, "contents")
+        return "contents"
+
+
+def make_disk(name, kind, size=320 * MIB):
+    """A disk that holds one file system, and no partitions."""
+    with open("fresh.raw", "wb") as file:
+        file.truncate(size)
+    run(*{"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q"],
+          "ntfs": ["mkfs.ntfs", "-q", "-f", "-F"], "vfat": ["mkfs.vfat"],
+          "exfat": ["mkfs.exfat"]}[kind], "fresh.raw")
+    if name.endswith(".raw"):
+        os.rename("fresh.raw", name)
+    else:
+        croft("convert", "fresh.raw", name, "--replace")
+        os.unlink("fresh.raw")
+    return name
+
+
+def partitioned(name, script, volumes):
+    """A disk with the partitions of an sfdisk script; `volumes`: number to file system."""
+    with open("table.raw", "wb") as file:
+        file.truncate(400 * MIB)
+    run("sfdisk", "--quiet", "table.raw", input=script)
+    for part in json.loads(run("sfdisk", "--json", "table.raw").stdout
+                           )["partitiontable"]["partitions"]:
+        number = int(part["node"].removeprefix("table.raw"))
+        if number in volumes:
+            make_disk("part.raw", volumes[number], part["size"] * 512)
+            run("dd", "if=part.raw", "of=table.raw", "bs=1M", f"seek={part['start'] * 512 // MIB}",
+                "conv=notrunc,sparse")
+    croft("convert", "table.raw", name, "--replace")
+    return name
+
+
+def fill(folder, seed, count=12):
+    rng = random.Random(seed)
+    for number in range(count):
+        with open(os.path.join(folder, f"file{number}"), "wb") as file:
+            file.write(rng.randbytes(rng.randrange(1, 3 * MIB)))
+
+
+def sums(folder):
+    found = {}
+    for top, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(top, name)
+            if "lost+found" not in path and "System Volume" not in path:
+                with open(path, "rb") as file:
+                    found[os.path.relpath(path, folder)] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+class Tables(Case):
+    """What others have divided; nothing is mounted for it."""
+
+    def assert_as_sfdisk(self, disk):
+        shown = croft_json("mount", disk)
+        theirs = json.loads(run("sfdisk", "--json", disk).stdout)["partitiontable"]
+        ours = {it["number"]: (it["offset"] // 512, it["length"] // 512)
+                for it in shown["volumes"]}
+        self.assertEqual(ours, {int(it["node"].removeprefix(disk)): (it["start"], it["size"])
+                                for it in theirs["partitions"]})
+        self.assertEqual([it["problem"] for it in shown["volumes"]], [""] * len(ours))
+        self.assertEqual(shown["notes"], [])
+        return shown
+
+    def disk(self):
+        with open("disk.raw", "wb") as file:
+            file.truncate(256 * MIB)
+        return "disk.raw"
+
+    @tool("sfdisk")
+    def test_sfdisk(self):
+        disk = self.disk()
+        run("sfdisk", "-q", disk, input="label: gpt\nsize=20M,name=first\nsize=30M\n,\n")
+        shown = self.assert_as_sfdisk(disk)
+        self.assertEqual(shown["table"]["kind"], "gpt")
+        self.assertEqual(shown["volumes"][0]["name"], "first")
+        run("sfdisk", "-q", disk,
+            input="label: dos\nsize=20M,bootable\nsize=100M,type=5\nsize=10M\nsize=20M\n"
+                  "size=9M,type=7\n,\n")
+        shown = self.assert_as_sfdisk(disk)
+        self.assertEqual(shown["table"]["kind"], "mbr")
+        self.assertTrue(shown["volumes"][0]["bootable"])
+        self.assertIn(5, [it["number"] for it in shown["volumes"]])
+
+    @tool("sgdisk", "sfdisk")
+    def test_sgdisk(self):
+        disk = self.disk()
+        run("sgdisk", "-n", "3:0:+20M", "-n", "1:0:+9M", "-n", "128:0:0", "-t", "1:ef00", disk)
+        shown = self.assert_as_sfdisk(disk)
+        self.assertEqual([it["number"] for it in shown["volumes"]], [1, 3, 128])
+        self.assertEqual(shown["volumes"][0]["type_name"], "EFI system")
+        with open(disk, "r+b") as file:
+            file.seek(512)
+            file.write(b"broken")
+        shown = croft_json("mount", disk)
+        self.assertEqual(len(shown["volumes"]), 3)
+        self.assertIn("backup stands in", shown["notes"][0])
+
+    @tool("parted", "sfdisk")
+    def test_parted(self):
+        disk = self.disk()
+        run("parted", "-s", disk, "mklabel", "msdos", "mkpart", "primary", "ext2", "1MiB", "50MiB",
+            "mkpart", "extended", "60MiB", "200MiB", "mkpart", "logical", "61MiB", "90MiB",
+            "mkpart", "logical", "100MiB", "150MiB")
+        self.assert_as_sfdisk(disk)
+        run("parted", "-s", disk, "mklabel", "gpt", "mkpart", "data", "ext2", "1MiB", "100%")
+        self.assert_as_sfdisk(disk)
+
+    def test_a_damaged_table_is_told(self):
+        disk = self.disk()
+        if shutil.which("sgdisk"):
+            run("sgdisk", "-n", "1:0:0", disk)
+            with open(disk, "r+b") as file:
+                for place in (512, 256 * MIB - 512):
+                    file.seek(place)
+                    file.write(b"broken")
+            self.assertIn("no copy", croft_json("mount", disk)["notes"][0])
+
+    def test_what_cp_does_not_take(self):
+        disk = self.disk()
+        for words, said in ((["one", "two"], "FILE:/path"), ([f"{disk}:/a"], "no destination"),
+                            ([f"{disk}:/a", f"{disk}:/b"], "both sides"),
+                            ([f"{disk}:/a", "other:/a", "."], "same disk"),
+                            ([f"{disk}:1:/a", f"{disk}:2:/a", "."], "same disk")):
+            done = run(CROFT, "disk", "cp", *words, expect=2)
+            self.assertIn(said, done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1)
+
+
+class Mounts(Case):
+    def write_and_read(self, disk, kind):
+        """A file system is changed through a mount, and looked at by others."""
+        croft("mount", disk, "m", "--read-write")
+        fill("m", 1)
+        os.mkdir("m/folder")
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for number in range(4):
+                os.mkdir(f"m/folder/{number}")
+                pool.submit(fill, f"m/folder/{number}", number, 6)
+        os.unlink("m/file3")
+        expected = sums("m")
+        croft("umount", "m")
+        self.assert_nothing_left()
+        self.assert_sound(disk)
+        check = {"ext4": ["e2fsck", "-fn"], "xfs": ["xfs_repair", "-n"],
+                 "vfat": ["fsck.vfat", "-n"], "exfat": ["fsck.exfat", "-n"],
+                 "ntfs": ["ntfsfix", "-n"]}[kind]
+        run(*check, self.raw_of(disk))
+        croft("mount", disk, "m")
+        self.assertEqual(sums("m"), expected)
+        with self.assertRaises(OSError):
+            with open("m/new", "wb"):
+                pass
+        before = self.digest(disk)
+        croft("umount", disk)
+        self.assertEqual(self.digest(disk), before)
+        self.assert_nothing_left()
+
+    def digest(self, path):
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(
+                hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
+
+    @tool("mkfs.ext4", "qemu-img")
+    def test_ext4(self):
+        for name in ("disk.vhdx", "disk.vhd", "disk.raw"):
+            with self.subTest(name):
+                self.write_and_read(make_disk(name, "ext4"), "ext4")
+
+    @tool("mkfs.xfs", "qemu-img")
+    def test_xfs(self):
+        if not kernel_knows("xfs"):
+            self.skipTest("the kernel has no xfs")
+        self.write_and_read(make_disk("disk.vhdx", "xfs", 400 * MIB), "xfs")
+
+    @tool("mkfs.ntfs", "ntfs-3g", "qemu-img")
+    def test_ntfs(self):
+        self.write_and_read(make_disk("disk.vhdx", "ntfs"), "ntfs")
+
+    @tool("mkfs.exfat", "qemu-img")
+    def test_exfat(self):
+        if not kernel_knows("exfat") and not shutil.which("mount.exfat-fuse"):
+            self.skipTest("neither the kernel nor a program has exfat")
+        self.write_and_read(make_disk("disk.vhdx", "exfat"), "exfat")
+
+    @tool("mkfs.vfat", "qemu-img")
+    def test_fat(self):
+        if not kernel_knows("vfat"):
+            self.skipTest("the kernel has no vfat, and fusefat is only used for reading")
+        self.write_and_read(make_disk("disk.vhdx", "vfat"), "vfat")
+
+    @tool("mkfs.vfat", "mcopy", "fusefat")
+    def test_fat_by_others(self):
+        disk = make_disk("disk.vhdx", "vfat")
+        croft("mount", disk, "m", "--raw", "--read-write")
+        with open("file", "wb") as file:
+            file.write(random.Random(5).randbytes(3 * MIB + 17))
+        run("mmd", "-i", "m/disk", "::/a long folder name")
+        run("mcopy", "-i", "m/disk", "file", "::/a long folder name/and a file")
+        croft("umount", "m")
+        self.assert_sound(disk)
+        croft("mount", disk, "m")
+        self.assertEqual(sums("m"), {"a long folder name/and a file": self.digest("file")})
+        croft("umount", "m")
+        if not kernel_knows("vfat"):
+            self.assertIn("only used for reading", run(
+                CROFT, "disk", "mount", disk, "m", "-w", expect=2).stderr)
+        self.assert_nothing_left()
+
+    @tool("sfdisk", "mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
+    def test_partitions(self):
+        disk = partitioned("disk.vhdx", "label: gpt\nsize=100M\nsize=20M\nsize=100M\n",
+                           {1: "ext4", 3: "ntfs"})
+        mounted = croft_json("mount", disk, "m", "-w")
+        self.assertEqual([it["partition"] for it in mounted["file_systems"]], [1, 3])
+        fill("m/p1", 1)
+        fill("m/p3", 3)
+        expected = sums("m/p1"), sums("m/p3")
+        self.assertEqual(sorted(os.listdir("m")), [".raw", "p1", "p3"])
+        self.assertEqual(os.path.getsize("m/.raw/p2"), 20 * MIB)
+        croft("umount", disk)
+        for number in (1, 3):
+            croft("mount", disk, "m", "-p", str(number))
+            self.assertEqual(sums("m"), expected[number // 2])
+            croft("umount", "m")
+        done = run(CROFT, "disk", "mount", disk, "m", "-p", "2", expect=2)
+        self.assertIn("expected a file system", done.stderr)
+        done = run(CROFT, "disk", "mount", disk, "m", "-p", "9", expect=2)
+        self.assertIn("found no partition 9", done.stderr)
+        self.assert_nothing_left()
+
+    @tool("mkfs.ext4", "qemu-img")
+    def test_chains(self):
+        for kind in ("vhdx", "vhd"):
+            make_disk(f"one.{kind}", "ext4")
+            croft("mount", f"one.{kind}", "m", "-w")
+            fill("m", 1)
+            croft("umount", "m")
+            croft("create", f"two.{kind}", "-p", f"one.{kind}")
+            croft("create", f"three.{kind}", "-p", f"two.{kind}")
+            before = self.digest(f"one.{kind}"), self.digest(f"two.{kind}")
+            croft("mount", f"three.{kind}", "m", "-w")
+            fill("m", 2, 8)
+            expected = sums("m")
+            croft("umount", "m")
+            self.assertEqual((self.digest(f"one.{kind}"), self.digest(f"two.{kind}")), before)
+            self.assert_sound(f"three.{kind}")
+            croft("merge", f"three.{kind}", "--remove")
+            run("e2fsck", "-fn", self.raw_of(f"one.{kind}"))
+            croft("mount", f"two.{kind}", "m")
+            self.assertEqual(sums("m"), expected)
+            croft("umount", "m")
+
+    @tool("mkfs.ext4")
+    def test_a_disk_in_use_is_refused(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        mounted = croft_json("mount", disk, "m", "-w")
+        os.mkdir("other")
+        for words in (["mount", disk, "other"], ["info", disk], ["cp", f"{disk}:/x", "."]):
+            error = croft_json(*words, expect=2)["error"]
+            self.assertEqual(error["code"], "in_use")
+            self.assertIn(f"process {mounted['process']} (croft disk mount {disk} m -w",
+                          error["what"])
+        error = croft_json("mount", disk, "m", expect=2)["error"]
+        self.assertEqual(error["code"], "in_use")
+        if shutil.which("qemu-io"):
+            self.assertIn("lock", run("qemu-io", "-f", "vhdx", "-c", "read 0 512", disk,
+                                      expect=1).stderr)
+        croft("umount", "m")
+        # Readers share.
+        croft("mount", disk, "m")
+        croft("mount", disk, "other")
+        error = croft_json("umount", disk, expect=2)["error"]
+        self.assertIn("2 times", error["what"])
+        croft("umount", "other")
+        croft("umount", disk)
+        self.assert_nothing_left()
+
+    @tool("mkfs.ext4")
+    def test_a_mount_in_use_stays(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        croft("mount", disk, "m", "-w")
+        user = subprocess.Popen(["cat"], cwd="m", stdin=subprocess.PIPE)
+        try:
+            error = croft_json("umount", "m", expect=2)["error"]
+            self.assertEqual(error["code"], "in_use")
+            self.assertIn(f"process {user.pid} (cat)", error["what"])
+        finally:
+            user.communicate(timeout=60)
+        croft("umount", "m")
+        self.assert_nothing_left()
+
+    @contextlib.contextmanager
+    def ends(self, process):
+        """Waits for the end of a process that is no child of ours."""
+        descriptor = os.pidfd_open(process)
+        yield
+        self.assertTrue(select.select([descriptor], [], [], 60)[0], "the process goes on")
+        os.close(descriptor)
+
+    @tool("mkfs.ext4")
+    def test_a_killed_server_leaves_a_whole_disk(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        server = croft_json("mount", disk, "m", "-w")["process"]
+        fill("m", 1)
+        run("sync", "--file-system", "m")
+        expected = sums("m")
+        fill("m", 2)
+        with self.ends(server):
+            os.kill(server, signal.SIGKILL)
+        self.assertFalse(croft_json("mount")["mounts"][0]["alive"])
+        error = croft_json("umount", disk, expect=2)["error"]
+        self.assertIn("ended early", error["what"])
+        self.assert_nothing_left()
+        self.assert_sound(disk)
+        croft("mount", disk, "m", "-w") # replays the journal
+        self.assertEqual(set(sums("m")), set(expected))
+        croft("umount", "m")
+        run("e2fsck", "-fn", self.raw_of(disk))
+
+    @tool("mkfs.ext4")
+    def test_a_server_told_to_end_flushes_first(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        server = croft_json("mount", disk, "m", "-w")["process"]
+        fill("m", 1)
+        expected = sums("m")
+        with self.ends(server):
+            os.kill(server, signal.SIGTERM)
+        self.assert_nothing_left()
+        croft("mount", disk, "m")
+        self.assertEqual(sums("m"), expected)
+        croft("umount", "m")
+
+    @tool("mkfs.ext4")
+    def test_umount_of_others_ends_it_too(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        server = croft_json("mount", disk, "m", "-w")["process"]
+        fill("m", 1)
+        with self.ends(server):
+            run("umount", "m")
+        self.assert_nothing_left()
+        self.assert_sound(disk)
+
+    @tool("mkfs.ext4", "fstrim")
+    def test_what_is_discarded_is_given_back(self):
+        for name in ("disk.vhdx", "disk.vhd"):
+            disk = make_disk(name, "ext4")
+            used = [self.blocks_used(disk)]
+            for command in (["dd", "if=/dev/urandom", "of=m/big", "bs=1M", "count=128"],
+                            ["rm", "m/big"]):
+                croft("mount", disk, "m", "-w")
+                run(*command)
+                run("sync", "--file-system", "m")
+                run("fstrim", "m")
+                croft("umount", "m")
+                used.append(self.blocks_used(disk))
+            self.assertGreater(used[1], used[0] + 50)
+            self.assertLess(used[2], used[1] - 40)
+            self.assert_sound(disk)
+            run("e2fsck", "-fn", self.raw_of(disk))
+
+    def blocks_used(self, disk):
+        return croft_json("check", disk)["blocks_used"]
+
+    def test_raw_files(self):
+        model = bytearray(random.Random(9).randbytes(8 * MIB))
+        with open("disk.raw", "wb") as file:
+            file.write(bytes(512) + model[512:])
+        croft("convert", "disk.raw", "disk.vhdx", "--block-size", "1M")
+        model[:512] = bytes(512)
+        run(CROFT, "disk", "mount", "disk.vhdx", "m", expect=2)
+        croft("mount", "disk.vhdx", "m", "--raw", "-w")
+        self.assertEqual(os.listdir("m"), ["disk"])
+        rng = random.Random(4)
+        disk = os.open("m/disk", os.O_RDWR)
+        for _ in range(300):
+            at = rng.randrange(len(model))
+            data = rng.randbytes(min(rng.choice([1, 511, 512, 4096, 70001]), len(model) - at))
+            if rng.randrange(5) == 0:
+                run("fallocate", "-z" if rng.randrange(2) else "-p", "-n", "-o", at, "-l",
+                    len(data), "m/disk")
+                data = bytes(len(data))
+            else:
+                os.pwrite(disk, data, at)
+            model[at:at + len(data)] = data
+            start = max(0, at - rng.randrange(5000))
+            self.assertEqual(os.pread(disk, 90000, start), bytes(model[start:start + 90000]))
+        with self.assertRaises(OSError):
+            os.pwrite(disk, b"beyond", len(model))
+        os.close(disk)
+        croft("umount", "m")
+        with open("expected.raw", "wb") as file:
+            file.write(model)
+        self.assertIn("identical", croft("compare", "-s", "expected.raw", "disk.vhdx"))
+        self.assert_sound("disk.vhdx")
+
+    def test_raw_files_know_their_holes(self):
+        croft("create", "disk.vhdx", "64M", "--block-size", "1M")
+        croft("mount", "disk.vhdx", "m", "--raw", "-w")
+        with open("m/disk", "r+b") as file:
+            file.seek(8 * MIB)
+            file.write(b"x" * MIB)
+            file.flush()
+            self.assertEqual(os.lseek(file.fileno(), 0, os.SEEK_DATA), 8 * MIB)
+            self.assertEqual(os.lseek(file.fileno(), 8 * MIB, os.SEEK_HOLE), 9 * MIB)
+            with self.assertRaises(OSError):
+                os.lseek(file.fileno(), 9 * MIB, os.SEEK_DATA)
+        croft("umount", "m")
+
+    def test_without_rights(self):
+        croft("create", "disk.vhdx", "8M")
+        os.chmod("disk.vhdx", 0o666)
+        os.chmod(".", 0o755)
+        done = run("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", CROFT,
+                   "disk", "mount", "disk.vhdx", "m", expect=None)
+        if done.returncode == 126 or "Permission denied" in done.stderr:
+            self.skipTest("others may not run the program under test")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("takes root's rights", done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1)
+
+    def test_raw_files_need_no_rights(self):
+        shutil.copy(CROFT, "croft")
+        croft("create", "disk.vhdx", "8M")
+        os.chmod(".", 0o755)
+        for name in (".", "m", "disk.vhdx"):
+            os.chown(name, NOBODY, NOBODY)
+        # Here /dev/fuse may be root's alone: in a name space of its own it is everybody's.
+        script = """set -e
+            mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse
+            user="setpriv --reuid=65534 --regid=65534 --clear-groups env XDG_RUNTIME_DIR=$PWD/run"
+            mkdir -m 700 run && chown 65534:65534 run
+            $user ./croft disk mount --raw -w disk.vhdx m
+            $user sh -c 'printf hello | dd of=m/disk conv=notrunc status=none'
+            $user ./croft disk mount --json
+            $user ./croft disk umount disk.vhdx"""
+        if not shutil.which("fusermount3"):
+            self.skipTest("fusermount3 is not installed")
+        done = run("unshare", "--mount", "sh", "-c", script)
+        self.assertIn('"raw": true', done.stdout)
+        croft("convert", "disk.vhdx", "disk.raw")
+        with open("disk.raw", "rb") as file:
+            self.assertEqual(file.read(6), b"hello\0")
+
+
+class Copies(Case):
+    def tree(self):
+        os.makedirs("tree/folder/deep")
+        fill("tree", 1, 4)
+        fill("tree/folder/deep", 2, 3)
+        os.symlink("/etc/passwd", "tree/link")
+        os.chmod("tree/file1", 0o4750)
+        os.utime("tree/file1", (1000000000, 1000000000))
+        with open("tree/sparse", "wb") as file:
+            file.truncate(40 * MIB)
+            file.seek(20 * MIB)
+            file.write(b"data")
+        return "tree"
+
+    @tool("sfdisk", "mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
+    def test_in_and_out(self):
+        disk = partitioned("disk.vhdx", "label: dos\nsize=150M\nsize=100M,type=7\n",
+                           {1: "ext4", 2: "ntfs"})
+        expected = sums(self.tree())
+        done = run(CROFT, "disk", "cp", "tree", f"{disk}:/", expect=2)
+        self.assertIn("1 (ext4), 2 (ntfs)", done.stderr)
+        croft("cp", "tree", f"{disk}:1:/")
+        croft("cp", "tree", "-p", "1", f"{disk}:/renamed")
+        self.assert_nothing_left()
+        self.assert_sound(disk)
+        os.mkdir("out")
+        croft("cp", f"{disk}:1:/tree", f"{disk}:1:/renamed", "out")
+        for name in ("tree", "renamed"):
+            self.assertEqual(sums(f"out/{name}"), expected)
+            self.assertEqual(os.readlink(f"out/{name}/link"), "/etc/passwd")
+            status = os.stat(f"out/{name}/file1")
+            self.assertEqual(status.st_mode & 0o7777, 0o750)
+            self.assertEqual(status.st_mtime, 1000000000)
+            self.assertLess(os.stat(f"out/{name}/sparse").st_blocks, 1000)
+        croft("cp", "tree/file1", "tree/file2", f"{disk}:2:/")
+        croft("cp", f"{disk}:2:/file2", "again")
+        self.assertEqual(sums("tree")["file2"], sums(".")["again"])
+        croft("cp", "-a", "tree/file1", f"{disk}:1:/")
+        croft("cp", "-a", f"{disk}:1:/file1", "whole")
+        self.assertEqual(os.stat("whole").st_mode & 0o7777, 0o4750)
+        error = croft_json("cp", f"{disk}:1:/nothing", ".", expect=2)["error"]
+        self.assertIn("disk.vhdx:1:/nothing", error["file"])
+        self.assert_nothing_left()
+        self.assert_sound(disk)
+
+    @tool("mkfs.ext4")
+    def test_links_of_a_guest_lead_nowhere_else(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        os.mkdir("secret")
+        with open("secret/file", "w") as file:
+            file.write("of the host")
+        os.mkdir("guest")
+        os.symlink(os.path.abspath("secret"), "guest/absolute")
+        os.symlink("../" * 20 + os.path.abspath("secret")[1:], "guest/relative")
+        croft("cp", "guest", f"{disk}:/")
+        for name in ("absolute", "relative"):
+            croft("cp", f"{disk}:/guest/{name}/file", "stolen", expect=2)
+            croft("cp", "secret/file", f"{disk}:/guest/{name}/planted", expect=2)
+        self.assertEqual(os.listdir("secret"), ["file"])
+        self.assertFalse(os.path.exists("stolen"))
+        self.assert_nothing_left()
+
+    @tool("mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
+    def test_a_stopped_copy_leaves_nothing(self):
+        with open("big", "wb") as file:
+            for _ in range(160):
+                file.write(os.urandom(MIB))
+        for kind in ("ext4", "ntfs"):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+                with self.subTest(kind=kind, signal=number):
+                    disk = make_disk("disk.vhdx", kind)
+                    croft("cp", "tree" if os.path.exists("tree") else self.tree(), f"{disk}:/")
+                    # Large enough to be under way still when its server is seen.
+                    process = subprocess.Popen([CROFT, "disk", "cp", "big", f"{disk}:/big", "-q"],
+                                               stderr=subprocess.DEVNULL)
+                    server = self.server_of(disk, process)
+                    process.send_signal(number)
+                    code = process.wait(60)
+                    if number == signal.SIGKILL:
+                        self.assertIn(code, (0, -number))
+                        self.assertTrue(select.select([server], [], [], 60)[0])
+                    else:
+                        self.assertIn(code, (0, 130))
+                    os.close(server)
+                    self.assert_nothing_left()
+                    self.assert_sound(disk)
+                    os.makedirs("out", exist_ok=True)
+                    croft("cp", f"{disk}:/tree", "out")
+                    shutil.rmtree("out")
+
+    def server_of(self, disk, process):
+        """A descriptor for the process that has the disk open."""
+        while process.poll() is None:
+            for it in croft_json("mount")["mounts"]:
+                if it["file"] == os.path.abspath(disk):
+                    return os.pidfd_open(it["process"])
+        raise AssertionError("the copy was over before it was seen")
+
+
+class Manual(Case):
+    @tool("sfdisk", "mkfs.ext4")
+    def test_examples_run(self):
+        partitioned("system.vhdx", "label: gpt\nsize=100M\nsize=100M\n", {1: "ext4", 2: "ext4"})
+        with open("hosts", "w") as file:
+            file.write("127.0.0.1 localhost\n")
+        os.mkdir("mnt")
+        with open(PAGE) as file:
+            page = file.read()
+        commands = [line.replace("\\-", "-") for example in page.split(".EX\n")[1:]
+                    for line in example.split(".EE")[0].splitlines()]
+        ran = 0
+        for command in commands:
+            words = command.split()
+            if words[2] in ("mount", "umount", "cp"):
+                croft(*words[2:])
+                ran += 1
+        self.assertGreater(ran, 5)
+        self.assert_nothing_left()
+
+
+if __name__ == "__main__":
+    why = no_mounts()
+    if why:
+        print(f"mount tests are skipped: {why}")
+        done = unittest.main(argv=[sys.argv[0], "Tables"], exit=False)
+        sys.exit(77 if done.result.wasSuccessful() else 1)
+    unittest.main()
