@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/disk/images.hpp"
 
+#include "disk/file_store.hpp"
 #include "disk/vhd/create.hpp"
 #include "disk/vhd/dynamic_image.hpp"
 #include "disk/vhdx/create.hpp"
 #include "disk/vhdx/image.hpp"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 
 namespace croft::disk::test {
@@ -89,6 +91,21 @@ std::unique_ptr<Chain> MemoryFolder::open(bool write) {
     auto chain = open_chain("disk", {.write = write}, opener());
     EXPECT_TRUE(chain) << chain.error().text();
     return chain ? *std::move(chain) : nullptr;
+}
+
+void MemoryFolder::write_files(const TemporaryFolder& folder) const {
+    std::vector<std::byte> bytes(1U << 20U);
+    for (const auto& [name, contents] : files_) {
+        const auto store = FileStore::open(folder / name, {.write = true, .create = true});
+        ASSERT_TRUE(store) << store.error().text();
+        const std::uint64_t size = contents->bytes.size();
+        for (std::uint64_t at = 0; at < size; at += bytes.size()) {
+            const auto some = std::span{bytes}.first(
+                static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), size - at)));
+            contents->bytes.read(at, some);
+            ASSERT_TRUE((*store)->write(at, some));
+        }
+    }
 }
 
 } // namespace croft::disk::test
