@@ -49,6 +49,33 @@ Descriptor::~Descriptor() {
         ::close(number_);
 }
 
+FileStore::~FileStore() {
+    if (lender_ >= 0)
+        flock(lender_, LOCK_SH | LOCK_NB);
+}
+
+// By its descriptor, since the name may mean another file by now.
+Result<std::unique_ptr<Store>> FileStore::open_for_writing() {
+    const bool was_locked = locked_;
+    if (was_locked) {
+        if (auto locked = take_lock(true); !locked) {
+            flock(file_.get(), LOCK_SH | LOCK_NB); // the attempt may have lost it
+            return std::unexpected(std::move(locked).error());
+        }
+    }
+    auto opened = open("/proc/self/fd/" + std::to_string(file_.get()),
+        {.write = true, .direct = traits_.direct, .lock = false, .durable = durable_});
+    if (!opened) {
+        if (was_locked)
+            flock(file_.get(), LOCK_SH | LOCK_NB);
+        opened.error().file = name_;
+        return std::unexpected(std::move(opened).error());
+    }
+    (*opened)->name_ = name_;
+    (*opened)->lender_ = was_locked ? file_.get() : -1;
+    return *std::move(opened);
+}
+
 Result<std::unique_ptr<FileStore>> FileStore::open(
     const std::string& path, const Options& options) {
     std::unique_ptr<FileStore> store{new FileStore{path}};
@@ -70,8 +97,10 @@ Result<std::unique_ptr<FileStore>> FileStore::open(
 }
 
 Result<void> FileStore::take_lock(bool exclusive) {
-    if (flock(file_.get(), (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+    if (flock(file_.get(), (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) {
+        locked_ = true;
         return {};
+    }
     if (errno != EWOULDBLOCK)
         return std::unexpected(Error::system(name_, "lock", errno));
     const std::string holder = holder_of(file_.get());

@@ -288,17 +288,24 @@ Result<void> DynamicImage::begin_writing() {
     return {};
 }
 
-Result<void> DynamicImage::make_room() {
+// What only gives room up needs none in the file, and works on a file system that is full.
+Result<void> DynamicImage::make_page_room() {
     bool pages = false;
+    {
+        const std::lock_guard lock{state_};
+        pages = cache_.has_room(bitmap_length_ / sector_size + 1);
+    }
+    return pages ? Result<void>{} : commit();
+}
+
+Result<void> DynamicImage::make_room() {
     bool blocks = false;
     const auto look = [&] {
         const std::lock_guard lock{state_};
-        pages = cache_.has_room(bitmap_length_ / sector_size + 1);
         blocks = space_.has_room(stored_block_length());
     };
+    CROFT_DISK_TRY(make_page_room());
     look();
-    if (!pages)
-        CROFT_DISK_TRY(commit());
     if (!blocks)
         CROFT_DISK_TRY(recycle());
     look();
@@ -406,8 +413,18 @@ Result<void> DynamicImage::forget_block(std::uint64_t block) {
     if (*entry == unused_block)
         return {};
     CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(make_page_room());
     return change_entry(block, unused_block);
+}
+
+Result<void> DynamicImage::forget_all() {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(writable());
+    if (!differencing_)
+        return Image::forget_all();
+    for (std::uint64_t block = 0; block < blocks(); ++block)
+        CROFT_DISK_TRY(forget_block(block));
+    return commit();
 }
 
 Result<void> DynamicImage::change_entry(std::uint64_t block, std::uint32_t entry) {

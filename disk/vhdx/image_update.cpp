@@ -143,20 +143,27 @@ Result<void> VhdxImage::find_end() {
     return {};
 }
 
-Result<void> VhdxImage::make_room() {
+// What only gives room up needs none in the file, and works on a file system that is full.
+Result<void> VhdxImage::make_page_room() {
     bool pages = false;
+    {
+        const std::lock_guard lock{state_};
+        pages = cache_.has_room(claim_max);
+    }
+    return pages ? Result<void>{} : commit();
+}
+
+Result<void> VhdxImage::make_room() {
     bool blocks = false;
     const auto look = [&] {
         const std::lock_guard lock{state_};
-        pages = cache_.has_room(claim_max);
         // A block, and maybe the bitmap of its chunk, which has to be new room.
         blocks = shape_.differencing
             ? space_.limit() - space_.end() >= shape_.block_size + bitmap_block_size
             : space_.has_room(shape_.block_size);
     };
+    CROFT_DISK_TRY(make_page_room());
     look();
-    if (!pages)
-        CROFT_DISK_TRY(commit());
     if (!blocks)
         CROFT_DISK_TRY(recycle());
     look();
@@ -301,7 +308,7 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
     if (is_empty)
         return {};
     CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(make_page_room());
     CROFT_DISK_TRY(load_page(entry_offset(index)));
     const std::lock_guard lock{state_};
     Page& page = *entry_page(index);
@@ -312,6 +319,35 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
         space_.give_up({bat_offset(now), shape_.block_size});
     set_entry(page, index, bat_entry(BlockState::zero, 0));
     return {};
+}
+
+// The sector bitmaps stay: without a partially present block nobody looks at them, and taking them
+// away in a step of their own would leave blocks without theirs in between.
+Result<void> VhdxImage::forget_all() {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(writable());
+    if (!shape_.differencing)
+        return Image::forget_all();
+    CROFT_DISK_TRY(begin_writing());
+    std::vector<std::uint64_t> entries(64 * kibibyte);
+    const std::uint64_t count = shape_.entries(size());
+    for (std::uint64_t first = 0; first < count; first += entries.size()) {
+        const auto some =
+            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), count - first));
+        CROFT_DISK_TRY(read_entries_in_turn(first, some));
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            if (shape_.is_bitmap(first + i) || some[i] == 0)
+                continue;
+            CROFT_DISK_TRY(make_page_room());
+            const Little<std::uint64_t> nothing{0};
+            CROFT_DISK_TRY(change_page(entry_offset(first + i), bytes_of(nothing)));
+            if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
+                continue;
+            const std::lock_guard lock{state_};
+            space_.give_up({bat_offset(some[i]), shape_.block_size});
+        }
+    }
+    return commit();
 }
 
 Result<void> VhdxImage::read_entries(std::uint64_t first, std::span<std::uint64_t> entries) {

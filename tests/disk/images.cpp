@@ -34,7 +34,8 @@ StoreOpener MemoryFolder::opener() {
         };
 }
 
-void MemoryFolder::create_one(const std::string& name, const Kind& kind, std::uint64_t size) {
+void MemoryFolder::create_one(
+    const std::string& name, const Kind& kind, std::uint64_t size, const std::string& parent_name) {
     MemoryStore store{file(name)};
     if (kind.format == Format::raw) {
         ASSERT_TRUE(store.resize(size));
@@ -48,9 +49,9 @@ void MemoryFolder::create_one(const std::string& name, const Kind& kind, std::ui
                                                    : vhd::DiskType::dynamic;
         options.block_size = kind.block_size != 0 ? kind.block_size : 512 * 1024;
         if (child) {
-            const auto parent = open_chain("parent", {}, opener());
+            const auto parent = open_chain(parent_name, {}, opener());
             options.parent_id = Guid::parse((*parent)->top().info().identity).value();
-            options.parent_relative_path = ".\\parent";
+            options.parent_relative_path = ".\\" + parent_name;
         }
         ASSERT_TRUE(vhd::create(store, options));
         return;
@@ -60,9 +61,9 @@ void MemoryFolder::create_one(const std::string& name, const Kind& kind, std::ui
     options.logical_sector_size = kind.sector_size;
     options.fixed = kind.allocation == Allocation::fixed;
     if (child) {
-        const auto parent = open_chain("parent", {}, opener());
+        const auto parent = open_chain(parent_name, {}, opener());
         options.parent_locator = {{"parent_linkage", "{" + (*parent)->top().info().identity + "}"},
-            {"relative_path", ".\\parent"}};
+            {"relative_path", ".\\" + parent_name}};
     }
     const auto created = vhdx::create(store, options);
     ASSERT_TRUE(created) << created.error().text();
@@ -87,8 +88,8 @@ void MemoryFolder::create(const Kind& kind, std::uint64_t size) {
     create_one("disk", kind, size);
 }
 
-std::unique_ptr<Chain> MemoryFolder::open(bool write) {
-    auto chain = open_chain("disk", {.write = write}, opener());
+std::unique_ptr<Chain> MemoryFolder::open(bool write, const std::string& name) {
+    auto chain = open_chain(name, {.write = write}, opener());
     EXPECT_TRUE(chain) << chain.error().text();
     return chain ? *std::move(chain) : nullptr;
 }
