@@ -114,12 +114,11 @@ Result<void> VhdxImage::begin_writing() {
     return {};
 }
 
-// In a file, everything is before its end. A device doesn't tell how much of it is in use.
+// In a file, everything is before its end. A device doesn't tell how much of it is in use, and what
+// is beyond that is no zeros.
 Result<void> VhdxImage::find_end() {
     std::uint64_t end = (store().size() + mebibyte - 1) / mebibyte * mebibyte;
-    std::uint64_t limit = end;
     if (store().traits().block_device) {
-        limit = store().size();
         end = log_place_.offset + log_place_.length;
         for (const Regions::Region& region : regions_.all)
             end = std::max(end, region.offset + region.length);
@@ -136,10 +135,10 @@ Result<void> VhdxImage::find_end() {
                         bat_offset(some[i]) + (bitmap ? bitmap_block_size : shape_.block_size));
             }
         }
-        end = std::min(end, limit);
+        end = std::min(end, store().size());
     }
     const std::lock_guard lock{state_};
-    space_ = Space{end, limit};
+    space_ = Space{end, end};
     return {};
 }
 
@@ -171,11 +170,11 @@ Result<void> VhdxImage::make_room() {
         return {};
     const std::uint64_t needed = space_.end() + shape_.block_size + bitmap_block_size;
     const std::uint64_t limit = store().traits().block_device
-        ? needed
+        ? std::max(needed, std::min(space_.limit() + growth, store().size() / mebibyte * mebibyte))
         : std::max(needed, store().size() + growth) / mebibyte * mebibyte;
     CROFT_DISK_TRY(store().resize(limit));
     if (store().traits().block_device) // what a device held before is no zeros
-        CROFT_DISK_TRY(store().zero(space_.limit(), store().size() - space_.limit()));
+        CROFT_DISK_TRY(store().zero(space_.limit(), limit - space_.limit()));
     const std::lock_guard lock{state_};
     space_.set_limit(limit);
     return {};
