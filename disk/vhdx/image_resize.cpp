@@ -138,6 +138,7 @@ Result<void> VhdxImage::move_frozen_bat(std::uint64_t length) {
     cache_.drop(old.offset, old.length);
     regions_.bat.offset = place;
     regions_.bat.length = static_cast<std::uint32_t>(length);
+    *std::ranges::find(regions_.all, old.entry, &Regions::Region::entry) = regions_.bat;
     space_.give_up({old.offset, old.length});
     return {};
 }

@@ -190,8 +190,9 @@ class LoopDevices(Case):
     def test_a_vhd_on_a_device_is_refused(self):
         self.source(24 * MIB, 9)
         with self.loop("source.raw", 24 * MIB, writable=True) as device:
-            done = subprocess.run([CROFT, "disk", "create", "-f", "vhd", "--replace", device, "20M"],
-                                  capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                [CROFT, "disk", "create", "-f", "vhd", "--replace", device, "20M"],
+                capture_output=True, text=True, timeout=60)
             self.assertEqual(done.returncode, 2)
             self.assertIn("footer", done.stderr)
 
