@@ -89,7 +89,9 @@ Result<std::unique_ptr<FileStore>> FileStore::open(
     if (options.lock)
         CROFT_DISK_TRY(store->take_lock(options.write));
     CROFT_DISK_TRY(store->measure(options));
-    if (options.create && options.replace && !store->traits_.block_device)
+    // Not of one that is empty: ext4 takes any cut to nothing for the beginning of "replace by
+    // truncating", and writes all of the file to the disk when it is closed.
+    if (options.create && options.replace && !store->traits_.block_device && store->size() > 0)
         CROFT_DISK_TRY(store->resize(0));
     if (options.direct)
         CROFT_DISK_TRY(store->open_direct(path, options));
