@@ -3,24 +3,37 @@ include(CTest)
 include(GoogleTest)
 find_package(GTest REQUIRED)
 
-# croft_add_test(<name> SOURCES <file>… [LIBS <target>…])
+# What the tsan preset builds.
+if(CROFT_SANITIZE STREQUAL "THREADS")
+    add_custom_target(thread_tests)
+endif()
+
+# croft_add_test(<name> [THREADS] SOURCES <file>… [LIBS <target>…])
 #
 # A GoogleTest program that runs on the build machine. Each of its cases becomes a CTest test of the
 # name <name>.<Suite>.<Case> with the label "unit"; under the sanitize preset the name begins with
-# "sanitized." so that one CTest run can hold both builds.
+# "sanitized." so that one CTest run can hold both builds. With THREADS it is also built and run under
+# the thread sanitizer (the tsan preset), as "threads.<name>…"; the others are no tests of
+# that build.
 function(croft_add_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "THREADS" "" "SOURCES;LIBS")
     if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
-        message(FATAL_ERROR "croft_add_test(${name}): found '${ARGN}', expected SOURCES <file>… "
-                            "[LIBS <target>…]")
+        message(FATAL_ERROR "croft_add_test(${name}): found '${ARGN}', expected [THREADS] "
+                            "SOURCES <file>… [LIBS <target>…]")
     endif()
     add_executable(${name} ${arg_SOURCES})
     target_link_libraries(${name} PRIVATE croft_warnings ${arg_LIBS} GTest::gtest_main GTest::gmock)
     # GCC 12 sees overflows in its own std::vector where a test's short constants are inlined into
     # it; the sanitizers, under which every test runs too, would see a true one.
     target_compile_options(${name} PRIVATE -Wno-array-bounds -Wno-stringop-overflow)
+    if(CROFT_SANITIZE STREQUAL "THREADS" AND NOT arg_THREADS)
+        return() # it can be built by name, but is no test of this build
+    endif()
     set(prefix "${name}.")
-    if(CROFT_SANITIZE)
+    if(CROFT_SANITIZE STREQUAL "THREADS")
+        add_dependencies(thread_tests ${name})
+        set(prefix "threads.${name}.")
+    elseif(CROFT_SANITIZE)
         set(prefix "sanitized.${name}.")
     endif()
     gtest_discover_tests(

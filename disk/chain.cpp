@@ -76,6 +76,16 @@ Result<void> Chain::write(std::uint64_t offset, std::span<const std::byte> bytes
     if (image.info().read_only)
         return std::unexpected(Error::of(
             ErrorCode::read_only, image.store().name(), "the disk was opened for reading"));
+    return write_to(image, offset, bytes);
+}
+
+std::unique_ptr<Image> Chain::drop_top() {
+    auto top = std::move(images_.front());
+    images_.erase(images_.begin());
+    return top;
+}
+
+Result<void> write_to(Image& image, std::uint64_t offset, std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
         const Extent extent = image.reserve(offset, bytes.size());
         if (extent.where == Extent::Where::absent) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace croft::disk {
@@ -42,13 +43,26 @@ public:
     Result<void> write_zeroes(std::uint64_t offset, std::uint64_t length);
     Result<void> close();
 
+    // Changes of the chain itself, while nobody uses it. Both answer the image that is no part of
+    // it any more.
+    std::unique_ptr<Image> replace(std::size_t depth, std::unique_ptr<Image> image) {
+        return std::exchange(images_[depth], std::move(image));
+    }
+    std::unique_ptr<Image> drop_top();
+    // An image that is no part of the chain any more, but whose store another one still needs.
+    void retire(std::unique_ptr<Image> image) { retired_.push_back(std::move(image)); }
+
     // Checks that a range lies within the disk and is made of whole sectors.
     Status admit(std::uint64_t offset, std::uint64_t length) const;
 
 private:
     Result<void> admitted(std::uint64_t offset, std::uint64_t length) const;
 
+    std::vector<std::unique_ptr<Image>> retired_; // before images_: outlives them
     std::vector<std::unique_ptr<Image>> images_;
 };
+
+// Writes to one image, blocking. What it says of the range afterwards is `data`.
+Result<void> write_to(Image& image, std::uint64_t offset, std::span<const std::byte> bytes);
 
 } // namespace croft::disk

@@ -3,6 +3,7 @@
 
 #include "disk/segments.hpp"
 #include "disk/service.hpp"
+#include "disk/write_tracker.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -22,6 +23,7 @@ Disk::~Disk() {
 }
 
 Geometry Disk::geometry() const {
+    const std::lock_guard lock{structure_};
     const ImageInfo& info = chain_->top().info();
     const Store::Traits& traits = chain_->top().store().traits();
     return {.size = chain_->size(),
@@ -37,12 +39,34 @@ std::unique_ptr<Queue> Disk::open_queue(Ring& ring) {
 }
 
 Result<void> Disk::resize(std::uint64_t size) {
+    const auto maintenance = Maintenance::begin(*this);
+    if (!maintenance)
+        return std::unexpected(maintenance.error());
     return chain_->top().resize(size);
 }
 
 Result<void> Disk::close() {
     closed_ = true;
     return chain_->close();
+}
+
+Result<Disk::Maintenance> Disk::Maintenance::begin(Disk& disk) {
+    std::unique_lock lock{disk.maintenance_, std::try_to_lock};
+    if (lock.owns_lock())
+        return Maintenance{disk, std::move(lock)};
+    const std::lock_guard structure{disk.structure_};
+    return std::unexpected(Error::of(ErrorCode::in_use, disk.chain_->top().store().name(),
+        "the disk is being resized or merged"));
+}
+
+Disk::Maintenance::Pause::Pause(Maintenance& maintenance) : disk_{maintenance.disk()} {
+    disk_.gate_.close();
+    structure_ = std::unique_lock{disk_.structure_};
+}
+
+Disk::Maintenance::Pause::~Pause() {
+    structure_.unlock();
+    disk_.gate_.open();
 }
 
 // A piece of a request that is under way: I/O on one extent, a job of the service, or just the news
@@ -69,7 +93,17 @@ public:
     Part* preceding = nullptr;
 };
 
-Queue::Queue(Disk& disk, Ring& ring) : disk_{disk}, ring_{ring} {}
+Queue::Reopened::Reopened(Queue& owner)
+    : Completion{[](Completion& completion, int) noexcept {
+          static_cast<Reopened&>(completion).queue.start_waiting();
+      }},
+      queue{owner} {}
+
+Queue::Queue(Disk& disk, Ring& ring)
+    : disk_{disk},
+      ring_{ring},
+      reopened_{*this},
+      lane_{disk.gate_, ring, reopened_} {}
 
 Queue::~Queue() {
     assert(active_ == nullptr && in_flight_ == 0);
@@ -101,12 +135,30 @@ void Queue::give_back(Part& part) noexcept {
 void Queue::submit(Request& request) noexcept {
     ++in_flight_;
     request.status = {};
-    request.pending_ = 1; // held while the request is being cut up
     request.cancelled_ = request.flushing_ = false;
+    if (waiting_ == nullptr && lane_.enter()) {
+        start(request);
+        return;
+    }
+    request.next_waiting_ = nullptr;
+    (waiting_ != nullptr ? last_waiting_->next_waiting_ : waiting_) = &request;
+    last_waiting_ = &request;
+}
+
+// The gate may close again in between; then it tells again.
+void Queue::start_waiting() noexcept {
+    while (waiting_ != nullptr && lane_.enter())
+        start(*std::exchange(waiting_, waiting_->next_waiting_));
+}
+
+void Queue::start(Request& request) noexcept {
+    request.pending_ = 1; // held while the request is being cut up
     request.next_offset_ = request.offset;
+    if (request.cancelled_)
+        request.status = {ErrorCode::cancelled, ECANCELED};
     const bool moves =
         request.operation == Operation::read || request.operation == Operation::write;
-    if (request.operation != Operation::flush)
+    if (request.operation != Operation::flush && request.status.ok())
         request.status = disk_.chain_->admit(request.offset, request.length);
     if (moves && request.status.ok() && total_length(request.segments) != request.length)
         request.status = {ErrorCode::invalid_argument, 0};
@@ -223,6 +275,8 @@ void Queue::part_done(Part& part, int result) noexcept {
         part.kind == Service::Job::Kind::prepare_write;
     const Status status = part.job_status;
     give_back(part);
+    if (!notice && !prepared)
+        changed(request, request.offset, request.length);
     if (!notice) {
         fail(request, status);
         if (prepared && status.ok())
@@ -249,11 +303,19 @@ void Queue::io_done(Part& part, int result) noexcept {
         !whole                                     ? Image::Outcome::failed
             : request.operation == Operation::read ? Image::Outcome::was_read
                                                    : Image::Outcome::was_written);
+    changed(request, part.extent.offset, part.extent.length);
     give_back(part);
     if (!whole)
         fail(request, Status::from_errno(error));
     --request.pending_;
     finish(request, true);
+}
+
+// A part of a request is over that may have changed the disk, whether it succeeded or not.
+void Queue::changed(const Request& request, std::uint64_t offset, std::uint64_t length) noexcept {
+    if (disk_.tracker_ != nullptr && request.operation != Operation::read &&
+        request.operation != Operation::flush)
+        disk_.tracker_->mark(offset, length);
 }
 
 void Queue::fail(Request& request, Status status) noexcept {
@@ -285,6 +347,7 @@ void Queue::finish(Request& request, bool may_call) noexcept {
         return;
     }
     --in_flight_;
+    lane_.leave();
     request.done(request);
 }
 

@@ -2,15 +2,18 @@
 #pragma once
 
 #include "disk/chain.hpp"
+#include "disk/gate.hpp"
 #include "disk/request.hpp"
 #include "disk/ring.hpp"
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 
 namespace croft::disk {
 
 class Service;
+class WriteTracker;
 
 // What a device model tells its guest about a disk.
 struct Geometry {
@@ -37,22 +40,65 @@ public:
     ~Disk();
 
     Geometry geometry() const;
+    // For who knows that the chain does not change meanwhile: see Maintenance.
     Chain& chain() { return *chain_; }
 
     // The queue must not outlive the disk or the ring.
     std::unique_ptr<Queue> open_queue(Ring& ring);
 
     // Blocking; requests beyond the new end must be over. Geometry has the new size afterwards.
+    // Refused while the disk is under maintenance.
     Result<void> resize(std::uint64_t size);
-    // Blocking: all becomes durable, the files are marked as cleanly closed.
+    // Blocking: all becomes durable, the files are marked as cleanly closed. Maintenance must be
+    // over.
     Result<void> close();
+
+    class Maintenance;
 
 private:
     friend class Queue;
 
     std::unique_ptr<Chain> chain_;
     std::unique_ptr<Service> service_;
+    Gate gate_;
+    WriteTracker* tracker_ = nullptr; // changes only while the gate is closed
+    std::mutex maintenance_;          // held by who changes the chain or its size
+    mutable std::mutex structure_;    // guards the chain's images against geometry()
     bool closed_ = false;
+};
+
+// The right to change a disk's chain of files while its queues are in use. One at a time.
+class Disk::Maintenance final {
+public:
+    // Refused, with `in_use`, while somebody else has it.
+    static Result<Maintenance> begin(Disk& disk);
+
+    Disk& disk() { return *disk_; }
+    // Has every change of the disk's contents marked from now on, or with null no longer. Only
+    // within a Pause.
+    void track(WriteTracker* tracker) { disk_->tracker_ = tracker; }
+
+    // A moment in which no request is under way: those that were submitted are over, new ones wait.
+    // Queues that have requests in flight have to run their rings.
+    class Pause final {
+    public:
+        explicit Pause(Maintenance& maintenance);
+        Pause(const Pause&) = delete;
+        Pause& operator=(const Pause&) = delete;
+        ~Pause();
+
+    private:
+        Disk& disk_;
+        std::unique_lock<std::mutex> structure_;
+    };
+
+private:
+    Maintenance(Disk& disk, std::unique_lock<std::mutex> lock)
+        : disk_{&disk},
+          lock_{std::move(lock)} {}
+
+    Disk* disk_;
+    std::unique_lock<std::mutex> lock_;
 };
 
 // One thread's way to a disk. Any number of requests may be in flight. They have no order among
@@ -79,6 +125,16 @@ private:
     friend class Service;
     class Part;
 
+    // Waiting requests go on once the disk's gate is open again.
+    class Reopened final : public Completion {
+    public:
+        explicit Reopened(Queue& owner);
+        Queue& queue;
+    };
+
+    void start(Request& request) noexcept;
+    void start_waiting() noexcept;
+    void changed(const Request& request, std::uint64_t offset, std::uint64_t length) noexcept;
     Part& take_part(Request& request);
     void give_back(Part& part) noexcept;
     void advance(Request& request) noexcept;
@@ -96,7 +152,11 @@ private:
     Ring& ring_;
     Part* free_ = nullptr;
     Part* active_ = nullptr;
+    Request* waiting_ = nullptr; // for the gate, in order
+    Request* last_waiting_ = nullptr;
     unsigned in_flight_ = 0;
+    Reopened reopened_;
+    Gate::Lane lane_;
 };
 
 } // namespace croft::disk

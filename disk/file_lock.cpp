@@ -41,6 +41,11 @@ bool others_hold(int descriptor, off_t byte) {
     return fcntl(descriptor, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+void unlock_byte(int descriptor, off_t byte) {
+    struct flock lock = bytes(F_UNLCK, byte);
+    fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
 void unlock_bytes(int descriptor) {
     struct flock lock = bytes(F_UNLCK, used_base, 2 * (unshared_base - used_base));
     fcntl(descriptor, F_OFD_SETLK, &lock);
@@ -94,6 +99,12 @@ Result<void> lock_file(int descriptor, const std::string& name, bool writing) {
             return std::unexpected(in_use(name, loop));
     }
     return {};
+}
+
+void share_lock(int descriptor) {
+    flock(descriptor, LOCK_SH | LOCK_NB);
+    unlock_byte(descriptor, used_base + permission_write);
+    unlock_byte(descriptor, used_base + permission_resize);
 }
 
 Error claimed_device(const std::string& path) {

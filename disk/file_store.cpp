@@ -20,6 +20,33 @@ Descriptor::~Descriptor() {
         ::close(number_);
 }
 
+FileStore::~FileStore() {
+    if (lender_ >= 0)
+        share_lock(lender_);
+}
+
+// By its descriptor, since the name may mean another file by now.
+Result<std::unique_ptr<Store>> FileStore::open_for_writing() {
+    const bool was_locked = locked_;
+    if (was_locked) {
+        if (auto locked = lock_file(file_.get(), name_, true); !locked) {
+            share_lock(file_.get()); // the attempt may have lost it
+            return std::unexpected(std::move(locked).error());
+        }
+    }
+    auto opened = open("/proc/self/fd/" + std::to_string(file_.get()),
+        {.write = true, .direct = traits_.direct, .lock = false, .durable = durable_});
+    if (!opened) {
+        if (was_locked)
+            share_lock(file_.get());
+        opened.error().file = name_;
+        return std::unexpected(std::move(opened).error());
+    }
+    (*opened)->name_ = name_;
+    (*opened)->lender_ = was_locked ? file_.get() : -1;
+    return *std::move(opened);
+}
+
 Result<std::unique_ptr<FileStore>> FileStore::open(
     const std::string& path, const Options& options) {
     std::unique_ptr<FileStore> store{new FileStore{path}};
@@ -36,10 +63,14 @@ Result<std::unique_ptr<FileStore>> FileStore::open(
         return std::unexpected(claimed_device(path));
     if (!store->file_.valid())
         return std::unexpected(Error::system(path, options.create ? "create" : "open", errno));
-    if (options.lock)
+    if (options.lock) {
         CROFT_DISK_TRY(lock_file(store->file_.get(), path, options.write));
+        store->locked_ = true;
+    }
     CROFT_DISK_TRY(store->measure(options));
-    if (options.create && options.replace && !store->traits_.block_device)
+    // Not of one that is empty: ext4 takes any cut to nothing for the beginning of "replace by
+    // truncating", and writes all of the file to the disk when it is closed.
+    if (options.create && options.replace && !store->traits_.block_device && store->size() > 0)
         CROFT_DISK_TRY(store->resize(0));
     if (options.direct)
         CROFT_DISK_TRY(store->open_direct(path, options));

@@ -44,6 +44,7 @@ public:
         bool durable = true;
     };
     static Result<std::unique_ptr<FileStore>> open(const std::string& path, const Options& options);
+    ~FileStore() override;
 
     const std::string& name() const override { return name_; }
     const Traits& traits() const override { return traits_; }
@@ -55,6 +56,7 @@ public:
     Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
     Result<void> allocate(std::uint64_t offset, std::uint64_t length) override;
     Range next_data(std::uint64_t offset, std::uint64_t end) override;
+    Result<std::unique_ptr<Store>> open_for_writing() override;
     int descriptor() const override { return file_.get(); }
 
     void start_read(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
@@ -76,6 +78,8 @@ private:
     // Metadata goes through the page cache in any case; the kernel keeps the two views coherent.
     Descriptor file_;
     Descriptor direct_;
+    bool locked_ = false;
+    int lender_ = -1; // of a store made by open_for_writing(): the descriptor that holds the lock
     std::atomic<std::uint64_t> size_{0};
     std::atomic<int> flush_failed_{0}; // errno of the first flush that failed
 };

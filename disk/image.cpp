@@ -29,4 +29,9 @@ std::string_view to_string(Allocation allocation) {
     return "unknown";
 }
 
+Result<void> Image::forget_all() {
+    return std::unexpected(Error::of(ErrorCode::unsupported, store().name(),
+        "not a differencing disk: it has no parent to show"));
+}
+
 } // namespace croft::disk

@@ -94,6 +94,10 @@ public:
     // format can't say "zeros" of it: the edges, or all.
     virtual Result<void> discard(
         std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>& skipped) = 0;
+    // Of a differencing image: gives up all that it holds itself, so that its parent shows
+    // everywhere; durable when it returns. Nobody may use the image meanwhile. After an error some
+    // of it may be given up.
+    virtual Result<void> forget_all();
     // Changes the size of the disk. Cutting off data is the caller's responsibility.
     virtual Result<void> resize(std::uint64_t size) = 0;
     // Flushes, and marks the file as cleanly closed. Nothing but destruction may follow.

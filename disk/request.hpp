@@ -46,6 +46,7 @@ private:
     std::uint32_t pending_ = 0;     // parts and jobs under way
     bool cancelled_ = false;
     bool flushing_ = false; // a durable write's payload is written, its flush is under way
+    Request* next_waiting_ = nullptr; // while the disk's gate is closed
 };
 
 } // namespace croft::disk

@@ -5,7 +5,7 @@ namespace croft::disk {
 
 bool Space::has_room(std::uint64_t length) const {
     const auto free = free_.find(length);
-    return (free != free_.end() && !free->second.empty()) || limit_ - end_ >= length;
+    return (free != free_.end() && !free->second.empty()) || next() + length <= limit_;
 }
 
 std::optional<std::uint64_t> Space::take(std::uint64_t length) {
@@ -14,9 +14,11 @@ std::optional<std::uint64_t> Space::take(std::uint64_t length) {
         free->second.pop_back();
         return offset;
     }
-    if (limit_ - end_ < length)
+    const std::uint64_t offset = next();
+    if (offset + length > limit_)
         return std::nullopt;
-    return std::exchange(end_, end_ + length);
+    end_ = offset + length;
+    return offset;
 }
 
 void Space::commit_done(std::vector<Range> ranges, bool durable) {

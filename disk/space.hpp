@@ -33,6 +33,10 @@ public:
     std::uint64_t limit() const { return limit_; }
     void set_limit(std::uint64_t limit) { limit_ = limit; }
     void set_end(std::uint64_t end) { end_ = end; }
+    // New room begins `phase` bytes after a multiple of `unit`.
+    void align(std::uint64_t unit, std::uint64_t phase) { unit_ = unit, phase_ = phase; }
+    // Where the next new room would begin.
+    std::uint64_t next() const { return end_ + (phase_ + unit_ - end_ % unit_) % unit_; }
 
     bool has_room(std::uint64_t length) const;
     std::optional<std::uint64_t> take(std::uint64_t length);
@@ -57,6 +61,8 @@ private:
 
     std::uint64_t end_ = 0;
     std::uint64_t limit_ = 0;
+    std::uint64_t unit_ = 1;
+    std::uint64_t phase_ = 0;
     std::map<std::uint64_t, std::vector<std::uint64_t>> free_; // offsets by length
     std::vector<Range> given_up_;
     std::deque<Retired> retired_;

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -56,6 +57,10 @@ public:
     // The first range at or after `offset` that may hold other bytes than zeros; a length of 0 says
     // that there is none before `end`. A store that can't tell answers all of it.
     virtual Range next_data(std::uint64_t offset, std::uint64_t end) = 0;
+
+    // The same contents for writing, of a store that was opened for reading: refused while somebody
+    // else has them. Of the two only the new one is used from then on; this one has to outlive it.
+    virtual Result<std::unique_ptr<Store>> open_for_writing() = 0;
 
     // For copy_file_range and the like between two files; -1 when there is no such thing.
     virtual int descriptor() const { return -1; }

@@ -116,6 +116,40 @@ class Bench:
         self.convert("raw to VHDX, half zeros", "half.raw", "vhdx", "vhdx")
         self.remove("half.raw")
 
+    def sharing(self):
+        """The same on file systems that share blocks, each on a loop device of its own."""
+        size = int(min(self.arguments.gib, 2) * GIB)
+        for kind in ("xfs", "btrfs"):
+            if os.geteuid() != 0 or not shutil.which(f"mkfs.{kind}"):
+                print(f"convert on {kind}: left out, needs root and mkfs.{kind}")
+                continue
+            image, mounted = self.path("image"), self.path("mounted")
+            with open(image, "wb") as file:
+                file.truncate(4 * size + GIB)
+            subprocess.run([f"mkfs.{kind}", "-q", image], check=True, stderr=subprocess.DEVNULL)
+            os.makedirs(mounted, exist_ok=True)
+            subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
+            try:
+                inside = Bench(self.arguments, mounted)
+                inside.rows = self.rows
+                source = inside.path("source.raw")
+                fill(source, size, False)
+                for form, peer in (("vhdx", "vhdx"), ("vhd", "vpc")):
+                    timed(self.arguments.croft, "disk", "convert", "-q", source,
+                          inside.path(f"source.{form}"))
+                    subprocess.run(["sync", "-f", mounted], check=True)
+                    if form == "vhdx":
+                        inside.convert(f"raw to VHDX, full, {kind}", "source.raw", "vhdx", "vhdx")
+                        inside.convert(f"VHDX to raw, full, {kind}", "source.vhdx", "raw", "raw",
+                                       "vhdx")
+                    else:
+                        inside.convert(f"VHD to VHDX, full, {kind}", "source.vhd", "vhdx", "vhdx",
+                                       peer)
+                    inside.remove(f"source.{form}")
+            finally:
+                subprocess.run(["umount", mounted], check=True)
+                os.unlink(image)
+
     def queues(self):
         croft, bench = self.arguments.croft, self.arguments.queue_bench
         disk = self.path("disk.vhdx")
@@ -345,7 +379,7 @@ def main():
     try:
         bench = Bench(arguments, folder)
         print(f"{'':52} {'ours':>11} {'peer':>11} {'ratio':>8}")
-        for part in arguments.only or ("queues", "opening", "mounting", "conversions"):
+        for part in arguments.only or ("queues", "opening", "mounting", "conversions", "sharing"):
             getattr(bench, part)()
     finally:
         shutil.rmtree(folder)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/tool/copy.hpp"
 
+#include "disk/tool/window.hpp"
 #include "disk/tool/zeros.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <linux/fs.h>
 #include <mutex>
@@ -21,13 +23,16 @@ constexpr std::uint64_t share = 8U << 20U;
 // Small enough to stay in the processor's cache between reading and writing.
 constexpr std::size_t buffer_size = 512U << 10U;
 constexpr std::size_t zero_unit = 4096;
+// The block of the file systems that share blocks, or a multiple of it.
+constexpr std::size_t clone_unit = 4096;
 
 class Copy {
 public:
     Copy(Chain& source, Chain& target, const CopyOptions& options)
         : source_{source},
           target_{target},
-          options_{options} {}
+          options_{options},
+          may_clone_{target.top().store().descriptor() >= 0} {}
 
     Result<void> run();
 
@@ -35,9 +40,10 @@ private:
     void work();
     Result<void> copy_share(std::uint64_t offset, std::uint64_t end, std::span<std::byte> buffer);
     Result<void> copy_place(const Chain::Place& place, std::span<std::byte> buffer);
-    Result<void> copy_bytes(std::uint64_t offset, std::span<std::byte> bytes);
+    Result<void> copy_bytes(std::uint64_t offset, std::span<const std::byte> bytes);
     Result<void> clear(std::uint64_t offset, std::uint64_t length);
-    bool clone(Store& store, std::uint64_t from, std::uint64_t offset, std::uint64_t length);
+    std::uint64_t clone(
+        Store& store, std::uint64_t from, std::uint64_t offset, std::uint64_t length);
 
     Chain& source_;
     Chain& target_;
@@ -45,7 +51,7 @@ private:
     std::atomic<std::uint64_t> next_{0};
     std::atomic<std::uint64_t> done_{0};
     std::atomic<bool> stop_{false};
-    std::atomic<bool> may_clone_{true};
+    std::atomic<bool> may_clone_;
     std::mutex mutex_;
     std::optional<Error> error_;
 };
@@ -57,13 +63,12 @@ Result<void> Copy::clear(std::uint64_t offset, std::uint64_t length) {
     return target_.write_zeroes(offset, length);
 }
 
-Result<void> Copy::copy_bytes(std::uint64_t offset, std::span<std::byte> bytes) {
+Result<void> Copy::copy_bytes(std::uint64_t offset, std::span<const std::byte> bytes) {
     if (!options_.detect_zeros)
         return target_.write(offset, bytes);
     while (!bytes.empty()) {
         const auto unit = [&](std::size_t at) {
-            return std::span<const std::byte>{bytes}.subspan(
-                at, std::min(zero_unit, bytes.size() - at));
+            return bytes.subspan(at, std::min(zero_unit, bytes.size() - at));
         };
         const bool zeros = all_zeros(unit(0));
         std::size_t run = unit(0).size();
@@ -76,34 +81,45 @@ Result<void> Copy::copy_bytes(std::uint64_t offset, std::span<std::byte> bytes) 
     return {};
 }
 
-// Shares the blocks of the source's file; false when that can't be, for whatever reason.
-bool Copy::clone(Store& store, std::uint64_t from, std::uint64_t offset, std::uint64_t length) {
+// Shares the blocks of the source's file, from `from` on; answers how many bytes, which may be
+// none: of another file system, or where the two places do not have the same position within a
+// page.
+std::uint64_t Copy::clone(
+    Store& store, std::uint64_t from, std::uint64_t offset, std::uint64_t length) {
     Image& image = target_.top();
-    if (!may_clone_ || store.descriptor() < 0 || image.store().descriptor() < 0)
-        return false;
-    while (length > 0) {
-        const Extent extent = image.reserve(offset, length);
+    std::uint64_t done = 0;
+    while (may_clone_ && store.descriptor() >= 0 && done < length) {
+        const Extent extent = image.reserve(offset + done, length - done);
         if (extent.where == Extent::Where::absent) {
             if (!image.prepare(extent.offset, extent.length, Image::Access::write))
-                return false;
+                return done; // writing tells why
             continue;
         }
-        file_clone_range range{};
-        range.src_fd = store.descriptor();
-        range.src_offset = from;
-        range.src_length = extent.length;
-        range.dest_offset = extent.store_offset;
-        const bool cloned = ioctl(image.store().descriptor(), FICLONERANGE, &range) == 0;
-        image.finish(extent, cloned ? Image::Outcome::was_written : Image::Outcome::failed);
-        if (!cloned) {
-            may_clone_ = false; // this pair of files has no such thing, or is not aligned for it
-            return false;
+        const std::uint64_t whole = extent.length / clone_unit * clone_unit;
+        bool cloned = false;
+        if ((from + done) % clone_unit == 0 && extent.store_offset % clone_unit == 0 && whole > 0) {
+            file_clone_range range{};
+            range.src_fd = store.descriptor();
+            range.src_offset = from + done;
+            range.src_length = whole;
+            range.dest_offset = extent.store_offset;
+            cloned = ioctl(image.store().descriptor(), FICLONERANGE, &range) == 0;
+            if (!cloned)
+                may_clone_ = false; // this pair of files has no such thing
         }
-        from += extent.length;
-        offset += extent.length;
-        length -= extent.length;
+        // What is left of an odd end is written; the whole of it counts as one piece of I/O.
+        if (cloned && whole < extent.length) {
+            std::array<std::byte, clone_unit> rest;
+            const auto bytes = std::span{rest}.first(extent.length - whole);
+            cloned = store.read(from + done + whole, bytes).has_value() &&
+                image.store().write(extent.store_offset + whole, bytes).has_value();
+        }
+        image.finish(extent, cloned ? Image::Outcome::was_written : Image::Outcome::failed);
+        if (!cloned)
+            return done;
+        done += extent.length;
     }
-    return true;
+    return done;
 }
 
 Result<void> Copy::copy_place(const Chain::Place& place, std::span<std::byte> buffer) {
@@ -125,9 +141,13 @@ Result<void> Copy::copy_place(const Chain::Place& place, std::span<std::byte> bu
         const std::uint64_t stop = std::min(
             end, (data.offset + data.length + shift + sector - 1) / sector * sector - shift);
         at = start;
-        if (clone(store, at, at + shift, stop - at)) {
-            at = stop;
-            continue;
+        at += clone(store, at, at + shift, stop - at);
+        const Window window{store, at, static_cast<std::size_t>(stop - at)};
+        for (auto bytes = window.bytes(); !bytes.empty();) {
+            const auto piece = bytes.first(std::min(bytes.size(), buffer.size()));
+            CROFT_DISK_TRY(copy_bytes(at + shift, piece));
+            at += piece.size();
+            bytes = bytes.subspan(piece.size());
         }
         while (at < stop) {
             const auto piece = buffer.first(

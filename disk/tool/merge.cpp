@@ -2,6 +2,7 @@
 #include "disk/tool/merge.hpp"
 
 #include "disk/open.hpp"
+#include "disk/tool/announce.hpp"
 #include "disk/tool/own.hpp"
 #include "disk/vhd/dynamic_image.hpp"
 #include "disk/vhdx/image.hpp"
@@ -13,39 +14,6 @@ namespace croft::disk::tool {
 namespace {
 
 constexpr std::size_t buffer_size = 1U << 20U;
-
-// The new locator of a child, with what the old one knew besides.
-std::vector<std::pair<std::string, std::string>> with_key(
-    std::vector<std::pair<std::string, std::string>> pairs, const std::string& key,
-    const std::string& value) {
-    const auto found = std::ranges::find(pairs, key, [](const auto& pair) { return pair.first; });
-    if (found == pairs.end())
-        pairs.emplace_back(key, value);
-    else
-        found->second = value;
-    return pairs;
-}
-
-// From its first change on, the parent has another identity, which the child has to know before:
-// that is what parent_linkage2 is for. A VHD keeps its identity.
-Result<void> announce(Image& child, Image& parent) {
-    auto* child_vhdx = dynamic_cast<vhdx::VhdxImage*>(&child);
-    auto* parent_vhdx = dynamic_cast<vhdx::VhdxImage*>(&parent);
-    if (child_vhdx == nullptr || parent_vhdx == nullptr)
-        return {};
-    const auto& pairs = child_vhdx->metadata().parent_locator;
-    // Merging goes on: the parent has the announced identity already.
-    const std::string_view second = child_vhdx->metadata().locator("parent_linkage2");
-    Guid next = Guid::random();
-    if (const auto announced = Guid::parse(second);
-        announced && announced->text() == parent.info().identity)
-        next = *announced;
-    parent_vhdx->use_data_write_guid(next);
-    if (const auto announced = Guid::parse(second); announced && *announced == next)
-        return {};
-    return child_vhdx->set_parent_locator(
-        with_key(pairs, "parent_linkage2", "{" + next.text() + "}"));
-}
 
 std::string path_of(const Image& image) {
     return image.store().name();

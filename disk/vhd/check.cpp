@@ -72,14 +72,17 @@ Result<CheckReport> check(DynamicImage& image, bool mend) {
             used.push_back({some[i], first + i});
             ++report.blocks_used;
             const std::uint64_t offset = std::uint64_t{some[i]} * sector_size;
-            report.fragments += offset != next_in_file;
+            report.fragments += next_in_file == 0 || offset - next_in_file >= payload_alignment;
             next_in_file = offset + length;
         }
     }
     std::ranges::sort(used, {}, &Used::entry);
     std::uint64_t end = 0;
+    std::uint64_t padding = 0;
     for (const Used& block : used) {
         const std::uint64_t offset = std::uint64_t{block.entry} * sector_size;
+        if (offset > end && offset - end < payload_alignment)
+            padding += offset - end;
         if (offset < end)
             CROFT_DISK_TRY(drop(image, block.block,
                 fmt::format("block {}: its place at {} belongs to another one as well", block.block,
@@ -89,7 +92,7 @@ Result<CheckReport> check(DynamicImage& image, bool mend) {
     }
     const std::uint64_t tables = sector_size + sizeof(DynamicHeader) +
         (count * sizeof(std::uint32_t) + sector_size - 1) / sector_size * sector_size + sector_size;
-    const std::uint64_t needed = tables + used.size() * length;
+    const std::uint64_t needed = tables + used.size() * length + padding;
     report.leaked = image.store().size() > needed ? image.store().size() - needed : 0;
     if (report.leaked >= length && !mend)
         report.add({Severity::note, 0,

@@ -139,13 +139,15 @@ LocatorArea make_locator(std::uint32_t platform, std::string_view path, std::uin
 
 Result<void> create(Store& store, const CreateOptions& options) {
     CROFT_DISK_TRY(check_size(store.name(), options.size));
+    if (store.traits().block_device)
+        return std::unexpected(Error::of(ErrorCode::unsupported, store.name(),
+            "a VHD ends with its footer, which a block device has no place for: use a file, or "
+            "VHDX"));
     const Footer footer = make_footer(options);
     if (options.type != DiskType::fixed)
         return create_dynamic(store, options, footer);
     CROFT_DISK_TRY(store.resize(options.size + sector_size));
     CROFT_DISK_TRY(store.allocate(0, options.size));
-    if (store.traits().block_device)
-        CROFT_DISK_TRY(store.zero(0, options.size));
     CROFT_DISK_TRY(store.write(options.size, bytes_of(footer)));
     return store.flush();
 }

@@ -12,6 +12,7 @@ constexpr std::uint64_t page_mask = sector_size - 1;
 constexpr std::uint64_t bits_per_page = std::uint64_t{sector_size} * 8;
 // The file grows in steps of this size, since the footer moves each time.
 constexpr std::uint64_t growth = 64U << 20U;
+constexpr std::uint64_t aligned_block_min = 2U << 20U;
 
 // The first sector of a byte of the bitmap has its highest bit.
 std::byte mask_of(std::uint64_t bit) {
@@ -201,6 +202,11 @@ Result<std::unique_ptr<DynamicImage>> DynamicImage::open(
     image->table_offset_ = header->table_offset;
     image->block_size_ = header->block_size;
     image->bitmap_length_ = bitmap_length(header->block_size);
+    // Payload on whole pages of the file: it can then be shared with other files, and no sector of
+    // the host is written in part. Of small blocks a full disk would no longer fit the format.
+    if (header->block_size >= aligned_block_min)
+        image->space_.align(
+            payload_alignment, payload_alignment - image->bitmap_length_ % payload_alignment);
     ImageInfo& info = image->mutable_info();
     info.block_size = header->block_size;
     if (!image->differencing_)
@@ -288,23 +294,30 @@ Result<void> DynamicImage::begin_writing() {
     return {};
 }
 
-Result<void> DynamicImage::make_room() {
+// What only gives room up needs none in the file, and works on a file system that is full.
+Result<void> DynamicImage::make_page_room() {
     bool pages = false;
+    {
+        const std::lock_guard lock{state_};
+        pages = cache_.has_room(bitmap_length_ / sector_size + 1);
+    }
+    return pages ? Result<void>{} : commit();
+}
+
+Result<void> DynamicImage::make_room() {
     bool blocks = false;
     const auto look = [&] {
         const std::lock_guard lock{state_};
-        pages = cache_.has_room(bitmap_length_ / sector_size + 1);
         blocks = space_.has_room(stored_block_length());
     };
+    CROFT_DISK_TRY(make_page_room());
     look();
-    if (!pages)
-        CROFT_DISK_TRY(commit());
     if (!blocks)
         CROFT_DISK_TRY(recycle());
     look();
     if (blocks)
         return {};
-    return extend_to(std::max(space_.end() + stored_block_length(), space_.limit() + growth));
+    return extend_to(std::max(space_.next() + stored_block_length(), space_.limit() + growth));
 }
 
 // The footer is durable at its new place before its old one becomes room for blocks.
@@ -406,8 +419,18 @@ Result<void> DynamicImage::forget_block(std::uint64_t block) {
     if (*entry == unused_block)
         return {};
     CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(make_page_room());
     return change_entry(block, unused_block);
+}
+
+Result<void> DynamicImage::forget_all() {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(writable());
+    if (!differencing_)
+        return Image::forget_all();
+    for (std::uint64_t block = 0; block < blocks(); ++block)
+        CROFT_DISK_TRY(forget_block(block));
+    return commit();
 }
 
 Result<void> DynamicImage::change_entry(std::uint64_t block, std::uint32_t entry) {

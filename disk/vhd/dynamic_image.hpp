@@ -32,6 +32,7 @@ public:
     Result<void> flush() override;
     Result<void> discard(
         std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>& skipped) override;
+    Result<void> forget_all() override;
     Result<void> resize(std::uint64_t size) override;
     Result<void> close() override;
 
@@ -71,6 +72,7 @@ private:
     Result<std::uint32_t> checked_entry(std::uint64_t block);
     Result<void> writable() const;
     Result<void> begin_writing();
+    Result<void> make_page_room();
     Result<void> make_room();
     Result<void> recycle();
     Result<void> commit();

@@ -26,7 +26,7 @@ Result<void> DynamicImage::resize(std::uint64_t new_size) {
     CROFT_DISK_TRY(write_footers());
     set_size(new_size);
     for (std::uint64_t block = blocks(); block < old_blocks; ++block) {
-        CROFT_DISK_TRY(make_room());
+        CROFT_DISK_TRY(make_page_room());
         CROFT_DISK_TRY(change_entry(block, unused_block));
     }
     return commit();
@@ -53,7 +53,7 @@ Result<void> DynamicImage::grow(std::uint64_t new_size) {
         return moved;
     }
     for (std::uint64_t block = blocks(); block < needed; ++block) {
-        CROFT_DISK_TRY(make_room());
+        CROFT_DISK_TRY(make_page_room());
         CROFT_DISK_TRY(change_entry(block, unused_block));
     }
     return commit();
@@ -105,7 +105,7 @@ Result<void> DynamicImage::rewrite_footers() {
 Result<void> DynamicImage::forget_entry(std::uint64_t block) {
     const std::lock_guard turn{turn_};
     CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(make_page_room());
     CROFT_DISK_TRY(load_page(entry_offset(block)));
     const std::lock_guard lock{state_};
     Page& page = *entry_page(block);

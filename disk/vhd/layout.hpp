@@ -90,6 +90,9 @@ Structure sealed(Structure structure) {
     return structure;
 }
 
+// A host's page. The format asks for sectors only; a block's payload may lie better than that.
+inline constexpr std::uint64_t payload_alignment = 4096;
+
 // Bytes of a block's sector bitmap: whole sectors.
 constexpr std::uint64_t bitmap_length(std::uint64_t block_size) {
     const std::uint64_t bytes = block_size / sector_size / 8;

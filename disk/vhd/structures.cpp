@@ -36,9 +36,18 @@ std::string defect_of(const Footer& footer) {
     return {};
 }
 
+// Where the footer at the end begins. "Versions prior to Virtual PC 2004 create disk images with a
+// 511-byte footer", which lacks the last byte, a zero.
+std::uint64_t footer_offset(const Store& store) {
+    return store.size() % sector_size == sector_size - 1 ? store.size() - (sector_size - 1)
+                                                         : store.size() - sector_size;
+}
+
 Result<Footer> footer_at(Store& store, std::uint64_t offset) {
     Footer footer{};
-    CROFT_DISK_TRY(store.read(offset, std::as_writable_bytes(std::span{&footer, 1})));
+    CROFT_DISK_TRY(store.read(offset,
+        std::as_writable_bytes(std::span{&footer, 1})
+            .first(std::min<std::uint64_t>(sizeof footer, store.size() - offset))));
     if (std::string defect = defect_of(footer); !defect.empty())
         return std::unexpected(Error::corrupt(store.name(), offset, std::move(defect)));
     return footer;
@@ -52,14 +61,14 @@ bool has_footer(Store& store) {
         return store.read(offset, std::as_writable_bytes(std::span{cookie})) &&
             cookie == footer_cookie;
     };
-    return store.size() >= sector_size && (cookie_at(store.size() - sector_size) || cookie_at(0));
+    return store.size() >= sector_size && (cookie_at(footer_offset(store)) || cookie_at(0));
 }
 
 Result<FoundFooter> read_footer(Store& store) {
     if (store.size() < sector_size)
         return std::unexpected(Error::corrupt(store.name(), 0,
             fmt::format("found {} bytes, expected a footer of 512", store.size())));
-    const std::uint64_t end = store.size() - sector_size;
+    const std::uint64_t end = footer_offset(store);
     auto at_end = footer_at(store, end);
     if (at_end && at_end->disk_type == static_cast<std::uint32_t>(DiskType::fixed) &&
         at_end->current_size > end)

@@ -347,8 +347,8 @@ bool VhdxImage::entry_valid(std::uint64_t index, std::uint64_t entry) const {
         return offset < start + bytes && start < offset + length;
     };
     return !meets(log_place_.offset, log_place_.length) &&
-        !meets(regions_.bat.offset, regions_.bat.length) &&
-        !meets(regions_.metadata.offset, regions_.metadata.length);
+        std::ranges::none_of(regions_.all,
+            [&](const Regions::Region& region) { return meets(region.offset, region.length); });
 }
 
 std::string VhdxImage::entry_defect(std::uint64_t index, std::uint64_t entry) const {

@@ -38,6 +38,7 @@ public:
     Result<void> flush() override;
     Result<void> discard(
         std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>& skipped) override;
+    Result<void> forget_all() override;
     Result<void> resize(std::uint64_t size) override;
     Result<void> close() override;
 
@@ -95,6 +96,7 @@ private:
     Result<void> read_entries_in_turn(std::uint64_t first, std::span<std::uint64_t> entries);
     Result<void> begin_writing();
     Result<void> find_end();
+    Result<void> make_page_room();
     Result<void> make_room();
     Result<void> recycle();
     Result<void> commit();

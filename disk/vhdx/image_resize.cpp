@@ -59,7 +59,7 @@ Result<void> VhdxImage::clear_entries(std::uint64_t first, std::uint64_t end) {
         for (std::size_t i = 0; i < some.size(); ++i) {
             if (some[i] == 0)
                 continue;
-            CROFT_DISK_TRY(make_room());
+            CROFT_DISK_TRY(make_page_room());
             const Little<std::uint64_t> nothing{0};
             CROFT_DISK_TRY(change_page(entry_offset(first + i), bytes_of(nothing)));
             if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
@@ -138,6 +138,7 @@ Result<void> VhdxImage::move_frozen_bat(std::uint64_t length) {
     cache_.drop(old.offset, old.length);
     regions_.bat.offset = place;
     regions_.bat.length = static_cast<std::uint32_t>(length);
+    *std::ranges::find(regions_.all, old.entry, &Regions::Region::entry) = regions_.bat;
     space_.give_up({old.offset, old.length});
     return {};
 }
@@ -168,7 +169,7 @@ Result<void> VhdxImage::change_region(
 Result<void> VhdxImage::forget_entry(std::uint64_t index) {
     const std::lock_guard turn{turn_};
     CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(make_page_room());
     const Little<std::uint64_t> nothing{0};
     return change_page(entry_offset(index), bytes_of(nothing));
 }
@@ -186,7 +187,7 @@ Result<void> VhdxImage::set_parent_locator(
     const std::lock_guard turn{turn_};
     const std::vector<std::byte> item = make_parent_locator(pairs);
     CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(make_page_room());
     std::vector<std::byte> table(metadata_table_size);
     CROFT_DISK_TRY(store().read(regions_.metadata.offset, table));
     const auto header = load<MetadataTableHeader>(table);

@@ -114,12 +114,11 @@ Result<void> VhdxImage::begin_writing() {
     return {};
 }
 
-// In a file, everything is before its end. A device doesn't tell how much of it is in use.
+// In a file, everything is before its end. A device doesn't tell how much of it is in use, and what
+// is beyond that is no zeros.
 Result<void> VhdxImage::find_end() {
     std::uint64_t end = (store().size() + mebibyte - 1) / mebibyte * mebibyte;
-    std::uint64_t limit = end;
     if (store().traits().block_device) {
-        limit = store().size();
         end = log_place_.offset + log_place_.length;
         for (const Regions::Region& region : regions_.all)
             end = std::max(end, region.offset + region.length);
@@ -136,27 +135,34 @@ Result<void> VhdxImage::find_end() {
                         bat_offset(some[i]) + (bitmap ? bitmap_block_size : shape_.block_size));
             }
         }
-        end = std::min(end, limit);
+        end = std::min(end, store().size());
     }
     const std::lock_guard lock{state_};
-    space_ = Space{end, limit};
+    space_ = Space{end, end};
     return {};
 }
 
-Result<void> VhdxImage::make_room() {
+// What only gives room up needs none in the file, and works on a file system that is full.
+Result<void> VhdxImage::make_page_room() {
     bool pages = false;
+    {
+        const std::lock_guard lock{state_};
+        pages = cache_.has_room(claim_max);
+    }
+    return pages ? Result<void>{} : commit();
+}
+
+Result<void> VhdxImage::make_room() {
     bool blocks = false;
     const auto look = [&] {
         const std::lock_guard lock{state_};
-        pages = cache_.has_room(claim_max);
         // A block, and maybe the bitmap of its chunk, which has to be new room.
         blocks = shape_.differencing
             ? space_.limit() - space_.end() >= shape_.block_size + bitmap_block_size
             : space_.has_room(shape_.block_size);
     };
+    CROFT_DISK_TRY(make_page_room());
     look();
-    if (!pages)
-        CROFT_DISK_TRY(commit());
     if (!blocks)
         CROFT_DISK_TRY(recycle());
     look();
@@ -164,11 +170,11 @@ Result<void> VhdxImage::make_room() {
         return {};
     const std::uint64_t needed = space_.end() + shape_.block_size + bitmap_block_size;
     const std::uint64_t limit = store().traits().block_device
-        ? needed
+        ? std::max(needed, std::min(space_.limit() + growth, store().size() / mebibyte * mebibyte))
         : std::max(needed, store().size() + growth) / mebibyte * mebibyte;
     CROFT_DISK_TRY(store().resize(limit));
     if (store().traits().block_device) // what a device held before is no zeros
-        CROFT_DISK_TRY(store().zero(space_.limit(), store().size() - space_.limit()));
+        CROFT_DISK_TRY(store().zero(space_.limit(), limit - space_.limit()));
     const std::lock_guard lock{state_};
     space_.set_limit(limit);
     return {};
@@ -301,7 +307,7 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
     if (is_empty)
         return {};
     CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_room());
+    CROFT_DISK_TRY(make_page_room());
     CROFT_DISK_TRY(load_page(entry_offset(index)));
     const std::lock_guard lock{state_};
     Page& page = *entry_page(index);
@@ -312,6 +318,35 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
         space_.give_up({bat_offset(now), shape_.block_size});
     set_entry(page, index, bat_entry(BlockState::zero, 0));
     return {};
+}
+
+// The sector bitmaps stay: without a partially present block nobody looks at them, and taking them
+// away in a step of their own would leave blocks without theirs in between.
+Result<void> VhdxImage::forget_all() {
+    const std::lock_guard turn{turn_};
+    CROFT_DISK_TRY(writable());
+    if (!shape_.differencing)
+        return Image::forget_all();
+    CROFT_DISK_TRY(begin_writing());
+    std::vector<std::uint64_t> entries(64 * kibibyte);
+    const std::uint64_t count = shape_.entries(size());
+    for (std::uint64_t first = 0; first < count; first += entries.size()) {
+        const auto some =
+            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), count - first));
+        CROFT_DISK_TRY(read_entries_in_turn(first, some));
+        for (std::size_t i = 0; i < some.size(); ++i) {
+            if (shape_.is_bitmap(first + i) || some[i] == 0)
+                continue;
+            CROFT_DISK_TRY(make_page_room());
+            const Little<std::uint64_t> nothing{0};
+            CROFT_DISK_TRY(change_page(entry_offset(first + i), bytes_of(nothing)));
+            if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
+                continue;
+            const std::lock_guard lock{state_};
+            space_.give_up({bat_offset(some[i]), shape_.block_size});
+        }
+    }
+    return commit();
 }
 
 Result<void> VhdxImage::read_entries(std::uint64_t first, std::span<std::uint64_t> entries) {

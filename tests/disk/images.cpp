@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/disk/images.hpp"
 
+#include "disk/file_store.hpp"
 #include "disk/vhd/create.hpp"
 #include "disk/vhd/dynamic_image.hpp"
 #include "disk/vhdx/create.hpp"
 #include "disk/vhdx/image.hpp"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 
 namespace croft::disk::test {
@@ -32,7 +34,8 @@ StoreOpener MemoryFolder::opener() {
         };
 }
 
-void MemoryFolder::create_one(const std::string& name, const Kind& kind, std::uint64_t size) {
+void MemoryFolder::create_one(
+    const std::string& name, const Kind& kind, std::uint64_t size, const std::string& parent_name) {
     MemoryStore store{file(name)};
     if (kind.format == Format::raw) {
         ASSERT_TRUE(store.resize(size));
@@ -46,9 +49,9 @@ void MemoryFolder::create_one(const std::string& name, const Kind& kind, std::ui
                                                    : vhd::DiskType::dynamic;
         options.block_size = kind.block_size != 0 ? kind.block_size : 512 * 1024;
         if (child) {
-            const auto parent = open_chain("parent", {}, opener());
+            const auto parent = open_chain(parent_name, {}, opener());
             options.parent_id = Guid::parse((*parent)->top().info().identity).value();
-            options.parent_relative_path = ".\\parent";
+            options.parent_relative_path = ".\\" + parent_name;
         }
         ASSERT_TRUE(vhd::create(store, options));
         return;
@@ -58,9 +61,9 @@ void MemoryFolder::create_one(const std::string& name, const Kind& kind, std::ui
     options.logical_sector_size = kind.sector_size;
     options.fixed = kind.allocation == Allocation::fixed;
     if (child) {
-        const auto parent = open_chain("parent", {}, opener());
+        const auto parent = open_chain(parent_name, {}, opener());
         options.parent_locator = {{"parent_linkage", "{" + (*parent)->top().info().identity + "}"},
-            {"relative_path", ".\\parent"}};
+            {"relative_path", ".\\" + parent_name}};
     }
     const auto created = vhdx::create(store, options);
     ASSERT_TRUE(created) << created.error().text();
@@ -85,10 +88,25 @@ void MemoryFolder::create(const Kind& kind, std::uint64_t size) {
     create_one("disk", kind, size);
 }
 
-std::unique_ptr<Chain> MemoryFolder::open(bool write) {
-    auto chain = open_chain("disk", {.write = write}, opener());
+std::unique_ptr<Chain> MemoryFolder::open(bool write, const std::string& name) {
+    auto chain = open_chain(name, {.write = write}, opener());
     EXPECT_TRUE(chain) << chain.error().text();
     return chain ? *std::move(chain) : nullptr;
+}
+
+void MemoryFolder::write_files(const TemporaryFolder& folder) const {
+    std::vector<std::byte> bytes(1U << 20U);
+    for (const auto& [name, contents] : files_) {
+        const auto store = FileStore::open(folder / name, {.write = true, .create = true});
+        ASSERT_TRUE(store) << store.error().text();
+        const std::uint64_t size = contents->bytes.size();
+        for (std::uint64_t at = 0; at < size; at += bytes.size()) {
+            const auto some = std::span{bytes}.first(
+                static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), size - at)));
+            contents->bytes.read(at, some);
+            ASSERT_TRUE((*store)->write(at, some));
+        }
+    }
 }
 
 } // namespace croft::disk::test

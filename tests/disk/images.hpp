@@ -3,6 +3,7 @@
 
 #include "disk/open.hpp"
 #include "tests/disk/memory_store.hpp"
+#include "tests/disk/temporary.hpp"
 
 #include <map>
 #include <memory>
@@ -42,11 +43,14 @@ public:
     StoreOpener opener();
     // Creates "disk", and for a differencing kind "parent" (with contents of its own) below it.
     void create(const Kind& kind, std::uint64_t size);
-    std::unique_ptr<Chain> open(bool write = true);
+    // One more, empty; a differencing one is a child of `parent`.
+    void create_one(const std::string& name, const Kind& kind, std::uint64_t size,
+        const std::string& parent = "parent");
+    std::unique_ptr<Chain> open(bool write = true, const std::string& name = "disk");
+    // Writes them all into a folder of the host.
+    void write_files(const TemporaryFolder& folder) const;
 
 private:
-    void create_one(const std::string& name, const Kind& kind, std::uint64_t size);
-
     std::map<std::string, std::shared_ptr<MemoryStore::Contents>> files_;
 };
 

@@ -2,6 +2,7 @@
 #include "tests/disk/memory_store.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -64,6 +65,14 @@ void SparseBytes::zero(std::uint64_t offset, std::uint64_t length) {
     }
 }
 
+namespace {
+std::atomic<std::uint64_t> event_count{0};
+} // namespace
+
+std::uint64_t events_so_far() {
+    return event_count.load();
+}
+
 void apply(const Event& event, SparseBytes& bytes) {
     switch (event.kind) {
     case Event::Kind::write:
@@ -108,6 +117,7 @@ int MemoryStore::change(Event event) {
     if (error != 0)
         event.bytes.resize(length);
     apply(event, contents_->bytes);
+    event.when = contents_->record ? event_count.fetch_add(1) : 0;
     if (contents_->record)
         contents_->events.push_back(std::move(event));
     return error;
@@ -147,6 +157,10 @@ Result<void> MemoryStore::allocate(std::uint64_t offset, std::uint64_t length) {
 Store::Range MemoryStore::next_data(std::uint64_t offset, std::uint64_t end) {
     end = std::min(end, size());
     return {offset, end > offset ? end - offset : 0};
+}
+
+Result<std::unique_ptr<Store>> MemoryStore::open_for_writing() {
+    return std::make_unique<MemoryStore>(contents_);
 }
 
 void MemoryStore::start_read(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,

@@ -37,7 +37,10 @@ struct Event {
     std::uint64_t offset = 0; // of resize: the size
     std::uint64_t length = 0;
     std::vector<std::byte> bytes;
+    std::uint64_t when = 0; // in the order of all files
 };
+// How many events there have been, in all files that record theirs.
+std::uint64_t events_so_far();
 void apply(const Event& event, SparseBytes& bytes);
 
 // A store in memory that can write down what happens to it, and fail on purpose.
@@ -66,6 +69,7 @@ public:
     Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
     Result<void> allocate(std::uint64_t offset, std::uint64_t length) override;
     Range next_data(std::uint64_t offset, std::uint64_t end) override;
+    Result<std::unique_ptr<Store>> open_for_writing() override;
     void start_read(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
         Completion& completion) noexcept override;
     void start_write(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
