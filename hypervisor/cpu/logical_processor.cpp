@@ -179,8 +179,7 @@ void LogicalProcessor::wait_until_all_have_passed() {
     for (const LogicalProcessor* const lp : all()) {
         const std::uint64_t exits = lp->guest_exits_.load(std::memory_order_seq_cst);
         const std::uint64_t sleeps = lp->sleeps_.load(std::memory_order_seq_cst);
-        while (!lp->is_quiescent() &&
-            lp->guest_exits_.load(std::memory_order_seq_cst) == exits &&
+        while (!lp->is_quiescent() && lp->guest_exits_.load(std::memory_order_seq_cst) == exits &&
             lp->sleeps_.load(std::memory_order_seq_cst) == sleeps) {
             pause();
         }

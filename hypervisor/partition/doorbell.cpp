@@ -32,8 +32,8 @@ void ring(Doorbell& bell) {
     }
     switch (vp->synic().push_event(bell.target_sint, bell.port_id)) {
     case Synic::RingResult::signal:
-        vp->accept(vp->synic().post(
-            HV_SYNIC_INTERCEPTION_SINT, vp->sint_notifications[bell.target_sint]));
+        vp->accept(
+            vp->synic().post(HV_SYNIC_INTERCEPTION_SINT, vp->sint_notifications[bell.target_sint]));
         break;
     case Synic::RingResult::full:
         bell.waiting = true;

@@ -39,7 +39,8 @@ public:
     ScheduleEntity* take_first();
     /// Charges the one that ran.
     void charge(ScheduleEntity& entity, std::uint64_t ticks);
-    /// Translates an entity's time from another queue's to this one's. The other need not be locked.
+    /// Translates an entity's time from another queue's to this one's. The other need not be
+    /// locked.
     void adopt(ScheduleEntity& entity, const RunQueue& from) const;
 
 private:

@@ -116,11 +116,11 @@ Exit SvmVirtualCpu::run() {
     return decode();
 }
 
-/// An external interrupt is not injected but offered, as a virtual interrupt: the processor takes it
-/// when the guest can, and what is not taken is still there at the exit. (QEMU 7.2 may deliver an
-/// injected one twice, the second time though the guest has interrupts off.)
-/// The exit for a window is asked for by the same bit. Wanted for another interrupt behind this one,
-/// it is exchanged for one at the end of this one's handler.
+/// An external interrupt is not injected but offered, as a virtual interrupt: the processor takes
+/// it when the guest can, and what is not taken is still there at the exit. (QEMU 7.2 may deliver
+/// an injected one twice, the second time though the guest has interrupts off.) The exit for a
+/// window is asked for by the same bit. Wanted for another interrupt behind this one, it is
+/// exchanged for one at the end of this one's handler.
 void SvmVirtualCpu::offer_interrupt() {
     if (!offered_) {
         return;
@@ -458,9 +458,9 @@ void SvmVirtualCpu::set_table(TableName name, const hv_x64_table_register& value
 std::optional<CpuEvent> SvmVirtualCpu::pending_event() const {
     const std::uint64_t info = vmcb_.event_injection;
     if ((info & event_valid) == 0) {
-        return offered_ ? std::optional{CpuEvent{
-                              .type = CpuEvent::Type::interrupt, .vector = *offered_}}
-                        : std::nullopt;
+        return offered_
+            ? std::optional{CpuEvent{.type = CpuEvent::Type::interrupt, .vector = *offered_}}
+            : std::nullopt;
     }
     return CpuEvent{.type = static_cast<CpuEvent::Type>((info >> 8) & 7),
         .vector = static_cast<std::uint8_t>(info),

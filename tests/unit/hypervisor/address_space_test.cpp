@@ -197,8 +197,7 @@ TEST_F(AddressSpaceTest, OverlaysFarApartDoNotMeet) {
 /// Changes to an address space while overlays come and go: what is below must be as without them.
 class OverlaidSpace {
 public:
-    OverlaidSpace(Machine& machine, PagePool& pool)
-        : space_{machine.records, pool, true} {
+    OverlaidSpace(Machine& machine, PagePool& pool) : space_{machine.records, pool, true} {
         EXPECT_TRUE(space_.create());
         for (std::uint64_t i = 0; i < overlays_.size(); ++i) {
             overlays_[i].page = SpaPage{90'000 + i};
