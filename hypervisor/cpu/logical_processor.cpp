@@ -102,7 +102,10 @@ void LogicalProcessor::arm_timer() {
             deadline = std::min(deadline, slice_end_);
         }
     }
-    if (deadline == armed_for_) {
+    const std::uint64_t now = read_tsc();
+    // One that is overdue is set again: an emulated processor may have lost its interrupt (QEMU notes
+    // a virtual interrupt at VMRUN without the lock that device threads note theirs with).
+    if (deadline == armed_for_ && now < deadline) {
         return;
     }
     armed_for_ = deadline;
@@ -110,7 +113,6 @@ void LogicalProcessor::arm_timer() {
         physical_apic::start_timer(0);
         return;
     }
-    const std::uint64_t now = read_tsc();
     physical_apic::start_timer(clock::apic_ticks(deadline > now ? deadline - now : 0));
 }
 
