@@ -17,6 +17,8 @@ namespace croft::disk::test {
 namespace {
 
 constexpr std::uint64_t disk_size = 12U << 20U;
+// Of tests that go through many states.
+constexpr std::uint64_t cut_size = 3U << 20U;
 
 class LiveMerge : public testing::TestWithParam<Kind> {
 protected:
@@ -247,7 +249,6 @@ constexpr std::size_t states_wanted = 300;
     #else
 constexpr std::size_t states_wanted = 3000;
     #endif
-constexpr std::uint64_t cut_size = 3U << 20U;
 
 // The user writes and flushes between any two steps of the merge, and goes on after it.
 TEST_P(LiveMerge, EveryPowerCutLeavesWhatWasFlushed) {
