@@ -103,8 +103,8 @@ void LogicalProcessor::arm_timer() {
         }
     }
     const std::uint64_t now = read_tsc();
-    // One that is overdue is set again: an emulated processor may have lost its interrupt (QEMU notes
-    // a virtual interrupt at VMRUN without the lock that device threads note theirs with).
+    // One that is overdue is set again: an emulated processor may have lost its interrupt (QEMU
+    // notes a virtual interrupt at VMRUN without the lock that device threads note theirs with).
     if (deadline == armed_for_ && now < deadline) {
         return;
     }
