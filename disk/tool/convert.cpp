@@ -143,8 +143,11 @@ Result<std::uint64_t> compact(const std::string& path, const Progress& progress)
     const auto* vhdx = dynamic_cast<vhdx::VhdxImage*>(&from.top());
     disk.disk_id =
         vhdx != nullptr ? vhdx->metadata().disk_id : Guid::parse(info.identity).value_or(Guid{});
-    if (vhdx != nullptr)
+    if (vhdx != nullptr) {
         disk.data_write_guid = vhdx->headers().current().data_write_guid;
+        disk.parent_locator = vhdx->metadata().parent_locator;
+        disk.unknown = {&from.top().store(), vhdx->metadata().unknown, vhdx->regions().unknown()};
+    }
     Draft draft{path};
     auto store = FileStore::open(
         draft.path(), {.write = true, .create = true, .replace = true, .durable = false});

@@ -62,7 +62,9 @@ Result<void> create_vhdx(Store& store, const NewDisk& disk) {
     options.fixed = disk.allocation == Allocation::fixed;
     options.disk_id = disk.disk_id;
     options.data_write_guid = disk.data_write_guid;
-    if (disk.allocation == Allocation::differencing) {
+    options.unknown = disk.unknown;
+    options.parent_locator = disk.parent_locator;
+    if (disk.allocation == Allocation::differencing && options.parent_locator.empty()) {
         options.parent_locator = {{"parent_linkage", "{" + disk.parent_identity + "}"}};
         for (const auto& [key, path] : {std::pair{"relative_path", parent_path(disk, 0)},
                  std::pair{"absolute_win32_path", parent_path(disk, 1)}}) {

@@ -3,10 +3,13 @@
 
 #include "disk/guid.hpp"
 #include "disk/image.hpp"
+#include "disk/vhdx/create.hpp"
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace croft::disk::tool {
 
@@ -26,6 +29,8 @@ struct NewDisk {
     Guid data_write_guid{}; // of a VHDX
     std::vector<std::string> parent_paths{};
     std::string parent_identity{};
+    vhdx::CreateOptions::Unknown unknown{};
+    std::vector<std::pair<std::string, std::string>> parent_locator{}; // of a VHDX, as it is
 };
 
 // Creates a disk in a new file; an existing one is replaced only on request. After an error there

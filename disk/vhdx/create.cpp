@@ -4,8 +4,6 @@
 #include "disk/utf16.hpp"
 #include "disk/vhdx/bat.hpp"
 #include "disk/vhdx/headers.hpp"
-#include "disk/vhdx/metadata.hpp"
-#include "disk/vhdx/regions.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -61,6 +59,29 @@ Result<void> write_fixed_bat(Store& store, const BatShape& shape, std::uint64_t 
     return {};
 }
 
+Result<void> copy_bytes(
+    Store& from, std::uint64_t from_at, Store& to, std::uint64_t to_at, std::uint64_t length) {
+    std::vector<std::byte> buffer(std::min<std::uint64_t>(length, mebibyte));
+    for (std::uint64_t done = 0; done < length; done += buffer.size()) {
+        buffer.resize(std::min<std::uint64_t>(buffer.size(), length - done));
+        CROFT_DISK_TRY(from.read(from_at + done, buffer));
+        CROFT_DISK_TRY(to.write(to_at + done, buffer));
+    }
+    return {};
+}
+
+Result<void> write_metadata(Store& store, const MetadataRegion& region, std::uint64_t at,
+    const CreateOptions::Unknown& unknown) {
+    for (const MetadataRegion::Piece& piece : region.pieces)
+        CROFT_DISK_TRY(store.write(at + piece.offset, piece.bytes));
+    for (std::size_t i = 0; i < unknown.items.size(); ++i) {
+        const UnknownItem& item = unknown.items[i];
+        CROFT_DISK_TRY(
+            copy_bytes(*unknown.from, item.offset, store, at + region.unknown_at[i], item.length));
+    }
+    return {};
+}
+
 } // namespace
 
 std::uint32_t default_block_size(std::uint64_t disk_size, bool differencing) {
@@ -82,13 +103,23 @@ Result<void> create(Store& store, const CreateOptions& options) {
     metadata.physical_sector_size = options.physical_sector_size;
     metadata.disk_id = options.disk_id.is_zero() ? Guid::random() : options.disk_id;
     metadata.parent_locator = options.parent_locator;
+    metadata.unknown = options.unknown.items;
 
     const BatShape shape{metadata.block_size, metadata.logical_sector_size, metadata.differencing};
     const std::uint64_t bat_length = shape.region_length(options.size);
     const std::uint32_t log_length = log_length_for(bat_length);
     const std::uint64_t metadata_offset = log_offset + log_length;
-    const std::uint64_t bat_offset = metadata_offset + mebibyte;
-    const std::uint64_t data_offset = bat_offset + bat_length;
+    const MetadataRegion metadata_content = make_metadata_region(metadata);
+    const std::uint64_t bat_offset = metadata_offset + metadata_content.length;
+    std::uint64_t data_offset = bat_offset + bat_length;
+    std::vector<Regions::Region> regions{
+        {bat_region, bat_offset, static_cast<std::uint32_t>(bat_length), true},
+        {metadata_region, metadata_offset, metadata_content.length, true}};
+    for (Regions::Region region : options.unknown.regions) {
+        region.offset = data_offset;
+        data_offset += region.length;
+        regions.push_back(region);
+    }
     const std::uint64_t data_length =
         options.fixed ? shape.blocks(options.size) * shape.block_size : 0;
     CROFT_DISK_TRY(store.resize(data_offset + data_length));
@@ -99,9 +130,13 @@ Result<void> create(Store& store, const CreateOptions& options) {
     CROFT_DISK_TRY(store.allocate(log_offset, log_length));
     if (options.fixed)
         CROFT_DISK_TRY(write_fixed_bat(store, shape, options.size, bat_offset, data_offset));
-    CROFT_DISK_TRY(store.write(metadata_offset, make_metadata_region(metadata)));
-    const auto table = make_region_table(bat_offset, static_cast<std::uint32_t>(bat_length),
-        metadata_offset, static_cast<std::uint32_t>(mebibyte));
+    CROFT_DISK_TRY(write_metadata(store, metadata_content, metadata_offset, options.unknown));
+    for (std::size_t i = 0; i < options.unknown.regions.size(); ++i) {
+        const Regions::Region& from = options.unknown.regions[i];
+        CROFT_DISK_TRY(copy_bytes(
+            *options.unknown.from, from.offset, store, regions[i + 2].offset, from.length));
+    }
+    const auto table = make_region_table(regions);
     Header header{};
     header.signature = header_signature;
     header.file_write_guid = Guid::random();

@@ -3,6 +3,8 @@
 
 #include "disk/store.hpp"
 #include "disk/vhdx/layout.hpp"
+#include "disk/vhdx/metadata.hpp"
+#include "disk/vhdx/regions.hpp"
 
 #include <cstdint>
 #include <string>
@@ -21,6 +23,13 @@ struct CreateOptions {
     std::vector<std::pair<std::string, std::string>> parent_locator{};
     Guid disk_id{};         // zero: a random one
     Guid data_write_guid{}; // likewise
+    // Of a copy that takes the place of its original: what the original has that this library does
+    // not know goes along.
+    struct Unknown {
+        Store* from = nullptr; // with nothing left in its log
+        std::vector<UnknownItem> items{};
+        std::vector<Regions::Region> regions{};
+    } unknown{};
 };
 
 // Writes a new, empty VHDX into a store that is empty, durably. The file identifier comes last, so

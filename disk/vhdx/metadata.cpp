@@ -71,11 +71,18 @@ Result<void> Reader::read_table() {
         return corrupt(region_.offset,
             fmt::format("metadata entries: found {}, expected at most {}", header.entry_count.get(),
                 metadata_entries_max));
+    std::uint64_t needed = metadata_table_size;
     for (std::uint32_t i = 0; i < header.entry_count; ++i) {
         const std::size_t at = sizeof(MetadataTableHeader) + i * sizeof(MetadataTableEntry);
         entries_.push_back(load<MetadataTableEntry>(table, at));
         CROFT_DISK_TRY(check_entry(entries_.back(), region_.offset + at));
+        needed += entries_.back().length;
     }
+    if (needed > region_.length)
+        return corrupt(region_.offset,
+            fmt::format("metadata: found items of {} bytes with their table, expected at most the "
+                        "region's {}",
+                needed, region_.length));
     return {};
 }
 
@@ -194,6 +201,9 @@ Result<Metadata> Reader::read() {
     for (const MetadataTableEntry& entry : entries_) {
         if (known_item(entry.item_id) != nullptr)
             CROFT_DISK_TRY(take(entry));
+        else
+            metadata_.unknown.push_back(
+                {entry.item_id, region_.offset + entry.offset, entry.length, entry.flags});
     }
     CROFT_DISK_TRY(check_values());
     return std::move(metadata_);
@@ -235,17 +245,24 @@ std::vector<std::byte> make_parent_locator(
     return item;
 }
 
-std::vector<std::byte> make_metadata_region(const Metadata& metadata) {
-    std::vector<std::byte> region(mebibyte);
+MetadataRegion make_metadata_region(const Metadata& metadata) {
+    MetadataRegion region;
+    std::vector<std::byte> table(metadata_table_size);
     std::uint16_t count = 0;
-    std::uint32_t next = metadata_table_size;
-    const auto add = [&](const Guid& id, std::span<const std::byte> item, std::uint32_t flags) {
-        save(region, sizeof(MetadataTableHeader) + count * sizeof(MetadataTableEntry),
-            MetadataTableEntry{id, next, static_cast<std::uint32_t>(item.size()),
-                flags | metadata_is_required, std::uint32_t{0}});
-        std::ranges::copy(item, region.begin() + next);
-        next += (static_cast<std::uint32_t>(item.size()) + 7) / 8 * 8;
+    std::uint64_t next = metadata_table_size;
+    const auto enter = [&](const Guid& id, std::uint32_t length, std::uint32_t flags) {
+        const std::uint64_t at = next;
+        save(table, sizeof(MetadataTableHeader) + count * sizeof(MetadataTableEntry),
+            MetadataTableEntry{id, static_cast<std::uint32_t>(length == 0 ? 0 : at), length, flags,
+                std::uint32_t{0}});
+        next += (length + 7ULL) / 8 * 8;
         ++count;
+        return at;
+    };
+    const auto add = [&](const Guid& id, std::span<const std::byte> item, std::uint32_t flags) {
+        const std::uint64_t at =
+            enter(id, static_cast<std::uint32_t>(item.size()), flags | metadata_is_required);
+        region.pieces.push_back({at, {item.begin(), item.end()}});
     };
     const FileParameters parameters{metadata.block_size,
         (metadata.fixed ? leave_block_allocated : 0) | (metadata.differencing ? has_parent : 0)};
@@ -257,12 +274,16 @@ std::vector<std::byte> make_metadata_region(const Metadata& metadata) {
     add(virtual_disk_id_item, bytes_of(metadata.disk_id), metadata_is_virtual_disk);
     add(logical_sector_size_item, bytes_of(logical), metadata_is_virtual_disk);
     add(physical_sector_size_item, bytes_of(physical), metadata_is_virtual_disk);
+    for (const UnknownItem& item : metadata.unknown)
+        region.unknown_at.push_back(enter(item.id, item.length, item.flags));
     if (metadata.differencing) // last: a new parent's locator may need more room
         add(parent_locator_item, make_parent_locator(metadata.parent_locator), 0);
     MetadataTableHeader header{};
     header.signature = metadata_signature;
     header.entry_count = count;
-    save(region, 0, header);
+    save(table, 0, header);
+    region.pieces.push_back({0, std::move(table)});
+    region.length = static_cast<std::uint32_t>((next + mebibyte - 1) / mebibyte * mebibyte);
     return region;
 }
 

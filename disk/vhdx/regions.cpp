@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <iterator>
 #include <optional>
 
 namespace croft::disk::vhdx {
@@ -111,16 +112,26 @@ Result<Regions> Regions::read(Store& store, const Header& header, const Replay& 
         store.name(), region_table_offsets[0], "neither region table is valid: " + defects));
 }
 
-std::vector<std::byte> make_region_table(std::uint64_t bat_offset, std::uint32_t bat_length,
-    std::uint64_t metadata_offset, std::uint32_t metadata_length) {
+std::vector<Regions::Region> Regions::unknown() const {
+    std::vector<Region> found;
+    std::ranges::copy_if(all, std::back_inserter(found), [](const Region& region) {
+        return region.guid != bat_region && region.guid != metadata_region;
+    });
+    return found;
+}
+
+std::vector<std::byte> make_region_table(std::span<const Regions::Region> regions) {
     std::vector<std::byte> table(region_table_size);
     save(table, 0,
-        RegionTableHeader{
-            region_table_signature, std::uint32_t{0}, std::uint32_t{2}, std::uint32_t{0}});
-    save(table, sizeof(RegionTableHeader),
-        RegionTableEntry{bat_region, bat_offset, bat_length, std::uint32_t{1}});
-    save(table, sizeof(RegionTableHeader) + sizeof(RegionTableEntry),
-        RegionTableEntry{metadata_region, metadata_offset, metadata_length, std::uint32_t{1}});
+        RegionTableHeader{region_table_signature, std::uint32_t{0},
+            static_cast<std::uint32_t>(regions.size()), std::uint32_t{0}});
+    std::size_t at = sizeof(RegionTableHeader);
+    for (const Regions::Region& region : regions) {
+        save(table, at,
+            RegionTableEntry{region.guid, region.offset, region.length,
+                std::uint32_t{region.required ? 1U : 0U}});
+        at += sizeof(RegionTableEntry);
+    }
     seal_region_table(table);
     return table;
 }

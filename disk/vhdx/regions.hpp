@@ -5,6 +5,7 @@
 #include "disk/vhdx/layout.hpp"
 #include "disk/vhdx/log.hpp"
 
+#include <span>
 #include <vector>
 
 namespace croft::disk::vhdx {
@@ -22,14 +23,16 @@ struct Regions {
     Region metadata;
     std::vector<Region> all; // with those that this library does not know
 
+    // Those that this library does not know.
+    std::vector<Region> unknown() const;
+
     // Reads the first of the two tables that is valid; refuses unknown regions that are required,
     // regions that overlap one another or the log, and those outside the file.
     static Result<Regions> read(Store& store, const Header& header, const Replay& replay);
 };
 
-// The bytes of a region table of these two regions.
-std::vector<std::byte> make_region_table(std::uint64_t bat_offset, std::uint32_t bat_length,
-    std::uint64_t metadata_offset, std::uint32_t metadata_length);
+// The bytes of a region table.
+std::vector<std::byte> make_region_table(std::span<const Regions::Region> regions);
 // Sets the checksum of a table.
 void seal_region_table(std::span<std::byte> table);
 

@@ -2,6 +2,10 @@
 #include "tests/disk/windows_vhdx.hpp"
 
 #include "disk/check.hpp"
+#include "disk/file_store.hpp"
+#include "disk/tool/convert.hpp"
+#include "disk/vhdx/image.hpp"
+#include "tests/disk/temporary.hpp"
 
 #include <gtest/gtest.h>
 
@@ -271,6 +275,76 @@ TEST_F(WindowsVhdxTest, WhatIsUnknownAndOptionalStays) {
     EXPECT_TRUE(kept == filled(2 * mebibyte, 0x33));
     bytes.read(file_.metadata_at + metadata_table_size, after);
     EXPECT_TRUE(std::ranges::search(after, filled(1000, 0x11)));
+}
+
+TEST_F(WindowsVhdxTest, CompactTakesAlongWhatIsUnknown) {
+    const Guid region = Guid::parse("abcdabcd-0000-0000-0000-000000000001").value();
+    const Guid user = Guid::parse("abcdabcd-0000-0000-0000-000000000002").value();
+    const Guid empty = Guid::parse("abcdabcd-0000-0000-0000-000000000004").value();
+    file_.size = 1ULL << 30U;
+    file_.regions.push_back({region, 5 * mebibyte, 2 * mebibyte, false});
+    file_.items = {{user, filled(900'000, 0x11), metadata_is_user},
+        {empty, {}, metadata_is_user | metadata_is_virtual_disk}};
+    SparseBytes& bytes = file_.write(folder_);
+    bytes.write(5 * mebibyte, filled(2 * mebibyte, 0x33));
+    const TemporaryFolder folder;
+    const std::string path = folder / "disk.vhdx";
+    {
+        auto store = FileStore::open(path, {.write = true, .create = true});
+        ASSERT_TRUE(store) << store.error().text();
+        std::vector<std::byte> all(bytes.size());
+        bytes.read(0, all);
+        ASSERT_TRUE((*store)->write(0, all));
+    }
+    {
+        const auto chain = open_chain(path, {.write = true});
+        ASSERT_TRUE(chain) << chain.error().text();
+        for (std::uint64_t i = 0; i < 20; ++i)
+            ASSERT_TRUE((*chain)->write(i * block, filled(512, i % 2 == 0 ? 7 : 0)));
+        ASSERT_TRUE((*chain)->close());
+    }
+    const auto freed = tool::compact(path, {});
+    ASSERT_TRUE(freed) << freed.error().text();
+    EXPECT_GE(*freed, 9 * block);
+    const auto chain = open_chain(path, {});
+    ASSERT_TRUE(chain) << chain.error().text();
+    expect_at(**chain, 18 * block, 7);
+    expect_at(**chain, 17 * block, 0);
+    expect_sound(**chain);
+    const auto& image = dynamic_cast<const VhdxImage&>((*chain)->top());
+    const auto regions = image.regions().unknown();
+    ASSERT_EQ(regions.size(), 1U);
+    EXPECT_EQ(regions[0].guid, region);
+    std::vector<std::byte> kept(2 * mebibyte);
+    ASSERT_TRUE((*chain)->top().store().read(regions[0].offset, kept));
+    EXPECT_TRUE(kept == filled(2 * mebibyte, 0x33));
+    const auto& items = image.metadata().unknown;
+    ASSERT_EQ(items.size(), 2U);
+    EXPECT_EQ(items[0].id, user);
+    EXPECT_EQ(items[0].flags, metadata_is_user);
+    EXPECT_EQ(items[1].id, empty);
+    EXPECT_EQ(items[1].length, 0U);
+    EXPECT_EQ(items[1].flags, metadata_is_user | metadata_is_virtual_disk);
+    kept.resize(items[0].length);
+    ASSERT_TRUE((*chain)->top().store().read(items[0].offset, kept));
+    EXPECT_TRUE(kept == filled(900'000, 0x11));
+}
+
+TEST_F(WindowsVhdxTest, ItemsThatAreMoreThanTheirRegionAreRefused) {
+    const Guid user = Guid::parse("abcdabcd-0000-0000-0000-000000000002").value();
+    file_.items = {{user, filled(1000, 0x11), metadata_is_user}};
+    SparseBytes& bytes = file_.write(folder_);
+    MetadataTableEntry entry{user, metadata_table_size,
+        static_cast<std::uint32_t>(mebibyte - metadata_table_size), metadata_is_user,
+        std::uint32_t{0}};
+    std::vector<std::byte> table(metadata_table_size);
+    bytes.read(file_.metadata_at, table);
+    const std::uint32_t count = load<MetadataTableHeader>(table).entry_count;
+    save(table, sizeof(MetadataTableHeader) + (count - 1) * sizeof entry, entry);
+    bytes.write(file_.metadata_at, table);
+    const Error error = refused();
+    EXPECT_EQ(error.code, ErrorCode::corrupt);
+    EXPECT_EQ(error.offset, file_.metadata_at);
 }
 
 TEST_F(WindowsVhdxTest, WhatIsUnknownAndRequiredIsRefused) {
