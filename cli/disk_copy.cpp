@@ -35,7 +35,7 @@ struct Named {
 
 Named parse(const std::string& word) {
     std::error_code error;
-    const Named of_host{word, {}, 0, word};
+    Named of_host{word, {}, 0, word};
     if (std::filesystem::exists(std::filesystem::symlink_status(word, error)))
         return of_host;
     for (std::size_t colon = word.find(':'); colon != std::string::npos;
@@ -96,6 +96,7 @@ Outcome copy(const Words& words) {
     if (!mounted)
         return std::unexpected(std::move(mounted).error());
     std::vector<mount::Place> places;
+    places.reserve(names.size());
     for (const Named& name : names)
         places.push_back({name.on_disk() ? (*mounted)->root() : -1, name.path, name.word});
     const mount::Place destination = places.back();
