@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -275,11 +276,17 @@ Result<void> unmount_one(const std::string& directory, bool detach) {
         return unmount_unprivileged(directory, detach);
     struct stat status {};
     const bool known = stat(directory.c_str(), &status) == 0;
-    if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
-        return {};
-    if (errno != EBUSY)
-        return std::unexpected(Error::system(directory, "unmount", errno));
-    const std::string user = known ? mount_user(status.st_dev) : std::string{};
+    std::string user;
+    // A loop device that was on one of its files lets go of it in its own time, and somebody who
+    // just looks at that device may hold it up. Nothing tells when that is over.
+    for (unsigned attempts = 0; attempts < 200 && user.empty(); ++attempts) {
+        if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
+            return {};
+        if (errno != EBUSY)
+            return std::unexpected(Error::system(directory, "unmount", errno));
+        user = known ? mount_user(status.st_dev) : std::string{};
+        std::this_thread::sleep_for(std::chrono::milliseconds{user.empty() ? 10 : 0});
+    }
     return std::unexpected(Error::of(ErrorCode::in_use, directory,
         "in use by " + (user.empty() ? std::string{"something that /proc does not show"} : user)));
 }

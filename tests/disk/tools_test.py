@@ -337,7 +337,9 @@ class Operations(Case):
             file.write(os.urandom(MIB) * 600)
         process = subprocess.Popen([CROFT, "disk", "convert", "large.raw",
                                    "disk.vhdx", "--replace"], stderr=subprocess.DEVNULL)
-        time.sleep(0.05)
+        # It is at work when its draft is there; it may be done before that is seen.
+        while process.poll() is None and not any(".croft-" in name for name in os.listdir(".")):
+            time.sleep(0.001)
         process.send_signal(signal.SIGINT)
         code = process.wait(60)
         self.assertIn(code, (0, 130))
