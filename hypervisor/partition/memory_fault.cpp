@@ -110,8 +110,7 @@ void handle_root_fault(VirtualProcessor& vp, const Exit& exit) {
     if (const auto event = vp.cpu().pending_event();
         event && event->type != CpuEvent::Type::interrupt) {
         panic("processor {} of the root partition cannot go on: it touched {x}, which is not its "
-              "own, "
-              "when it was to take event {} (RIP {x}, CR3 {x}, RSP {x})",
+              "own, when it was to take event {} (RIP {x}, CR3 {x}, RSP {x})",
             vp.index(), exit.gpa, event->vector, vp.cpu().get(CpuRegister::rip),
             vp.cpu().get(CpuRegister::cr3), vp.cpu().gpr[GeneralRegister::rsp]);
     }

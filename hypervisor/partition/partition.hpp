@@ -65,7 +65,7 @@ public:
     [[nodiscard]] unsigned vp_count() const { return vp_count_.load(std::memory_order_relaxed); }
     void set_vp_table(SpaPage page);
     [[nodiscard]] std::optional<SpaPage> vp_table() const;
-    /// \return false if there is one of that index.
+    /// \return false if there is one of that index, or the partition has been finalized.
     [[nodiscard]] bool add_vp(std::uint32_t index, VirtualProcessor& vp);
     /// Takes it out, so that nobody finds it any more. \return null if there is none.
     [[nodiscard]] VirtualProcessor* take_vp(std::uint32_t index);

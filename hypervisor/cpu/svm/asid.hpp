@@ -19,7 +19,7 @@ class AsidAllocator final {
 public:
     constexpr AsidAllocator() = default;
     /// \param count of ASIDs that the processor has, the host's among them. One for guests is the
-    /// least that is assumed; the processor is flushed at each entry then.
+    /// least that is assumed; each change from one guest to another is a flush then.
     constexpr AsidAllocator(std::uint32_t lp, std::uint32_t count)
         : lp_{lp},
           count_{count > first ? count : first + 1} {}
