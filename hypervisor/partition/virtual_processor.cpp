@@ -23,7 +23,7 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
       index_{index},
       cpu_{cpu},
       lp_{&lp},
-      waits_for_startup_{!is_bootstrap},
+      startup_{!is_bootstrap},
       apic_{partition.is_root() ? lp.apic_id() : index, is_bootstrap,
           VirtualLocalApic::Features{.x2apic = partition.is_root() ||
                   (partition.creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) != 0}} {
@@ -34,7 +34,7 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
     }
     cpu_.set_address_space(partition.space().root());
     cpu_.set_tsc_offset(partition.tsc_offset());
-    if (waits_for_startup_) {
+    if (startup_.waits()) {
         set_block(waiting);
     }
 }
@@ -74,13 +74,14 @@ void VirtualProcessor::accept_nmi() {
 }
 
 void VirtualProcessor::accept_init() {
-    init_pending_.store(true, std::memory_order_seq_cst);
+    startup_.init();
     notify_event();
 }
 
 void VirtualProcessor::accept_startup(std::uint8_t page) {
-    startup_page_.store(std::uint32_t{page} + 1, std::memory_order_seq_cst);
-    notify_event();
+    if (startup_.start(page)) {
+        notify_event();
+    }
 }
 
 bool VirtualProcessor::can_run() const {
@@ -175,28 +176,26 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
 
 /// INIT and start-up messages. \return false if the virtual processor still waits for one.
 bool VirtualProcessor::handle_startup() {
-    if (init_pending_.exchange(false, std::memory_order_seq_cst)) {
+    if (startup_.take_init()) {
         cpu_.reset();
         cpu_.set(CpuRegister::rip, 0xfff0);
         apic_.init();
         cpu_.load();
-        waits_for_startup_ = true;
         set_block(waiting);
         timers_changed();
     }
-    if (!waits_for_startup_) {
+    if (!startup_.waits()) {
         return true;
     }
-    const std::uint32_t startup = startup_page_.exchange(0, std::memory_order_seq_cst);
-    if (startup == 0) {
+    const auto page = startup_.take_start();
+    if (!page) {
         return false;
     }
     hv_x64_segment_register cs = cpu_.segment(SegmentName::cs);
-    cs.selector = static_cast<std::uint16_t>((startup - 1) << 8);
-    cs.base = std::uint64_t{startup - 1} << page_shift;
+    cs.selector = static_cast<std::uint16_t>(*page << 8);
+    cs.base = std::uint64_t{*page} << page_shift;
     cpu_.set_segment(SegmentName::cs, cs);
     cpu_.set(CpuRegister::rip, 0);
-    waits_for_startup_ = false;
     clear_block(waiting);
     return true;
 }

@@ -7,6 +7,7 @@
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/memory/address_space.hpp"
+#include "hypervisor/partition/startup.hpp"
 #include "hypervisor/partition/statistics.hpp"
 #include "hypervisor/scheduler/run_queue.hpp"
 #include "hypervisor/scheduler/timer_queue.hpp"
@@ -183,9 +184,7 @@ private:
     std::atomic<std::uint32_t> hold_count_{0};
     std::atomic<bool> event_pending_{false};
     std::atomic<bool> nmi_pending_{false};
-    std::atomic<bool> init_pending_{false};
-    std::atomic<std::uint32_t> startup_page_{0}; ///< 0: none; else page + 1
-    bool waits_for_startup_ = false;
+    Startup startup_;
     bool timers_dirty_ = true;
     bool intercept_unsent_ = false;
     std::uint64_t seen_tlb_epoch_ = 0;
@@ -195,10 +194,10 @@ private:
     SynicMessage intercept_message_{};
 
 public:
-    [[nodiscard]] bool waits_for_startup() const { return waits_for_startup_; }
+    [[nodiscard]] bool waits_for_startup() const { return startup_.waits(); }
     /// Whether it waits for a start-up message or is halted; it is held.
     void set_activity(bool waits_for_startup, bool halted) {
-        waits_for_startup_ = waits_for_startup;
+        startup_.set_waits(waits_for_startup);
         if (waits_for_startup || halted) {
             set_block(waiting);
         } else {
