@@ -132,6 +132,7 @@ private:
     VirtualProcessor* next();
     void sleep();
     void expire_timers();
+    void pass_nmi_on();
     void begin_sleep() { idle.store(true, std::memory_order_seq_cst); }
     void end_sleep();
     [[nodiscard]] bool is_quiescent() const;
@@ -147,6 +148,7 @@ private:
     std::atomic<std::uint64_t> guest_exits_{0};
     std::atomic<std::uint64_t> sleeps_{0};
     std::atomic<bool> waits_{false};
+    std::atomic<bool> nmi_received_{false};
     std::atomic<bool> reschedule_{false};
     std::uint64_t armed_for_ = 0;
     svm::AsidAllocator asids_{};
