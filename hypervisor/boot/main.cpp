@@ -3,6 +3,7 @@
 #include "hypervisor/boot/acpi.hpp"
 #include "hypervisor/boot/multiboot.hpp"
 #include "hypervisor/boot/options.hpp"
+#include "hypervisor/cpu/branch_barrier.hpp"
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/descriptor_tables.hpp"
 #include "hypervisor/cpu/extended_state.hpp"
@@ -231,6 +232,7 @@ void mask_legacy_interrupts() {
     mask_legacy_interrupts();
     descriptor_tables::initialise();
     extended_state::initialise();
+    branch_barrier::initialise();
     physical_apic::enable();
     clock::calibrate();
     log(LogLevel::info, "time-stamp counter {} kHz, APIC timer {} kHz",

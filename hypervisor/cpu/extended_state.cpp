@@ -5,6 +5,7 @@
 #include "hypervisor/cpu/intrinsics.hpp"
 #include "hypervisor/memory/address.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace hypervisor::extended_state {
@@ -16,6 +17,8 @@ constexpr std::uint64_t state_sse = 1ull << 1;
 constexpr std::uint64_t state_avx = 1ull << 2;
 constexpr std::uint64_t state_avx512 = 7ull << 5;
 constexpr std::uint64_t known_states = state_x87 | state_sse | state_avx | state_avx512;
+constexpr unsigned first_extended = 2;
+constexpr unsigned state_count = 63;
 constexpr std::uint32_t feature_xsave = 1u << 26;
 constexpr std::uint32_t legacy_size = 512;
 constexpr std::uint32_t header_end = 576;
@@ -28,6 +31,12 @@ constinit bool has_xss = false;
 constinit std::uint64_t states = state_x87 | state_sse;
 constinit std::uint32_t bytes = legacy_size;
 
+/// Where a state ends in the standard layout.
+std::uint32_t end_of(unsigned state) {
+    const CpuidResult part = cpuid(0xd, state);
+    return part.ebx + part.eax;
+}
+
 } // namespace
 
 void initialise() {
@@ -37,18 +46,12 @@ void initialise() {
     }
     const CpuidResult main = cpuid(0xd, 0);
     states = ((std::uint64_t{main.edx} << 32) | main.eax) & known_states;
-    bytes = header_end;
-    for (unsigned state = 2; state < 63; ++state) {
-        if ((states & (1ull << state)) == 0) {
-            continue;
-        }
-        const CpuidResult part = cpuid(0xd, state);
-        if (part.ebx + part.eax > page_size) {
+    for (unsigned state = first_extended; state < state_count; ++state) {
+        if ((states & (1ull << state)) != 0 && end_of(state) > page_size) {
             states &= ~(1ull << state);
-        } else if (part.ebx + part.eax > bytes) {
-            bytes = part.ebx + part.eax;
         }
     }
+    bytes = size(states);
     constexpr std::uint32_t feature_xsaves = 1u << 3;
     has_xss = (cpuid(0xd, 1).eax & feature_xsaves) != 0;
 }
@@ -63,6 +66,18 @@ std::uint64_t supported() {
 }
 std::uint32_t size() {
     return bytes;
+}
+std::uint32_t size(std::uint64_t of_states) {
+    if (!has_xsave) {
+        return legacy_size;
+    }
+    std::uint32_t result = header_end;
+    for (unsigned state = first_extended; state < state_count; ++state) {
+        if ((of_states & (1ull << state)) != 0) {
+            result = std::max(result, end_of(state));
+        }
+    }
+    return result;
 }
 bool has_supervisor_states() {
     return has_xss;

@@ -16,6 +16,8 @@ void enable();
 std::uint64_t supported();
 /// Bytes of the standard layout for all supported states; at most a page.
 std::uint32_t size();
+/// The same for some of them.
+std::uint32_t size(std::uint64_t of_states);
 bool has_supervisor_states();
 
 /// Fills a page with the state after power-up.

@@ -32,6 +32,7 @@ inline constexpr std::uint64_t dr6_single_step = 1ull << 14;
 inline constexpr std::uint32_t msr_tsc = 0x10;
 inline constexpr std::uint32_t msr_apic_base = 0x1b;
 inline constexpr std::uint32_t msr_tsc_adjust = 0x3b;
+inline constexpr std::uint32_t msr_prediction_command = 0x49;
 inline constexpr std::uint32_t msr_microcode_level = 0x8b;
 inline constexpr std::uint32_t msr_mtrr_cap = 0xfe;
 inline constexpr std::uint32_t msr_sysenter_cs = 0x174;

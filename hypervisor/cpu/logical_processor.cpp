@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/cpu/logical_processor.hpp"
 
+#include "hypervisor/cpu/branch_barrier.hpp"
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/intrinsics.hpp"
 #include "hypervisor/cpu/physical_apic.hpp"
@@ -43,6 +44,10 @@ void LogicalProcessor::run() {
         running_since_.store(begin, std::memory_order_relaxed);
         running_.store(vp, std::memory_order_relaxed);
         slice_end_ = begin + scheduler::slice();
+        if (last_partition_ != &vp->partition()) {
+            last_partition_ = &vp->partition();
+            branch_barrier::issue();
+        }
         vp->run(*this);
         running_.store(nullptr, std::memory_order_relaxed);
         const std::uint64_t ran = read_tsc() - begin;

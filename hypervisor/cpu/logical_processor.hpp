@@ -16,6 +16,7 @@
 
 namespace hypervisor {
 
+class Partition;
 class VirtualProcessor;
 
 /// A logical processor of the machine. It runs virtual processors, one at a time, and sleeps when
@@ -144,6 +145,7 @@ private:
     std::atomic<VirtualProcessor*> running_{nullptr};
     std::atomic<std::uint64_t> running_since_{0};
     std::uint64_t slice_end_ = 0;
+    const Partition* last_partition_ = nullptr; ///< only compared: it may be gone
     std::atomic<bool> in_guest_{false};
     std::atomic<std::uint64_t> guest_exits_{0};
     std::atomic<std::uint64_t> sleeps_{0};

@@ -6,6 +6,8 @@
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/partition/lifecycle.hpp"
 
+#include <cstring>
+
 namespace hypervisor::hypercall {
 
 namespace {
@@ -54,6 +56,9 @@ Status create_partition(Call& call) {
         return partition.error();
     }
     (*partition)->set_privileges(child_privileges);
+    std::memcpy((*partition)->disabled_features.banks.data(), in.disabled_processor_features,
+        sizeof in.disabled_processor_features);
+    (*partition)->disabled_features.xsave = in.disabled_processor_xsave_features;
     call.out(hv_output_create_partition{.partition_id = (*partition)->id()});
     return Status::success;
 }
@@ -119,11 +124,17 @@ Status get_partition_property(Call& call) {
     case HV_PARTITION_PROPERTY_PROCESSOR_VENDOR:
         value = 1; // AMD
         break;
+    case HV_PARTITION_PROPERTY_PROCESSOR_FEATURES_DEPRECATED:
+        value = cpuid_policy::processor_features(0, target->disabled_features, cpuid);
+        break;
+    case HV_PARTITION_PROPERTY_PROCESSOR_XSAVE_FEATURES:
+        value = cpuid_policy::xsave_features(target->disabled_features, cpuid);
+        break;
     case HV_PARTITION_PROPERTY_XSAVE_STATES:
-        value = extended_state::supported();
+        value = target->states();
         break;
     case HV_PARTITION_PROPERTY_MAX_XSAVE_DATA_SIZE:
-        value = extended_state::size();
+        value = extended_state::size(target->states());
         break;
     case HV_PARTITION_PROPERTY_PROCESSOR_CLOCK_FREQUENCY:
         value = clock::tsc_frequency();

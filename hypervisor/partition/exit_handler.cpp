@@ -129,7 +129,7 @@ void handle_set_xcr0(VirtualProcessor& vp, const Exit& exit) {
     const std::uint64_t value =
         (cpu.gpr[GeneralRegister::rdx] << 32) | (cpu.gpr[GeneralRegister::rax] & 0xffffffff);
     if ((cpu.gpr[GeneralRegister::rcx] & 0xffffffff) != 0 || cpu.cpl() != 0 ||
-        !extended_state::is_valid_xcr0(value)) {
+        (value & ~vp.partition().states()) != 0 || !extended_state::is_valid_xcr0(value)) {
         cpu.raise(exception_general_protection, 0);
         return;
     }
