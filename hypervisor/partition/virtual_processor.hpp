@@ -139,6 +139,7 @@ public:
     std::uint64_t event_flags_page_register = 0;
     std::uint64_t event_ring_page_register = 0;
     std::array<std::uint64_t, 5> crash_parameters{};
+    std::uint64_t crash_reported_at = 0; ///< of the time-stamp counter
     struct Mtrr {
         std::uint64_t def_type = 0;
         std::array<std::uint64_t, 16> variable{}; ///< base and mask in turn
