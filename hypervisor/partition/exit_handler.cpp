@@ -199,10 +199,9 @@ void handle_exit(VirtualProcessor& vp, const Exit& exit) {
         vp.counters.count(VpCounter::external_interrupts);
         take_pending_interrupts();
         break;
-    case ExitReason::nmi:
-        break; // taken as soon as the hypervisor was back
-    case ExitReason::interrupt_window:
-        break; // what can be delivered is, on the way in
+    case ExitReason::nmi:              // taken as soon as the hypervisor was back
+    case ExitReason::interrupt_window: // what can be delivered is, on the way in
+        break;
     case ExitReason::cpuid:
         handle_cpuid(vp, exit);
         break;
