@@ -37,11 +37,12 @@ void set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend
         return;
     }
     vp.parent_lp.store(&LogicalProcessor::current(), std::memory_order_release);
+    // It goes on when the hold ends.
+    const VirtualProcessor::Hold hold{vp};
     if (block == VirtualProcessor::intercept_suspend && (vp.blocks() & block) != 0) {
         vp.resume_from_intercept();
     }
     vp.clear_block(block);
-    scheduler::wake(vp);
 }
 
 /// Copies between pages of the caller and a buffer of the hypervisor's.
@@ -301,6 +302,7 @@ Status map_vp_state_page(Call& call) {
     if ((!registers && in.type != HV_VP_STATE_PAGE_INTERCEPT_MESSAGE) || in.flags != 0) {
         return Status::invalid_parameter;
     }
+    const VirtualProcessor::Hold hold{*vp};
     const void* const mapped = registers ? static_cast<const void*>(vp->register_page)
                                          : static_cast<const void*>(vp->intercept_page);
     if (mapped != nullptr) {

@@ -84,11 +84,10 @@ void VirtualProcessor::accept_startup(std::uint8_t page) {
 }
 
 bool VirtualProcessor::can_run() const {
-    const std::uint32_t blocks = blocks_.load(std::memory_order_seq_cst);
-    if ((blocks & ~std::uint32_t{waiting}) != 0) {
+    if (blocks_.forbid()) {
         return false;
     }
-    return (blocks & waiting) == 0 || event_pending_.load(std::memory_order_seq_cst);
+    return (blocks() & waiting) == 0 || event_pending_.load(std::memory_order_seq_cst);
 }
 
 VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
@@ -98,8 +97,7 @@ VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
         vp_.cpu().save();
         return;
     }
-    vp_.hold_count_.fetch_add(1, std::memory_order_seq_cst);
-    vp_.set_block(held);
+    vp_.blocks_.hold();
     scheduler::stop(vp_);
 }
 
@@ -108,10 +106,8 @@ VirtualProcessor::Hold::~Hold() {
         vp_.cpu().load();
         return;
     }
-    if (vp_.hold_count_.fetch_sub(1, std::memory_order_seq_cst) == 1) {
-        vp_.clear_block(held);
-        scheduler::wake(vp_);
-    }
+    vp_.blocks_.let_go();
+    scheduler::wake(vp_);
 }
 
 // ---- Running ----
@@ -143,7 +139,7 @@ void VirtualProcessor::run(LogicalProcessor& lp) {
 }
 
 VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
-    if (lp.reschedule_requested() || (blocks() & ~std::uint32_t{waiting}) != 0) {
+    if (lp.reschedule_requested() || blocks_.forbid()) {
         return Entry::leave;
     }
     event_pending_.store(false, std::memory_order_seq_cst);
