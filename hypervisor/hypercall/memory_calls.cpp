@@ -238,10 +238,11 @@ Status translate_virtual_address(Call& call) {
     if (!target) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto found = find_vp(call, *target, in.vp_index);
+    if (!found) {
+        return found.error();
     }
+    VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
     PageAccess access{.kind = PageAccess::Kind::read};
     if ((in.control_flags & HV_TRANSLATE_GVA_VALIDATE_EXECUTE) != 0) {

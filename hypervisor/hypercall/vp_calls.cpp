@@ -232,10 +232,11 @@ Status get_vp_registers(Call& call) {
     if (!target) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto found = find_vp(call, *target, in.vp_index);
+    if (!found) {
+        return found.error();
     }
+    VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         hv_register_value value{};
@@ -255,10 +256,11 @@ Status set_vp_registers(Call& call) {
     if (!target) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto found = find_vp(call, *target, in.vp_index);
+    if (!found) {
+        return found.error();
     }
+    VirtualProcessor* const vp = *found;
     if (vp == &call.caller) {
         return Status::invalid_vp_state; // it has instructions for that
     }
@@ -374,10 +376,11 @@ Status get_vp_cpuid_values(Call& call) {
     if (!target) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto found = find_vp(call, *target, in.vp_index);
+    if (!found) {
+        return found.error();
     }
+    VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         const auto leaf =
