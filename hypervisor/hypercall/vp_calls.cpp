@@ -4,6 +4,7 @@
 #include "abi/synic.h"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/hypercall/table.hpp"
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/partition/cpuid.hpp"
@@ -98,23 +99,6 @@ Status get_state(
     }
 }
 
-/// A state that software could not have made is refused: an XSAVE header with bits that the
-/// processor would fault on.
-bool is_valid_extended_state(std::span<const std::byte> area) {
-    constexpr std::size_t header = 512;
-    constexpr std::size_t header_size = 64;
-    constexpr std::size_t mxcsr_offset = 24;
-    constexpr std::uint32_t mxcsr_reserved = 0xffff0000;
-    std::array<std::uint64_t, header_size / 8> words;
-    std::uint32_t mxcsr;
-    std::memcpy(words.data(), area.data() + header, header_size);
-    std::memcpy(&mxcsr, area.data() + mxcsr_offset, sizeof mxcsr);
-    const bool rest_is_zero =
-        std::all_of(words.begin() + 1, words.end(), [](std::uint64_t word) { return word == 0; });
-    return (words[0] & ~extended_state::supported()) == 0 && rest_is_zero &&
-        (mxcsr & mxcsr_reserved) == 0;
-}
-
 Status set_state(
     VirtualProcessor& vp, Call& call, std::uint32_t type, std::span<const std::uint64_t> pages) {
     switch (type) {
@@ -135,7 +119,8 @@ Status set_state(
         if (!copy_pages(call, pages, buffer, false)) {
             return Status::invalid_parameter;
         }
-        if (!is_valid_extended_state(buffer)) {
+        if (!is_valid_extended_state(
+                buffer, extended_state::supported(), extended_state::mxcsr_mask())) {
             return Status::invalid_register_value;
         }
         std::memcpy(vp.cpu().extended_state(), buffer.data(), buffer.size());

@@ -4,6 +4,7 @@
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/partition/exit_handler.hpp"
 #include "hypervisor/partition/interrupts.hpp"
@@ -414,12 +415,16 @@ void VirtualProcessor::resume_from_intercept() {
     if (is_dirty(HV_X64_REGISTER_CLASS_IP)) {
         cpu_.set(CpuRegister::rip, page.rip);
     }
-    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS)) {
+    // Values that are none are left out.
+    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS) &&
+        register_rules().allow(CpuRegister::rflags, page.rflags)) {
         cpu_.set(CpuRegister::rflags, page.rflags);
     }
     if (is_dirty(HV_X64_REGISTER_CLASS_SEGMENT)) {
         for (unsigned i = 0; i < 6; ++i) {
-            cpu_.set_segment(static_cast<SegmentName>(i), page.segment_registers[i]);
+            if (is_valid_segment(page.segment_registers[i])) {
+                cpu_.set_segment(static_cast<SegmentName>(i), page.segment_registers[i]);
+            }
         }
     }
 }
