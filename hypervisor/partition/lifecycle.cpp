@@ -129,10 +129,10 @@ std::expected<Partition*, Status> create_partition(Partition& payer, std::uint64
 }
 
 Status initialize(Partition& partition) {
+    const SpinGuard guard{partition.space_lock()};
     if (partition.state() != Partition::State::created) {
         return Status::invalid_partition_state;
     }
-    const SpinGuard guard{partition.space_lock()};
     if (!partition.space().create()) {
         return Status::insufficient_memory;
     }
@@ -141,8 +141,12 @@ Status initialize(Partition& partition) {
 }
 
 bool finalize(Partition& partition) {
-    if (!partition.begin_finalizing()) {
-        return false;
+    {
+        // Whoever finds it initialized under this lock has a space until he lets go.
+        const SpinGuard guard{partition.space_lock()};
+        if (!partition.begin_finalizing()) {
+            return false;
+        }
     }
     for (std::uint32_t i = 0; i < Partition::most_vps; ++i) {
         (void)destroy_vp(partition, i);
