@@ -111,6 +111,7 @@ Status set_state(
             return Status::invalid_register_value;
         }
         vp.timers_changed();
+        vp.notify_event();
         return Status::success;
     }
     case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
@@ -143,6 +144,7 @@ Status set_state(
         }
         const auto state = call.in<hv_synthetic_timers_state>(sizeof(hv_input_vp_state));
         vp.timers_changed();
+        vp.notify_event();
         return vp.synthetic_timers().restore(state, vp.partition().reference_time())
             ? Status::success
             : Status::invalid_register_value;

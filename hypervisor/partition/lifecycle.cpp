@@ -58,6 +58,7 @@ void remove_overlay(Partition& partition, Overlay& overlay) {
         partition.space().lift(overlay);
     }
     if (!partition.is_root() && overlay.page != SpaPage{}) {
+        partition.flush_tlb(); // others of the partition may be running
         partition.deposits().free(overlay.page);
         overlay.page = SpaPage{};
     }
