@@ -175,12 +175,15 @@ Status delete_partition(Partition& payer, Partition& partition) {
     if (partition.state() == Partition::State::initialized) {
         (void)finalize(partition);
     }
-    if (partition.deposits().balance().total != 0) {
-        return Status::invalid_partition_state;
-    }
-    if (!partition_table::remove(partition)) {
+    if (!partition_table::hide(partition)) {
         return Status::invalid_partition_id; // somebody else deletes it
     }
+    // Only now nobody can deposit any more.
+    if (partition.deposits().balance().total != 0) {
+        partition_table::show(partition);
+        return Status::invalid_partition_state;
+    }
+    partition_table::remove(partition);
     const SpaPage object = spa_page_of(&partition);
     const auto vps = partition.vp_table();
     partition.~Partition();
@@ -239,8 +242,8 @@ bool destroy_vp(Partition& partition, std::uint32_t index) {
     if (vp.register_page != nullptr) {
         unshare_page(pool, spa_page_of(vp.register_page));
     }
-    if (vp.counters.page() != nullptr) {
-        unshare_page(partition_table::root()->deposits(), spa_page_of(vp.counters.page()));
+    if (const std::uint64_t* const page = vp.counters.page().load(); page != nullptr) {
+        unshare_page(partition_table::root()->deposits(), spa_page_of(page));
     }
     free_vp(vp, pool);
     return true;
