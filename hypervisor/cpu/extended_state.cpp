@@ -30,6 +30,19 @@ constinit bool has_xsave = false;
 constinit bool has_xss = false;
 constinit std::uint64_t states = state_x87 | state_sse;
 constinit std::uint32_t bytes = legacy_size;
+constinit std::uint32_t known_mxcsr = 0;
+
+std::uint32_t read_mxcsr_mask() {
+    constexpr std::size_t mask_offset = 28;
+    constexpr std::uint32_t oldest = 0xffbf; // of processors that leave the field empty
+    struct alignas(16) {
+        std::uint8_t bytes[legacy_size];
+    } area{};
+    asm volatile("fxsave64 %0" : "=m"(area));
+    std::uint32_t mask;
+    std::memcpy(&mask, area.bytes + mask_offset, sizeof mask);
+    return mask != 0 ? mask : oldest;
+}
 
 /// Where a state ends in the standard layout.
 std::uint32_t end_of(unsigned state) {
@@ -59,6 +72,7 @@ void initialise() {
 void enable() {
     write_cr0((read_cr0() | cr0_mp | cr0_ne) & ~(1ull << 2) & ~(1ull << 3)); // no EM, no TS
     write_cr4(read_cr4() | cr4_osfxsr | cr4_osxmmexcpt | (has_xsave ? cr4_osxsave : 0));
+    known_mxcsr = read_mxcsr_mask();
 }
 
 std::uint64_t supported() {
@@ -78,6 +92,9 @@ std::uint32_t size(std::uint64_t of_states) {
         }
     }
     return result;
+}
+std::uint32_t mxcsr_mask() {
+    return known_mxcsr;
 }
 bool has_supervisor_states() {
     return has_xss;
@@ -120,11 +137,8 @@ std::uint64_t current_xcr0() {
     return has_xsave ? read_xcr0() : state_x87;
 }
 
-bool is_valid_xcr0(std::uint64_t value) {
-    const bool avx512 = (value & state_avx512) != 0;
-    return has_xsave && (value & state_x87) != 0 && (value & ~states) == 0 &&
-        ((value & state_avx) == 0 || (value & state_sse) != 0) &&
-        (!avx512 || ((value & state_avx512) == state_avx512 && (value & state_avx) != 0));
+std::uint64_t allowed_xcr0() {
+    return has_xsave ? states : 0;
 }
 
 } // namespace hypervisor::extended_state

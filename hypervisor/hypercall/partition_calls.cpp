@@ -5,6 +5,7 @@
 #include "hypervisor/hypercall/table.hpp"
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/partition/lifecycle.hpp"
+#include "hypervisor/partition/overlay.hpp"
 
 #include <cstring>
 
@@ -183,7 +184,7 @@ Status set_partition_property(Call& call) {
         target->unimplemented_msr_action = in.property_value;
         return Status::success;
     case HV_PARTITION_PROPERTY_REFERENCE_TIME:
-        target->set_reference_time(in.property_value);
+        overlay::set_reference_time(*target, in.property_value);
         return Status::success;
     default:
         return Status::unknown_property;

@@ -40,7 +40,8 @@ public:
     Status unmap(GpaPage gpa, ReleaseList& released);
     Status unmap_large(GpaPage gpa, ReleaseList& released);
 
-    /// Lays the overlay's page over `gpa`. One that lies there already is covered in its turn.
+    /// Lays the overlay's page over `gpa`, from wherever it lies now; if that fails it stays there.
+    /// One that lies there already is covered in its turn.
     Status lay(Overlay& overlay, GpaPage gpa);
     /// Takes it away again.
     void lift(Overlay& overlay);

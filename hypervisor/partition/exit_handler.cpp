@@ -4,6 +4,7 @@
 #include "abi/message.h"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/emulate/instruction_length.hpp"
 #include "hypervisor/hypercall/dispatcher.hpp"
@@ -129,7 +130,7 @@ void handle_set_xcr0(VirtualProcessor& vp, const Exit& exit) {
     const std::uint64_t value =
         (cpu.gpr[GeneralRegister::rdx] << 32) | (cpu.gpr[GeneralRegister::rax] & 0xffffffff);
     if ((cpu.gpr[GeneralRegister::rcx] & 0xffffffff) != 0 || cpu.cpl() != 0 ||
-        (value & ~vp.partition().states()) != 0 || !extended_state::is_valid_xcr0(value)) {
+        !is_valid_xcr0(value, extended_state::allowed_xcr0() & vp.partition().states())) {
         cpu.raise(exception_general_protection, 0);
         return;
     }

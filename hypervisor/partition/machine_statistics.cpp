@@ -31,9 +31,9 @@ enum PartitionCounter : unsigned {
     partition_id = 26,
 };
 
-constinit std::uint64_t* of_hypervisor = nullptr;
-constinit std::array<std::uint64_t*, LogicalProcessor::most> of_lps{};
-constinit std::array<std::uint64_t*, partition_table::most> of_partitions{};
+constinit StatisticsPage of_hypervisor{nullptr};
+constinit std::array<StatisticsPage, LogicalProcessor::most> of_lps{};
+constinit std::array<StatisticsPage, partition_table::most> of_partitions{};
 
 void refresh_lp(const LogicalProcessor& lp, std::uint64_t* page) {
     page[global_time] = clock::to_100ns(read_tsc());
@@ -52,14 +52,14 @@ void write_partition(Partition& partition, std::uint64_t* page) {
 
 } // namespace
 
-std::uint64_t** hypervisor_page() {
-    return &of_hypervisor;
+StatisticsPage& hypervisor_page() {
+    return of_hypervisor;
 }
-std::uint64_t** lp_page(std::uint32_t index) {
-    return &of_lps[index];
+StatisticsPage& lp_page(std::uint32_t index) {
+    return of_lps[index];
 }
-std::uint64_t** partition_page(Partition& partition) {
-    return &of_partitions[partition.slot()];
+StatisticsPage& partition_page(Partition& partition) {
+    return of_partitions[partition.slot()];
 }
 
 void refresh(Partition& partition) {
@@ -79,10 +79,10 @@ void refresh() {
             refresh_lp(*lp, page);
         }
     }
-    if (of_hypervisor != nullptr) {
-        of_hypervisor[logical_processors] = LogicalProcessor::all().size();
-        of_hypervisor[partitions] = partition_table::count();
-        of_hypervisor[virtual_processors] = vps;
+    if (std::uint64_t* const page = of_hypervisor; page != nullptr) {
+        page[logical_processors] = LogicalProcessor::all().size();
+        page[partitions] = partition_table::count();
+        page[virtual_processors] = vps;
     }
 }
 

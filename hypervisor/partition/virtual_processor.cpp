@@ -4,6 +4,7 @@
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/partition/exit_handler.hpp"
 #include "hypervisor/partition/interrupts.hpp"
@@ -85,11 +86,10 @@ void VirtualProcessor::accept_startup(std::uint8_t page) {
 }
 
 bool VirtualProcessor::can_run() const {
-    const std::uint32_t blocks = blocks_.load(std::memory_order_seq_cst);
-    if ((blocks & ~std::uint32_t{waiting}) != 0) {
+    if (blocks_.forbid()) {
         return false;
     }
-    return (blocks & waiting) == 0 || event_pending_.load(std::memory_order_seq_cst);
+    return (blocks() & waiting) == 0 || event_pending_.load(std::memory_order_seq_cst);
 }
 
 VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
@@ -99,8 +99,7 @@ VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
         vp_.cpu().save();
         return;
     }
-    vp_.hold_count_.fetch_add(1, std::memory_order_seq_cst);
-    vp_.set_block(held);
+    vp_.blocks_.hold();
     scheduler::stop(vp_);
 }
 
@@ -109,10 +108,8 @@ VirtualProcessor::Hold::~Hold() {
         vp_.cpu().load();
         return;
     }
-    if (vp_.hold_count_.fetch_sub(1, std::memory_order_seq_cst) == 1) {
-        vp_.clear_block(held);
-        scheduler::wake(vp_);
-    }
+    vp_.blocks_.let_go();
+    scheduler::wake(vp_);
 }
 
 // ---- Running ----
@@ -144,7 +141,7 @@ void VirtualProcessor::run(LogicalProcessor& lp) {
 }
 
 VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
-    if (lp.reschedule_requested() || (blocks() & ~std::uint32_t{waiting}) != 0) {
+    if (lp.reschedule_requested() || blocks_.forbid()) {
         return Entry::leave;
     }
     event_pending_.store(false, std::memory_order_seq_cst);
@@ -417,12 +414,16 @@ void VirtualProcessor::resume_from_intercept() {
     if (is_dirty(HV_X64_REGISTER_CLASS_IP)) {
         cpu_.set(CpuRegister::rip, page.rip);
     }
-    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS)) {
+    // Values that are none are left out.
+    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS) &&
+        register_rules().allow(CpuRegister::rflags, page.rflags)) {
         cpu_.set(CpuRegister::rflags, page.rflags);
     }
     if (is_dirty(HV_X64_REGISTER_CLASS_SEGMENT)) {
         for (unsigned i = 0; i < 6; ++i) {
-            cpu_.set_segment(static_cast<SegmentName>(i), page.segment_registers[i]);
+            if (is_valid_segment(page.segment_registers[i])) {
+                cpu_.set_segment(static_cast<SegmentName>(i), page.segment_registers[i]);
+            }
         }
     }
 }

@@ -32,6 +32,8 @@ const char* privilege_name(std::uint64_t privilege) {
         return "ConnectPort";
     case HV_ACCESS_STATS:
         return "AccessStats";
+    case HV_ACCESS_VP_REGISTERS:
+        return "AccessVpRegisters";
     case HV_CPU_MANAGEMENT:
         return "CpuManagement";
     default:
