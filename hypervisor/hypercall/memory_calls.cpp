@@ -103,6 +103,7 @@ Status withdraw_memory(Call& call) {
         give_back(*target, *page);
         call.out(page->number(), call.rep_index * sizeof(std::uint64_t));
     }
+    machine_statistics::refresh(*target);
     return Status::success;
 }
 
@@ -168,6 +169,7 @@ Status map_gpa_pages(Call& call) {
     if (changed && !released.empty()) {
         target->flush_and_release(released);
     }
+    machine_statistics::refresh(*target);
     return status;
 }
 
@@ -205,6 +207,7 @@ Status unmap_gpa_pages(Call& call) {
     if (!released.empty()) {
         target->flush_and_release(released);
     }
+    machine_statistics::refresh(*target);
     return status;
 }
 

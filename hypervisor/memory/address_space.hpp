@@ -31,6 +31,7 @@ public:
     [[nodiscard]] Slat& slat() { return slat_; }
     [[nodiscard]] Slat::Mapping lookup(GpaPage gpa) const { return slat_.lookup(gpa); }
     [[nodiscard]] std::uint64_t mapped_pages() const { return slat_.mapped_pages(); }
+    [[nodiscard]] std::uint64_t mapped_large() const { return slat_.mapped_large(); }
 
     // As in Slat.
     Status map(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released);

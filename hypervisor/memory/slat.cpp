@@ -40,6 +40,7 @@ void Slat::destroy() {
         destroy_table(root_, top_level);
         root_ = SpaPage{};
         mapped_pages_ = 0;
+        mapped_large_ = 0;
     }
 }
 
@@ -113,6 +114,7 @@ bool Slat::split(Entry& entry, unsigned level) {
         if (counts_references_) {
             records_.release_large(old.page());
         }
+        mapped_large_ += level == large_level ? -1ull : entries_per_table;
     } else if (old.is_no_access()) {
         for (std::uint64_t i = 0; i < old.range_count(); ++i) {
             set(below[old.range_first() + i], NestedPageEntry::no_access());
@@ -150,6 +152,7 @@ void Slat::drop(NestedPageEntry old, bool large, ReleaseList& released) {
         return;
     }
     mapped_pages_ -= large ? pages_per_large_page : 1;
+    mapped_large_ -= large ? 1 : 0;
     if (!counts_references_) {
         return;
     }
@@ -205,6 +208,7 @@ Status Slat::map_large(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, Releas
     const Status status = replace_large(gpa, NestedPageEntry::leaf(spa, map_flags, true), released);
     if (status == Status::success) {
         mapped_pages_ += pages_per_large_page;
+        ++mapped_large_;
     } else {
         let_go_large(spa);
     }

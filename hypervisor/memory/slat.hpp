@@ -97,7 +97,10 @@ public:
     /// \param changed set if a TLB flush is needed before the new state can be relied on.
     [[nodiscard]] std::uint8_t access_state(GpaPage gpa, std::uint64_t flags, bool& changed);
 
+    /// In units of 4 KiB, whatever maps them.
     [[nodiscard]] std::uint64_t mapped_pages() const { return mapped_pages_; }
+    /// How many mappings are of 2 MiB.
+    [[nodiscard]] std::uint64_t mapped_large() const { return mapped_large_; }
 
     static constexpr std::uint64_t address_limit = 1ull << 48;
 
@@ -130,6 +133,7 @@ private:
     PagePool& pool_;
     SpaPage root_{};
     std::uint64_t mapped_pages_ = 0;
+    std::uint64_t mapped_large_ = 0;
     bool counts_references_;
 };
 
