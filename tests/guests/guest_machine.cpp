@@ -18,6 +18,8 @@ constexpr std::uint64_t cr0_pg = 1u << 31;
 constexpr std::uint64_t cr4_pae = 1u << 5;
 constexpr std::uint64_t cr4_osfxsr = 3u << 9;
 constexpr std::uint64_t efer_long_mode = 0x500;
+constexpr std::uint64_t idt_gpa = 0x9000;
+constexpr std::uint64_t gdt_gpa = 0xe000;
 constexpr std::uint64_t page_tables_gpa = 0x10000;
 
 constexpr std::uint64_t interface = HV_SYNTHETIC_HYPERVISOR_PRESENT | HV_SYNTHETIC_HV1 |
@@ -33,6 +35,13 @@ hv_x64_segment_register flat(std::uint16_t selector, std::uint16_t attributes) {
     segment.selector = selector;
     segment.attributes = attributes;
     return segment;
+}
+
+hv_x64_table_register table(std::uint64_t base, std::uint16_t size) {
+    hv_x64_table_register result{};
+    result.base = base;
+    result.limit = static_cast<std::uint16_t>(size - 1);
+    return result;
 }
 
 } // namespace
@@ -117,6 +126,28 @@ void GuestMachine::start_in_long_mode(std::uint64_t entry) {
         hv::register_value(HV_X64_REGISTER_CR0, cr0_pg | cr0_pe | cr0_et),
         hv::register_value(HV_X64_REGISTER_RSP, 0x7000),
         hv::register_value(HV_X64_REGISTER_RIP, entry)};
+    vps_[0]->set_registers(registers);
+}
+
+void GuestMachine::handle(std::uint8_t vector, Code handler) {
+    constexpr std::uint64_t x2apic = 0xfee00d00;
+    constexpr std::uint64_t code_descriptor = 0x00af9b000000ffff;
+    constexpr std::uint64_t data_descriptor = 0x00cf93000000ffff;
+    constexpr std::uint64_t interrupt_gate = 0x8e0000080000;
+    constexpr std::uint64_t largest = 0x100;
+    if (handler.size() > largest || next_handler_ > 0xffff) {
+        throw std::runtime_error("a guest's handler is too large");
+    }
+    store(gdt_gpa + 8, code_descriptor);
+    store(gdt_gpa + 16, data_descriptor);
+    load(handler, next_handler_);
+    store(idt_gpa + std::uint64_t{vector} * 16, interrupt_gate | next_handler_);
+    next_handler_ += largest;
+    const std::array registers{
+        hv::register_value(HV_X64_REGISTER_GDTR, table(gdt_gpa, 24)),
+        hv::register_value(HV_X64_REGISTER_IDTR, table(idt_gpa, 0x1000)),
+        hv::register_value(HV_X64_REGISTER_APIC_BASE, x2apic),
+    };
     vps_[0]->set_registers(registers);
 }
 

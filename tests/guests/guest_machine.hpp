@@ -24,6 +24,7 @@ public:
     static constexpr std::uint64_t code_gpa = 0x2000;
     static constexpr std::uint64_t data_gpa = 0x3000;
     static constexpr std::uint64_t startup_gpa = 0x8000;
+    static constexpr std::uint64_t handlers_gpa = 0xc000;
     static constexpr std::uint64_t report_port = 0x99;
 
     explicit GuestMachine(std::size_t memory = 4u << 20, std::uint32_t processors = 1);
@@ -47,6 +48,9 @@ public:
     /// Paging maps the first GiB where it is, and the 2 MiB at 0xfee00000.
     void start_in_long_mode(std::uint64_t entry = code_gpa);
 
+    /// A handler for interrupts in long mode; its local APIC is in x2APIC mode from then on.
+    void handle(std::uint8_t vector, Code handler);
+
     void set(std::uint32_t name, std::uint64_t value);
     [[nodiscard]] std::uint64_t get(std::uint32_t name, std::size_t index = 0);
 
@@ -68,6 +72,7 @@ public:
 private:
     std::size_t size_;
     std::uint8_t* memory_ = nullptr;
+    std::uint64_t next_handler_ = handlers_gpa;
     std::unique_ptr<hv::Hypervisor> hypervisor_;
     std::unique_ptr<hv::Partition> partition_;
     std::vector<std::unique_ptr<hv::VirtualProcessor>> vps_;
