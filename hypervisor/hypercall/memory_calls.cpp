@@ -217,22 +217,24 @@ Status get_gpa_pages_access_states(Call& call) {
     if (!target || target->is_root()) {
         return Status::invalid_partition_id;
     }
+    Status status = Status::success;
     bool changed = false;
     {
         const SpinGuard guard{target->space_lock()};
         for (; call.rep_index < call.rep_count; ++call.rep_index) {
             const GpaPage gpa{in.gpa_page_number + call.rep_index};
             if (gpa.number() >= page_number_limit) {
-                return Status::invalid_parameter;
+                status = Status::invalid_parameter;
+                break;
             }
-            const std::uint8_t state = target->space().slat().access_state(gpa, in.flags, changed);
+            const std::uint8_t state = target->space().access_state(gpa, in.flags, changed);
             call.out(state, call.rep_index);
         }
     }
     if (changed) {
         target->flush_tlb();
     }
-    return Status::success;
+    return status;
 }
 
 Status translate_virtual_address(Call& call) {

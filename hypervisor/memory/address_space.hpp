@@ -40,6 +40,8 @@ public:
     Status map_no_access_large(GpaPage gpa, ReleaseList& released);
     Status unmap(GpaPage gpa, ReleaseList& released);
     Status unmap_large(GpaPage gpa, ReleaseList& released);
+    /// Of the guest's own page, also while an overlay lies over it.
+    [[nodiscard]] std::uint8_t access_state(GpaPage gpa, std::uint64_t flags, bool& changed);
 
     /// Lays the overlay's page over `gpa`. One that lies there already is covered in its turn.
     Status lay(Overlay& overlay, GpaPage gpa);
