@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Registers beyond the general ones, while guests take turns on too few processors.
+#include "tests/guests/child_statistics.hpp"
 #include "tests/guests/guest_code.hpp"
 #include "tests/guests/guest_machine.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <gtest/gtest.h>
 #include <memory>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -20,31 +18,10 @@ namespace croft::guests {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::uint64_t rounds_gpa = GuestMachine::data_gpa;
 constexpr std::uint64_t stop_gpa = rounds_gpa + 8;
 constexpr std::uint64_t ymm_gpa = rounds_gpa + 0x40;
 constexpr std::uint64_t x87_gpa = rounds_gpa + 0x240;
-
-/// How often each virtual processor of a child has been put on a processor.
-std::vector<std::uint64_t> dispatches() {
-    std::vector<std::uint64_t> result;
-    for (const auto& entry : fs::recursive_directory_iterator{"/sys/kernel/debug/mshv/partition"}) {
-        const std::string path = entry.path().string();
-        const bool is_root = path.find("/partition/1/") != std::string::npos;
-        if (is_root || path.find("/vp/") == std::string::npos || !path.ends_with("/stats")) {
-            continue;
-        }
-        std::ifstream file{path};
-        for (std::string line; std::getline(file, line);) {
-            if (line.starts_with("VpLogicalProcessorDispatches ")) {
-                result.push_back(std::stoull(line.substr(line.find(':') + 1)));
-            }
-        }
-    }
-    return result;
-}
 
 class Keeper {
 public:
@@ -96,7 +73,7 @@ TEST(ExtendedState, IsEachGuestsOwnWhileTheyTakeTurns) {
     }
     // None of them ever waits for anything: each dispatch but the first is after a preemption.
     const auto all_have_been_preempted = [&] {
-        const auto counts = dispatches();
+        const auto counts = processor_counters("VpLogicalProcessorDispatches");
         return counts.size() == guests &&
             std::all_of(counts.begin(), counts.end(), [](std::uint64_t count) {
                 return count >= enough_dispatches;

@@ -22,6 +22,19 @@
         hlt
         end_guest guest_protected_mode
 
+        // Writes to each address in the list that EDI points to, up to a zero, and says 1; again and
+        // again.
+        guest guest_writes_pages
+1:      mov (%edi), %eax
+        test %eax, %eax
+        jz 2f
+        incl (%eax)
+        add $4, %edi
+        jmp 1b
+2:      say $1
+        jmp 1b
+        end_guest guest_writes_pages
+
         // Long mode: reads, writes and jumps where RDI says.
         .code64
         guest guest_read
@@ -29,6 +42,14 @@
         out %eax, $REPORT_PORT
         hlt
         end_guest guest_read
+
+        guest guest_reads_twice
+        mov (%rdi), %rax
+        out %eax, $REPORT_PORT
+        mov (%rdi), %rax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_reads_twice
 
         guest guest_write
         mov %rax, (%rdi)

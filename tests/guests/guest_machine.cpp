@@ -53,6 +53,18 @@ GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors) : size_
         throw std::runtime_error("no memory for the guest");
     }
     memory_ = static_cast<std::uint8_t*>(at);
+    create(processors);
+}
+
+GuestMachine::GuestMachine(const hv::MemoryMapping& memory, Code code)
+    : size_{memory.size},
+      memory_{static_cast<std::uint8_t*>(memory.address)},
+      owns_memory_{false} {
+    load(code);
+    create(1);
+}
+
+void GuestMachine::create(std::uint32_t processors) {
     hypervisor_ = hv::open_hypervisor();
     partition_ = hypervisor_->create_partition(hv::PartitionSettings{});
     partition_->set_property(HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES, interface);
@@ -66,7 +78,9 @@ GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors) : size_
 GuestMachine::~GuestMachine() {
     vps_.clear();
     partition_.reset();
-    munmap(memory_, size_);
+    if (owns_memory_) {
+        munmap(memory_, size_);
+    }
 }
 
 void GuestMachine::load(Code code, std::uint64_t gpa) {

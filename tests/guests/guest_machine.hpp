@@ -28,6 +28,8 @@ public:
     static constexpr std::uint64_t report_port = 0x99;
 
     explicit GuestMachine(std::size_t memory = 4u << 20, std::uint32_t processors = 1);
+    /// Over memory of somebody else's, from 0 on; with its code.
+    GuestMachine(const hv::MemoryMapping& memory, Code code);
     ~GuestMachine();
     GuestMachine(const GuestMachine&) = delete;
     GuestMachine& operator=(const GuestMachine&) = delete;
@@ -70,8 +72,11 @@ public:
     }
 
 private:
+    void create(std::uint32_t processors);
+
     std::size_t size_;
     std::uint8_t* memory_ = nullptr;
+    bool owns_memory_ = true;
     std::uint64_t next_handler_ = handlers_gpa;
     std::unique_ptr<hv::Hypervisor> hypervisor_;
     std::unique_ptr<hv::Partition> partition_;
