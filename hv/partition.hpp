@@ -94,7 +94,9 @@ public:
     virtual void unmap_memory(const MemoryMapping& mapping) = 0;
 
     /// Which of `page_count` pages from page number `first_page` were used, one bit a page, lowest
-    /// first; and what shall be noted for them then.
+    /// first; and what shall be noted for them then: a page that was not accessed is not dirty, one
+    /// that is dirty was accessed. What is mapped in 2 MiB has one state for all of them, unless
+    /// HV_PARTITION_PROPERTY_GPA_PAGE_ACCESS_TRACKING is 1.
     [[nodiscard]] virtual std::vector<std::uint64_t> page_access(PageAccess access,
         PageAccessUpdate update, std::uint64_t first_page, std::uint64_t page_count) = 0;
 

@@ -49,9 +49,10 @@ class Console:
         with self._changed:
             return self._fatal
 
-    def wait_for(self, pattern, timeout=60, start=0):
+    def wait_for(self, pattern, timeout=60, start=0, panic=False):
         """Waits for a line that holds the regular expression; answers (index, match). Only lines
-        from index `start` on are looked at."""
+        from index `start` on are looked at. A panic ends the wait, unless `panic` says that it is
+        what is waited for."""
         expression = re.compile(pattern)
         limit = time.monotonic() + timeout
         index = start
@@ -62,9 +63,9 @@ class Console:
                     if match:
                         return index, match
                     index += 1
-                if self._fatal or self._ended:
-                    raise LabError(f"the console has not shown {pattern!r} and will not: "
-                                   f"{self._fatal or self._ended}")
+                reason = self._ended if panic else self._fatal or self._ended
+                if reason:
+                    raise LabError(f"the console has not shown {pattern!r} and will not: {reason}")
                 if not self._changed.wait(max(0, limit - time.monotonic())):
                     raise LabError(f"the console has not shown {pattern!r} within {timeout} s")
 

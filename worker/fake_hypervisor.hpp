@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <poll.h>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -126,6 +127,8 @@ struct FakeRecord {
     std::mutex mutex;
     std::vector<hv::InterruptRequest> interrupts;
     std::map<std::uint64_t, int> doorbells;
+    /// Numbers of the pages that guests have written.
+    std::set<std::uint64_t> dirty;
 };
 
 class FakePartition final : public hv::Partition {
@@ -141,9 +144,21 @@ public:
     void initialize() override {}
     void map_memory(const hv::MemoryMapping&) override {}
     void unmap_memory(const hv::MemoryMapping&) override {}
-    [[nodiscard]] std::vector<std::uint64_t> page_access(
-        hv::PageAccess, hv::PageAccessUpdate, std::uint64_t, std::uint64_t) override {
-        return {};
+    /// Knows dirty pages, and nothing of those that were only read.
+    [[nodiscard]] std::vector<std::uint64_t> page_access(hv::PageAccess access,
+        hv::PageAccessUpdate update, std::uint64_t first_page, std::uint64_t page_count) override {
+        std::vector<std::uint64_t> bitmap((page_count + 63) / 64);
+        const std::lock_guard lock(record_.mutex);
+        for (std::uint64_t i = 0; access == hv::PageAccess::dirty && i < page_count; ++i) {
+            if (!record_.dirty.contains(first_page + i)) {
+                continue;
+            }
+            bitmap[i / 64] |= std::uint64_t{1} << (i % 64);
+            if (update == hv::PageAccessUpdate::clear) {
+                record_.dirty.erase(first_page + i);
+            }
+        }
+        return bitmap;
     }
     [[nodiscard]] std::unique_ptr<hv::VirtualProcessor> create_vp(std::uint32_t index) override {
         return std::make_unique<FakeProcessor>(

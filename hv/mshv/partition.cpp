@@ -5,6 +5,8 @@
 #include "hv/mshv/ioctl.hpp"
 #include "hv/mshv/virtual_processor.hpp"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <fmt/format.h>
@@ -71,6 +73,10 @@ std::vector<std::uint64_t> MshvPartition::page_access(PageAccess access, PageAcc
     if (page_count == 0) {
         return bitmap;
     }
+    if (update == PageAccessUpdate::keep) {
+        read_page_access(access, first_page, bitmap, page_count);
+        return bitmap;
+    }
     PageAccessBitmap request{};
     request.access_type = access == PageAccess::dirty ? 1 : 0;
     request.access_operation = static_cast<std::uint8_t>(update);
@@ -80,6 +86,29 @@ std::vector<std::uint64_t> MshvPartition::page_access(PageAccess access, PageAcc
     file_.request("tell which pages of guest memory were used", get_page_access,
         static_cast<void*>(&request));
     return bitmap;
+}
+
+/// The driver's own request has no way to ask and change nothing: it sets what it isn't told to
+/// clear.
+void MshvPartition::read_page_access(PageAccess access, std::uint64_t first_page,
+    std::span<std::uint64_t> bitmap, std::uint64_t page_count) const {
+    constexpr std::uint64_t most = 2048;
+    const unsigned mask = access == PageAccess::dirty ? HV_GPA_PAGE_DIRTY : HV_GPA_PAGE_ACCESSED;
+    for (std::uint64_t done = 0; done < page_count;) {
+        hv_input_get_gpa_pages_access_state input{};
+        input.gpa_page_number = first_page + done;
+        std::array<std::uint8_t, most> states{};
+        const std::uint64_t count = std::min(most, page_count - done);
+        file_.rep_hypercall("tell which pages of guest memory were used",
+            HVCALL_GET_GPA_PAGES_ACCESS_STATES, static_cast<std::uint16_t>(count),
+            std::as_bytes(std::span{&input, 1}),
+            std::as_writable_bytes(std::span{states}.first(count)));
+        for (std::uint64_t i = 0; i < count; ++i) {
+            const std::uint64_t bit = (states.at(i) & mask) != 0 ? 1 : 0;
+            bitmap[(done + i) / 64] |= bit << ((done + i) % 64);
+        }
+        done += count;
+    }
 }
 
 std::unique_ptr<VirtualProcessor> MshvPartition::create_vp(std::uint32_t index) {

@@ -16,7 +16,6 @@ public:
     void initialize() override;
     void map_memory(const MemoryMapping& mapping) override;
     void unmap_memory(const MemoryMapping& mapping) override;
-    /// The driver can't just look: `PageAccessUpdate::keep` is done as `set`.
     [[nodiscard]] std::vector<std::uint64_t> page_access(PageAccess access, PageAccessUpdate update,
         std::uint64_t first_page, std::uint64_t page_count) override;
     [[nodiscard]] std::unique_ptr<VirtualProcessor> create_vp(std::uint32_t index) override;
@@ -32,6 +31,8 @@ public:
     bool post_message(std::uint32_t vp, std::uint8_t sint, const hv_message& message) override;
 
 private:
+    void read_page_access(PageAccess access, std::uint64_t first_page,
+        std::span<std::uint64_t> bitmap, std::uint64_t page_count) const;
     void change_doorbell(std::string_view what, const Doorbell& doorbell, std::uint32_t flags);
 
     File file_;

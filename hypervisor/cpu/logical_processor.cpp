@@ -6,6 +6,7 @@
 #include "hypervisor/cpu/intrinsics.hpp"
 #include "hypervisor/cpu/physical_apic.hpp"
 #include "hypervisor/debug/panic.hpp"
+#include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 #include "hypervisor/scheduler/scheduler.hpp"
 
@@ -52,6 +53,7 @@ void LogicalProcessor::run() {
         running_.store(nullptr, std::memory_order_relaxed);
         const std::uint64_t ran = read_tsc() - begin;
         guest_time += ran;
+        machine_statistics::refresh(*this);
         scheduler::put_back(*this, *vp, ran);
     }
 }
@@ -124,6 +126,7 @@ void LogicalProcessor::arm_timer() {
 void LogicalProcessor::handle_interrupt(std::uint8_t vector) {
     end_sleep();
     ++hardware_interrupts;
+    machine_statistics::refresh(*this);
     if (vector == physical_apic::spurious_vector) {
         return;
     }

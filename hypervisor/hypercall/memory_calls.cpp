@@ -103,6 +103,7 @@ Status withdraw_memory(Call& call) {
         give_back(*target, *page);
         call.out(page->number(), call.rep_index * sizeof(std::uint64_t));
     }
+    machine_statistics::refresh(*target);
     return Status::success;
 }
 
@@ -168,6 +169,7 @@ Status map_gpa_pages(Call& call) {
     if (changed && !released.empty()) {
         target->flush_and_release(released);
     }
+    machine_statistics::refresh(*target);
     return status;
 }
 
@@ -205,6 +207,7 @@ Status unmap_gpa_pages(Call& call) {
     if (!released.empty()) {
         target->flush_and_release(released);
     }
+    machine_statistics::refresh(*target);
     return status;
 }
 
@@ -214,6 +217,7 @@ Status get_gpa_pages_access_states(Call& call) {
     if (!target || target->is_root()) {
         return Status::invalid_partition_id;
     }
+    Status status = Status::success;
     bool changed = false;
     {
         const SpinGuard guard{target->space_lock()};
@@ -223,16 +227,17 @@ Status get_gpa_pages_access_states(Call& call) {
         for (; call.rep_index < call.rep_count; ++call.rep_index) {
             const GpaPage gpa{in.gpa_page_number + call.rep_index};
             if (gpa.number() >= page_number_limit) {
-                return Status::invalid_parameter;
+                status = Status::invalid_parameter;
+                break;
             }
-            const std::uint8_t state = target->space().slat().access_state(gpa, in.flags, changed);
+            const std::uint8_t state = target->space().access_state(gpa, in.flags, changed);
             call.out(state, call.rep_index);
         }
     }
     if (changed) {
         target->flush_tlb();
     }
-    return Status::success;
+    return status;
 }
 
 Status translate_virtual_address(Call& call) {

@@ -5,6 +5,7 @@
 #include "hypervisor/hypercall/table.hpp"
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/partition/lifecycle.hpp"
+#include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/overlay.hpp"
 
 #include <cstring>
@@ -43,6 +44,25 @@ std::uint64_t privileges_of(std::uint64_t features) {
         mask |= (features & pair.feature) != 0 ? pair.privilege : 0;
     }
     return mask;
+}
+
+/// While it is on, the state of each 4 KiB tells whether they were accessed and written.
+Status track_page_access(Partition& partition, std::uint64_t value) {
+    if (value > 1) {
+        return Status::property_value_out_of_range;
+    }
+    if (partition.state() != Partition::State::initialized) {
+        return Status::invalid_partition_state;
+    }
+    Status status = Status::success;
+    {
+        const SpinGuard guard{partition.space_lock()};
+        status = partition.space().slat().track_pages(value == 1);
+    }
+    // What was one entry may still be one translation.
+    partition.flush_tlb();
+    machine_statistics::refresh(partition);
+    return status;
 }
 
 } // namespace
@@ -122,6 +142,11 @@ Status get_partition_property(Call& call) {
     case HV_PARTITION_PROPERTY_UNIMPLEMENTED_MSR_ACTION:
         value = target->unimplemented_msr_action;
         break;
+    case HV_PARTITION_PROPERTY_GPA_PAGE_ACCESS_TRACKING: {
+        const SpinGuard guard{target->space_lock()};
+        value = target->space().slat().tracks_pages() ? 1 : 0;
+        break;
+    }
     case HV_PARTITION_PROPERTY_PROCESSOR_VENDOR:
         value = 1; // AMD
         break;
@@ -183,6 +208,8 @@ Status set_partition_property(Call& call) {
         }
         target->unimplemented_msr_action = in.property_value;
         return Status::success;
+    case HV_PARTITION_PROPERTY_GPA_PAGE_ACCESS_TRACKING:
+        return track_page_access(*target, in.property_value);
     case HV_PARTITION_PROPERTY_REFERENCE_TIME:
         overlay::set_reference_time(*target, in.property_value);
         return Status::success;

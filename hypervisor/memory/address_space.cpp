@@ -49,15 +49,18 @@ Status AddressSpace::unmap(GpaPage gpa, ReleaseList& released) {
     return slat_.unmap(gpa, released);
 }
 
-// 2 MiB with an overlay in them are changed page by page: they can't be one entry.
+// 2 MiB with an overlay in them are changed page by page: they can't be one entry. So are those
+// whose pages have each a state to keep.
 
 Status AddressSpace::map_large(
     GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
-    if (!has_overlay_within(gpa)) {
+    if (!has_overlay_within(gpa) && !slat_.tracks_pages()) {
         return slat_.map_large(gpa, spa, map_flags, released);
     }
-    // Whole or not at all: held as one, no page can be refused, and the overlay has a table
-    // already.
+    // Whole or not at all: held as one, no page can be refused, and there is a table.
+    if (!slat_.make_table(gpa)) {
+        return Status::insufficient_memory;
+    }
     if (!slat_.try_hold_large(spa)) {
         return Status::access_denied;
     }
@@ -70,7 +73,7 @@ Status AddressSpace::map_large(
 }
 
 Status AddressSpace::map_no_access_large(GpaPage gpa, ReleaseList& released) {
-    if (!has_overlay_within(gpa)) {
+    if (!has_overlay_within(gpa) && !(slat_.tracks_pages() && slat_.has_table(gpa))) {
         return slat_.map_no_access_large(gpa, released);
     }
     Status status = Status::success;
@@ -89,6 +92,13 @@ Status AddressSpace::unmap_large(GpaPage gpa, ReleaseList& released) {
         status = unmap(gpa + i, released);
     }
     return status;
+}
+
+std::uint8_t AddressSpace::access_state(GpaPage gpa, std::uint64_t flags, bool& changed) {
+    if (Overlay* const overlay = overlay_at(gpa); overlay != nullptr) {
+        return Slat::detached_access_state(overlay->below, flags);
+    }
+    return slat_.access_state(gpa, flags, changed);
 }
 
 Status AddressSpace::lay(Overlay& overlay, GpaPage gpa) {

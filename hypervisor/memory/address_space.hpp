@@ -31,6 +31,7 @@ public:
     [[nodiscard]] Slat& slat() { return slat_; }
     [[nodiscard]] Slat::Mapping lookup(GpaPage gpa) const { return slat_.lookup(gpa); }
     [[nodiscard]] std::uint64_t mapped_pages() const { return slat_.mapped_pages(); }
+    [[nodiscard]] std::uint64_t mapped_large() const { return slat_.mapped_large(); }
 
     // As in Slat.
     Status map(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released);
@@ -39,6 +40,8 @@ public:
     Status map_no_access_large(GpaPage gpa, ReleaseList& released);
     Status unmap(GpaPage gpa, ReleaseList& released);
     Status unmap_large(GpaPage gpa, ReleaseList& released);
+    /// Of the guest's own page, also while an overlay lies over it.
+    [[nodiscard]] std::uint8_t access_state(GpaPage gpa, std::uint64_t flags, bool& changed);
 
     /// Lays the overlay's page over `gpa`, from wherever it lies now; if that fails it stays there.
     /// One that lies there already is covered in its turn.

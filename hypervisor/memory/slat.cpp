@@ -7,6 +7,31 @@ namespace {
 
 constexpr std::uint64_t accessed_dirty = NestedPageEntry::accessed | NestedPageEntry::dirty;
 
+/// The bits of an entry that HV_GPA_ACCESS_… asks to clear and to set.
+struct AccessChange {
+    explicit AccessChange(std::uint64_t flags) {
+        clear |= (flags & HV_GPA_ACCESS_CLEAR_ACCESSED) != 0 ? NestedPageEntry::accessed : 0;
+        clear |= (flags & HV_GPA_ACCESS_CLEAR_DIRTY) != 0 ? NestedPageEntry::dirty : 0;
+        set |= (flags & HV_GPA_ACCESS_SET_ACCESSED) != 0 ? NestedPageEntry::accessed : 0;
+        set |= (flags & HV_GPA_ACCESS_SET_DIRTY) != 0 ? NestedPageEntry::dirty : 0;
+    }
+    [[nodiscard]] std::uint64_t apply(std::uint64_t raw) const { return (raw & ~clear) | set; }
+
+    std::uint64_t clear = 0;
+    std::uint64_t set = 0;
+};
+
+std::uint8_t state_of(std::uint64_t raw) {
+    return static_cast<std::uint8_t>(
+        ((raw & NestedPageEntry::accessed) != 0 ? HV_GPA_PAGE_ACCESSED : 0u) |
+        ((raw & NestedPageEntry::dirty) != 0 ? HV_GPA_PAGE_DIRTY : 0u));
+}
+
+/// What an entry that takes another's place has of its state: the guest's page is the same.
+std::uint64_t state_to_keep(NestedPageEntry old) {
+    return old.is_overlay() ? 0 : old.raw() & accessed_dirty;
+}
+
 } // namespace
 
 void ReleaseList::release(PageRecords& records, PagePool& pool) {
@@ -40,6 +65,7 @@ void Slat::destroy() {
         destroy_table(root_, top_level);
         root_ = SpaPage{};
         mapped_pages_ = 0;
+        mapped_large_ = 0;
     }
 }
 
@@ -121,6 +147,7 @@ bool Slat::split(Entry& entry, unsigned level) {
         if (counts_references_) {
             records_.release_large(old.page());
         }
+        mapped_large_ += level == large_level ? -1ull : entries_per_table;
     } else if (old.is_no_access()) {
         for (std::uint64_t i = 0; i < old.range_count(); ++i) {
             set(below[old.range_first() + i], NestedPageEntry::no_access());
@@ -153,11 +180,21 @@ bool Slat::reference(SpaPage page, bool large) {
     return large ? records_.try_reference_large(page) : records_.try_reference(page);
 }
 
+/// Changes a page's entry but for its state, which the processor may set until the last moment.
+NestedPageEntry Slat::replace(Entry& entry, NestedPageEntry value) {
+    const NestedPageEntry old{entry.exchange(value.raw())};
+    if (const std::uint64_t state = state_to_keep(old); state != 0) {
+        entry.fetch_or(state);
+    }
+    return old;
+}
+
 void Slat::drop(NestedPageEntry old, bool large, ReleaseList& released) {
     if (!old.is_present() || old.is_overlay()) {
         return;
     }
     mapped_pages_ -= large ? pages_per_large_page : 1;
+    mapped_large_ -= large ? 1 : 0;
     if (!counts_references_) {
         return;
     }
@@ -184,9 +221,7 @@ Status Slat::map(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList&
     if (!reference(spa, false)) {
         return Status::access_denied;
     }
-    const NestedPageEntry old = get(*entry);
-    set(*entry, NestedPageEntry::leaf(spa, map_flags, false));
-    drop(old, false, released);
+    drop(replace(*entry, NestedPageEntry::leaf(spa, map_flags, false)), false, released);
     ++mapped_pages_;
     return Status::success;
 }
@@ -213,6 +248,7 @@ Status Slat::map_large(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, Releas
     const Status status = replace_large(gpa, NestedPageEntry::leaf(spa, map_flags, true), released);
     if (status == Status::success) {
         mapped_pages_ += pages_per_large_page;
+        ++mapped_large_;
     } else {
         let_go_large(spa);
     }
@@ -256,9 +292,7 @@ Status Slat::map_no_access(GpaPage gpa, ReleaseList& released) {
     if (entry == nullptr) {
         return Status::insufficient_memory;
     }
-    const NestedPageEntry page = get(*entry);
-    set(*entry, NestedPageEntry::no_access());
-    drop(page, false, released);
+    drop(replace(*entry, NestedPageEntry::no_access()), false, released);
     return Status::success;
 }
 
@@ -312,8 +346,8 @@ Status Slat::exchange(GpaPage gpa, NestedPageEntry value, NestedPageEntry& old) 
     if (entry == nullptr) {
         return Status::insufficient_memory;
     }
-    old = get(*entry);
-    set(*entry, value);
+    // The processor may set accessed and dirty in the old one until the last moment.
+    old = NestedPageEntry{entry->exchange(value.raw())};
     return Status::success;
 }
 
@@ -326,7 +360,8 @@ Status Slat::replace_detached(
         ++mapped_pages_;
     }
     drop(place, false, released);
-    place = value;
+    const bool is_gone = !value.is_present() && !value.is_no_access();
+    place = NestedPageEntry{value.raw() | (is_gone ? 0 : state_to_keep(place))};
     return Status::success;
 }
 
@@ -367,22 +402,61 @@ std::uint8_t Slat::access_state(GpaPage gpa, std::uint64_t flags, bool& changed)
             flags &= ~std::uint64_t{HV_GPA_ACCESS_CLEAR_ACCESSED | HV_GPA_ACCESS_CLEAR_DIRTY};
         }
     }
-    if (entry == nullptr || !get(*entry).is_present()) {
+    if (entry == nullptr || (!get(*entry).is_present() && !get(*entry).is_no_access())) {
         return 0;
     }
-    std::uint64_t clear = 0;
-    std::uint64_t set_bits = 0;
-    clear |= (flags & HV_GPA_ACCESS_CLEAR_ACCESSED) != 0 ? NestedPageEntry::accessed : 0;
-    clear |= (flags & HV_GPA_ACCESS_CLEAR_DIRTY) != 0 ? NestedPageEntry::dirty : 0;
-    set_bits |= (flags & HV_GPA_ACCESS_SET_ACCESSED) != 0 ? NestedPageEntry::accessed : 0;
-    set_bits |= (flags & HV_GPA_ACCESS_SET_DIRTY) != 0 ? NestedPageEntry::dirty : 0;
+    const AccessChange change{flags};
     std::uint64_t before = entry->load();
-    while (!entry->compare_exchange_weak(before, (before & ~clear) | set_bits)) {
+    while (!entry->compare_exchange_weak(before, change.apply(before))) {
     }
-    changed = changed || (before & clear) != 0;
-    return static_cast<std::uint8_t>(
-        ((before & NestedPageEntry::accessed) != 0 ? HV_GPA_PAGE_ACCESSED : 0u) |
-        ((before & NestedPageEntry::dirty) != 0 ? HV_GPA_PAGE_DIRTY : 0u));
+    changed = changed || (before & change.clear) != 0;
+    return state_of(before);
+}
+
+std::uint8_t Slat::detached_access_state(NestedPageEntry& place, std::uint64_t flags) {
+    const std::uint64_t before = place.raw();
+    if (place.is_present() || place.is_no_access()) {
+        place = NestedPageEntry{AccessChange{flags}.apply(before)};
+    }
+    return state_of(before);
+}
+
+void Slat::note_written(GpaPage gpa) {
+    Entry* entry = find(gpa, page_level);
+    if (entry == nullptr) {
+        entry = find(gpa, large_level);
+    }
+    if (entry != nullptr && get(*entry).is_present()) {
+        entry->fetch_or(accessed_dirty);
+    }
+}
+
+Status Slat::track_pages(bool each) {
+    if (!each || !tracks_pages_) {
+        next_to_split_ = 0;
+    }
+    tracks_pages_ = each;
+    while (each && next_to_split_ < address_limit >> page_shift) {
+        const GpaPage gpa{next_to_split_};
+        SpaPage table = root_;
+        unsigned level = top_level;
+        for (; level > large_level; --level) {
+            const NestedPageEntry entry = get(table_at(table)[index(gpa, level)]);
+            if (!entry.is_present() || entry.is_large()) {
+                break;
+            }
+            table = entry.page();
+        }
+        if (level == large_level) {
+            Entry& entry = table_at(table)[index(gpa, large_level)];
+            if (get(entry).is_large() && get(entry).is_present() && !split(entry, large_level)) {
+                return Status::insufficient_memory;
+            }
+        }
+        const std::uint64_t step = 1ull << (9 * level);
+        next_to_split_ = (next_to_split_ / step + 1) * step;
+    }
+    return Status::success;
 }
 
 } // namespace hypervisor

@@ -96,11 +96,28 @@ public:
 
     [[nodiscard]] Mapping lookup(GpaPage gpa) const;
 
-    /// Reads and changes the accessed and dirty state of a page (abi: HV_GPA_ACCESS_…).
+    /// Reads and changes the accessed and dirty state of a page (abi: HV_GPA_ACCESS_…). A page that
+    /// is taken away for a while, without access, keeps its state.
     /// \param changed set if a TLB flush is needed before the new state can be relied on.
     [[nodiscard]] std::uint8_t access_state(GpaPage gpa, std::uint64_t flags, bool& changed);
+    /// The same for an entry that exchange() has given back.
+    [[nodiscard]] static std::uint8_t detached_access_state(
+        NestedPageEntry& place, std::uint64_t flags);
+    /// The hypervisor has written to a page for the guest.
+    void note_written(GpaPage gpa);
 
+    /// Whether each 4 KiB shall have a state of its own; all that is mapped as more is split then.
+    /// \return insufficient_memory if the pool is empty: what is done stays, a second call goes on.
+    Status track_pages(bool each);
+    [[nodiscard]] bool tracks_pages() const { return tracks_pages_; }
+    /// Makes sure of a table for the 2 MiB around a page, or says whether there is one.
+    [[nodiscard]] bool make_table(GpaPage gpa) { return reach(gpa, page_level) != nullptr; }
+    [[nodiscard]] bool has_table(GpaPage gpa) const { return find(gpa, page_level) != nullptr; }
+
+    /// In units of 4 KiB, whatever maps them.
     [[nodiscard]] std::uint64_t mapped_pages() const { return mapped_pages_; }
+    /// How many mappings are of 2 MiB.
+    [[nodiscard]] std::uint64_t mapped_large() const { return mapped_large_; }
 
     static constexpr std::uint64_t address_limit = 1ull << 48;
 
@@ -124,6 +141,7 @@ private:
     Entry* reach(GpaPage gpa, unsigned level);
     bool split(Entry& entry, unsigned level);
     bool reference(SpaPage page, bool large);
+    NestedPageEntry replace(Entry& entry, NestedPageEntry value);
     void drop(NestedPageEntry old, bool large, ReleaseList& released);
     void drop_table(NestedPageEntry old, ReleaseList& released);
     Status replace_large(GpaPage gpa, NestedPageEntry value, ReleaseList& released);
@@ -133,6 +151,9 @@ private:
     PagePool& pool_;
     SpaPage root_{};
     std::uint64_t mapped_pages_ = 0;
+    std::uint64_t mapped_large_ = 0;
+    bool tracks_pages_ = false;
+    std::uint64_t next_to_split_ = 0; ///< number of the page where track_pages() goes on
     bool counts_references_;
 };
 

@@ -36,6 +36,7 @@ public:
             partition_.records().kind(mapping.page) == PageKind::device) {
             return std::nullopt;
         }
+        partition_.space().slat().note_written(GpaPage::containing(gpa));
         auto* const at = pointer_to<std::byte>(mapping.page) + (gpa & (page_size - 1));
         if (size == sizeof(std::uint64_t)) {
             return std::atomic_ref{*reinterpret_cast<std::uint64_t*>(at)}.compare_exchange_strong(

@@ -4,6 +4,7 @@
 #include "hypervisor/cpu/logical_processor.hpp"
 #include "hypervisor/cpu/svm/svm_virtual_cpu.hpp"
 #include "hypervisor/debug/panic.hpp"
+#include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/partition_table.hpp"
 #include "hypervisor/scheduler/scheduler.hpp"
 
@@ -126,6 +127,8 @@ std::expected<Partition*, Status> create_partition(Partition& payer, std::uint64
         Partition{place->id, place->slot, false, payer.records(), nullptr, creation_flags};
     partition->set_vp_table(vps);
     partition_table::insert(*partition);
+    machine_statistics::refresh(*partition);
+    machine_statistics::refresh(payer);
     return partition;
 }
 
@@ -138,6 +141,7 @@ Status initialize(Partition& partition) {
         return Status::insufficient_memory;
     }
     partition.set_state(Partition::State::initialized);
+    machine_statistics::refresh(partition);
     return Status::success;
 }
 
@@ -168,6 +172,7 @@ bool finalize(Partition& partition) {
         log(LogLevel::error, "partition {} has ended, but {} of its {} deposited pages are missing",
             partition.id(), balance.total - balance.free, balance.total);
     }
+    machine_statistics::refresh(partition);
     return true;
 }
 
@@ -186,11 +191,13 @@ Status delete_partition(Partition& payer, Partition& partition) {
     partition_table::remove(partition);
     const SpaPage object = spa_page_of(&partition);
     const auto vps = partition.vp_table();
+    machine_statistics::forget(partition.slot(), partition.id());
     partition.~Partition();
     payer.deposits().free(object);
     if (vps) {
         payer.deposits().free(*vps);
     }
+    machine_statistics::refresh(payer);
     return Status::success;
 }
 
@@ -213,6 +220,7 @@ std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::ui
         free_vp(*vp, pool);
         return std::unexpected(Status::invalid_vp_index);
     }
+    machine_statistics::refresh(partition);
     return vp;
 }
 
@@ -246,6 +254,8 @@ bool destroy_vp(Partition& partition, std::uint32_t index) {
         unshare_page(partition_table::root()->deposits(), spa_page_of(page));
     }
     free_vp(vp, pool);
+    machine_statistics::refresh(partition);
+    machine_statistics::refresh(*partition_table::root());
     return true;
 }
 

@@ -15,7 +15,10 @@ namespace {
 enum HypervisorCounter : unsigned {
     logical_processors = 1,
     partitions = 2,
+    total_pages = 3,
     virtual_processors = 4,
+    /// Pages without content: those that are free in the pools of partitions.
+    nonessential_pages_for_dump = 11,
 };
 enum LpCounter : unsigned {
     global_time = 1,
@@ -28,25 +31,52 @@ enum PartitionCounter : unsigned {
     partition_virtual_processors = 1,
     deposited_pages = 5,
     gpa_pages = 6,
+    gpa_pages_4k = 10,
+    gpa_pages_2m = 11,
     partition_id = 26,
+};
+
+/// What the hypervisor's page adds up over all partitions.
+struct Share {
+    std::uint64_t id = 0; ///< the partition, or 0
+    std::uint64_t pages = 0;
+    std::uint64_t free_pages = 0;
+    std::uint64_t vps = 0;
 };
 
 constinit StatisticsPage of_hypervisor{nullptr};
 constinit std::array<StatisticsPage, LogicalProcessor::most> of_lps{};
 constinit std::array<StatisticsPage, partition_table::most> of_partitions{};
 
-void refresh_lp(const LogicalProcessor& lp, std::uint64_t* page) {
-    page[global_time] = clock::to_100ns(read_tsc());
-    page[total_run_time] = clock::to_100ns(lp.guest_time);
-    page[hardware_interrupts] = lp.hardware_interrupts;
-    page[context_switches] = lp.context_switches;
-    page[root_vp_index] = lp.index();
+constinit SpinLock lock{};
+constinit std::array<Share, partition_table::most> shares{};
+constinit Share sum{};
+
+/// Under `lock`: a partition's share is another one now.
+void replace(std::uint16_t slot, const Share& share) {
+    Share& old = shares[slot];
+    sum.pages += share.pages - old.pages;
+    sum.free_pages += share.free_pages - old.free_pages;
+    sum.vps += share.vps - old.vps;
+    old = share;
+    std::uint64_t* const page = of_hypervisor;
+    if (page == nullptr) {
+        return;
+    }
+    page[logical_processors] = LogicalProcessor::all().size();
+    page[partitions] = partition_table::count();
+    page[total_pages] = sum.pages;
+    page[virtual_processors] = sum.vps;
+    page[nonessential_pages_for_dump] = sum.free_pages;
 }
 
-void write_partition(Partition& partition, std::uint64_t* page) {
-    page[partition_virtual_processors] = partition.vp_count();
-    page[deposited_pages] = partition.deposits().balance().total;
+void write_partition(Partition& partition, const Share& share, std::uint64_t* page) {
+    page[partition_virtual_processors] = share.vps;
+    page[deposited_pages] = share.pages;
     page[gpa_pages] = partition.space().mapped_pages();
+    page[gpa_pages_4k] =
+        partition.space().mapped_pages() - partition.space().mapped_large() * pages_per_large_page;
+    page[gpa_pages_2m] = partition.space().mapped_large();
     page[partition_id] = partition.id();
 }
 
@@ -63,26 +93,42 @@ StatisticsPage& partition_page(Partition& partition) {
 }
 
 void refresh(Partition& partition) {
+    const SpinGuard guard{lock};
+    const auto balance = partition.deposits().balance();
+    const Share share{.id = partition.id(),
+        .pages = balance.total,
+        .free_pages = balance.free,
+        .vps = partition.vp_count()};
+    replace(partition.slot(), share);
     if (std::uint64_t* const page = of_partitions[partition.slot()]; page != nullptr) {
-        write_partition(partition, page);
+        write_partition(partition, share, page);
     }
 }
 
-void refresh() {
-    std::uint64_t vps = 0;
-    partition_table::for_each([&vps](Partition& partition) {
-        vps += partition.vp_count();
-        refresh(partition);
-    });
-    for (const LogicalProcessor* const lp : LogicalProcessor::all()) {
-        if (std::uint64_t* const page = of_lps[lp->index()]; page != nullptr) {
-            refresh_lp(*lp, page);
-        }
+void forget(std::uint16_t slot, std::uint64_t id) {
+    const SpinGuard guard{lock};
+    // Another one may have come into its slot.
+    replace(slot, shares[slot].id == id ? Share{} : shares[slot]);
+}
+
+void refresh(const LogicalProcessor& lp) {
+    std::uint64_t* const page = of_lps[lp.index()];
+    if (page == nullptr) {
+        return;
     }
-    if (std::uint64_t* const page = of_hypervisor; page != nullptr) {
-        page[logical_processors] = LogicalProcessor::all().size();
-        page[partitions] = partition_table::count();
-        page[virtual_processors] = vps;
+    const std::uint64_t now = read_tsc();
+    const std::uint64_t since = lp.running() != nullptr ? lp.running_since() : now;
+    page[global_time] = clock::to_100ns(now);
+    page[total_run_time] = clock::to_100ns(lp.guest_time + (now > since ? now - since : 0));
+    page[hardware_interrupts] = lp.hardware_interrupts;
+    page[context_switches] = lp.context_switches;
+    page[root_vp_index] = lp.index();
+}
+
+void refresh() {
+    partition_table::for_each([](Partition& partition) { refresh(partition); });
+    for (const LogicalProcessor* const lp : LogicalProcessor::all()) {
+        refresh(*lp);
     }
 }
 

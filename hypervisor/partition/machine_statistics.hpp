@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Statistics pages of the hypervisor, its logical processors and partitions.
+// Statistics pages of the hypervisor, its logical processors and partitions. The root reads them as
+// memory, without asking, so they are written when something changes.
 #pragma once
 
 #include "hypervisor/partition/statistics.hpp"
@@ -8,6 +9,7 @@
 
 namespace hypervisor {
 
+class LogicalProcessor;
 class Partition;
 
 namespace machine_statistics {
@@ -16,10 +18,14 @@ StatisticsPage& hypervisor_page();
 StatisticsPage& lp_page(std::uint32_t index);
 StatisticsPage& partition_page(Partition& partition);
 
-/// Writes the figures of now into the pages that are mapped.
+/// Writes the figures of now into all pages that are mapped.
 void refresh();
-/// Those of one partition.
+/// Something about the partition has changed that its page or the hypervisor's shows.
 void refresh(Partition& partition);
+/// The partition is gone.
+void forget(std::uint16_t slot, std::uint64_t id);
+/// An LP's own: on that LP, between its guests and at its interrupts.
+void refresh(const LogicalProcessor& lp);
 
 } // namespace machine_statistics
 

@@ -107,6 +107,9 @@ bool Partition::for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_
             return false;
         }
         f(pointer_to<std::byte>(mapping.page) + (gpa & (page_size - 1)), piece);
+        if ((needed & HV_MAP_GPA_WRITABLE) != 0) {
+            space_.slat().note_written(GpaPage::containing(gpa));
+        }
         gpa += piece;
         size -= piece;
     }

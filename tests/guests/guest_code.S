@@ -1,31 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small guests, one to a test. Each is copied to where its test wants it and depends on no address.
-// Port 0x99 is where they say how they fare; nobody emulates it, so each write is an intercept.
-
-#define REPORT_PORT 0x99
-#define MSR_GUEST_OS_ID 0x40000000
-#define MSR_HYPERCALL 0x40000001
-#define MSR_TIME_REF_COUNT 0x40000020
-#define MSR_X2APIC_ICR 0x830
-#define HVCALL_SIGNAL_EVENT_FAST (0x5d | (1 << 16))
+// Small guests, one to a test.
+#include "tests/guests/guest_macros.h"
 
         .section .rodata
-
-        .macro guest name
-        .balign 16
-        .globl \name, \name\()_end
-\name:
-        .endm
-        .macro end_guest name
-\name\()_end:
-        .endm
-        .macro write_msr number, value
-        mov $\number, %ecx
-        mov $(\value), %eax
-        xor %edx, %edx
-        wrmsr
-        .endm
 
         // Real mode: one byte, then halt.
         .code16
@@ -44,6 +22,19 @@
         hlt
         end_guest guest_protected_mode
 
+        // Writes to each address in the list that EDI points to, up to a zero, and says 1; again and
+        // again.
+        guest guest_writes_pages
+1:      mov (%edi), %eax
+        test %eax, %eax
+        jz 2f
+        incl (%eax)
+        add $4, %edi
+        jmp 1b
+2:      say $1
+        jmp 1b
+        end_guest guest_writes_pages
+
         // Long mode: reads, writes and jumps where RDI says.
         .code64
         guest guest_read
@@ -51,6 +42,14 @@
         out %eax, $REPORT_PORT
         hlt
         end_guest guest_read
+
+        guest guest_reads_twice
+        mov (%rdi), %rax
+        out %eax, $REPORT_PORT
+        mov (%rdi), %rax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_reads_twice
 
         guest guest_write
         mov %rax, (%rdi)

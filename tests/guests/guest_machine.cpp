@@ -18,6 +18,8 @@ constexpr std::uint64_t cr0_pg = 1u << 31;
 constexpr std::uint64_t cr4_pae = 1u << 5;
 constexpr std::uint64_t cr4_osfxsr = 3u << 9;
 constexpr std::uint64_t efer_long_mode = 0x500;
+constexpr std::uint64_t idt_gpa = 0x9000;
+constexpr std::uint64_t gdt_gpa = 0xe000;
 constexpr std::uint64_t page_tables_gpa = 0x10000;
 
 constexpr std::uint64_t interface = HV_SYNTHETIC_HYPERVISOR_PRESENT | HV_SYNTHETIC_HV1 |
@@ -35,6 +37,13 @@ hv_x64_segment_register flat(std::uint16_t selector, std::uint16_t attributes) {
     return segment;
 }
 
+hv_x64_table_register table(std::uint64_t base, std::uint16_t size) {
+    hv_x64_table_register result{};
+    result.base = base;
+    result.limit = static_cast<std::uint16_t>(size - 1);
+    return result;
+}
+
 } // namespace
 
 GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors) : size_{memory} {
@@ -44,6 +53,18 @@ GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors) : size_
         throw std::runtime_error("no memory for the guest");
     }
     memory_ = static_cast<std::uint8_t*>(at);
+    create(processors);
+}
+
+GuestMachine::GuestMachine(const hv::MemoryMapping& memory, Code code)
+    : size_{memory.size},
+      memory_{static_cast<std::uint8_t*>(memory.address)},
+      owns_memory_{false} {
+    load(code);
+    create(1);
+}
+
+void GuestMachine::create(std::uint32_t processors) {
     hypervisor_ = hv::open_hypervisor();
     partition_ = hypervisor_->create_partition(hv::PartitionSettings{});
     partition_->set_property(HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES, interface);
@@ -57,7 +78,9 @@ GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors) : size_
 GuestMachine::~GuestMachine() {
     vps_.clear();
     partition_.reset();
-    munmap(memory_, size_);
+    if (owns_memory_) {
+        munmap(memory_, size_);
+    }
 }
 
 void GuestMachine::load(Code code, std::uint64_t gpa) {
@@ -117,6 +140,28 @@ void GuestMachine::start_in_long_mode(std::uint64_t entry) {
         hv::register_value(HV_X64_REGISTER_CR0, cr0_pg | cr0_pe | cr0_et),
         hv::register_value(HV_X64_REGISTER_RSP, 0x7000),
         hv::register_value(HV_X64_REGISTER_RIP, entry)};
+    vps_[0]->set_registers(registers);
+}
+
+void GuestMachine::handle(std::uint8_t vector, Code handler) {
+    constexpr std::uint64_t x2apic = 0xfee00d00;
+    constexpr std::uint64_t code_descriptor = 0x00af9b000000ffff;
+    constexpr std::uint64_t data_descriptor = 0x00cf93000000ffff;
+    constexpr std::uint64_t interrupt_gate = 0x8e0000080000;
+    constexpr std::uint64_t largest = 0x100;
+    if (handler.size() > largest || next_handler_ > 0xffff) {
+        throw std::runtime_error("a guest's handler is too large");
+    }
+    store(gdt_gpa + 8, code_descriptor);
+    store(gdt_gpa + 16, data_descriptor);
+    load(handler, next_handler_);
+    store(idt_gpa + std::uint64_t{vector} * 16, interrupt_gate | next_handler_);
+    next_handler_ += largest;
+    const std::array registers{
+        hv::register_value(HV_X64_REGISTER_GDTR, table(gdt_gpa, 24)),
+        hv::register_value(HV_X64_REGISTER_IDTR, table(idt_gpa, 0x1000)),
+        hv::register_value(HV_X64_REGISTER_APIC_BASE, x2apic),
+    };
     vps_[0]->set_registers(registers);
 }
 

@@ -24,9 +24,12 @@ public:
     static constexpr std::uint64_t code_gpa = 0x2000;
     static constexpr std::uint64_t data_gpa = 0x3000;
     static constexpr std::uint64_t startup_gpa = 0x8000;
+    static constexpr std::uint64_t handlers_gpa = 0xc000;
     static constexpr std::uint64_t report_port = 0x99;
 
     explicit GuestMachine(std::size_t memory = 4u << 20, std::uint32_t processors = 1);
+    /// Over memory of somebody else's, from 0 on; with its code.
+    GuestMachine(const hv::MemoryMapping& memory, Code code);
     ~GuestMachine();
     GuestMachine(const GuestMachine&) = delete;
     GuestMachine& operator=(const GuestMachine&) = delete;
@@ -47,6 +50,9 @@ public:
     /// Paging maps the first GiB where it is, and the 2 MiB at 0xfee00000.
     void start_in_long_mode(std::uint64_t entry = code_gpa);
 
+    /// A handler for interrupts in long mode; its local APIC is in x2APIC mode from then on.
+    void handle(std::uint8_t vector, Code handler);
+
     void set(std::uint32_t name, std::uint64_t value);
     [[nodiscard]] std::uint64_t get(std::uint32_t name, std::size_t index = 0);
 
@@ -66,8 +72,12 @@ public:
     }
 
 private:
+    void create(std::uint32_t processors);
+
     std::size_t size_;
     std::uint8_t* memory_ = nullptr;
+    bool owns_memory_ = true;
+    std::uint64_t next_handler_ = handlers_gpa;
     std::unique_ptr<hv::Hypervisor> hypervisor_;
     std::unique_ptr<hv::Partition> partition_;
     std::vector<std::unique_ptr<hv::VirtualProcessor>> vps_;

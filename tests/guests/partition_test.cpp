@@ -2,6 +2,7 @@
 // Children of a few instructions, run in the root on the real hypervisor.
 #include "abi/port.h"
 #include "hv/error.hpp"
+#include "tests/guests/guest_code.hpp"
 #include "tests/guests/guest_machine.hpp"
 
 #include <atomic>
@@ -15,9 +16,6 @@
 #include <thread>
 #include <unistd.h>
 
-#define GUEST(name)                               \
-    extern "C" const std::uint8_t guest_##name[]; \
-    extern "C" const std::uint8_t guest_##name##_end[];
 GUEST(real_mode)
 GUEST(protected_mode)
 GUEST(read)
@@ -30,8 +28,6 @@ GUEST(starts_another_by_page)
 GUEST(clock)
 GUEST(floating_point)
 GUEST(spins)
-#undef GUEST
-#define CODE(name) (Code{guest_##name, guest_##name##_end})
 
 namespace croft::guests {
 

@@ -3,10 +3,10 @@
 
 import unittest
 
-from lab import Host
+from lab import Host, statistics
 from lab.child import Report
 from root import recipe
-from test_child import deposits, worker
+from test_child import worker
 
 
 class BadInputTest(unittest.TestCase):
@@ -63,12 +63,16 @@ class BadInputTest(unittest.TestCase):
     def test_worker_that_dies(self):
         with Host(name="bad-worker-dies") as host:
             self._check_child(host, 2)
-            before = deposits(host)
+            before = statistics.balance(host)
+            self.assertEqual(before["partitions"], 1)
             command = host.start_command(worker(self.artifacts, 2, line="croft.do=clock"))
             command.wait_for("child: time", timeout=120)
+            during = statistics.balance(host)
+            self.assertEqual(during["partitions"], 2)
+            self.assertGreater(during["pages"], before["pages"])
             host.run("kill -9 $(pidof croft-worker)", check=True)
             command.wait(30)
-            self.assertEqual(deposits(host), before)
+            self.assertEqual(statistics.balance(host), before)
             missing = [line for line in host.console.lines if "are missing" in line]
             self.assertEqual(missing, [])
             self._check_child(host)

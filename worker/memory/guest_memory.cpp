@@ -3,6 +3,7 @@
 
 #include "worker/error.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fmt/format.h>
@@ -15,6 +16,13 @@ namespace {
 
 /// Guest memory is laid out so that a large page of the host can be one of the guest.
 constexpr std::uint64_t large_page = 2 * mebibyte;
+constexpr std::uint64_t page_size = 4096;
+constexpr std::uint64_t bits_per_word = 64;
+
+/// The words of a bitmap of a range's pages.
+std::size_t words_of(const MemoryRange& range) {
+    return (range.size + page_size * bits_per_word - 1) / (page_size * bits_per_word);
+}
 
 [[noreturn]] void refuse(std::string_view what, std::uint64_t size, int error) {
     throw SystemError(fmt::format("memory: can't {} {} MiB: {}; give the VM less with --memory, or "
@@ -71,21 +79,25 @@ void GuestMemory::map_region(const MemoryRange& range, std::uint64_t file_offset
     madvise(wanted, range.size, MADV_HUGEPAGE);
     // What the guest keeps to itself has no business in the worker's core file.
     madvise(wanted, range.size, MADV_DONTDUMP);
-    regions_.push_back({range, wanted, file_offset});
+    regions_.push_back({range, wanted, file_offset,
+        std::make_unique<std::atomic<std::uint64_t>[]>(words_of(range))});
 }
 
-std::uint8_t* GuestMemory::find(std::uint64_t gpa, std::uint64_t size) const {
+std::optional<GuestMemory::Place> GuestMemory::find(std::uint64_t gpa, std::uint64_t size) const {
     for (const Region& region : regions_) {
         if (gpa >= region.range.start && gpa - region.range.start < region.range.size) {
             const std::uint64_t offset = gpa - region.range.start;
-            return size <= region.range.size - offset ? region.address + offset : nullptr;
+            if (size > region.range.size - offset) {
+                return std::nullopt;
+            }
+            return Place{region.address + offset, offset, region.written.get()};
         }
     }
-    return nullptr;
+    return std::nullopt;
 }
 
 bool GuestMemory::contains(std::uint64_t gpa, std::uint64_t size) const {
-    return find(gpa, size) != nullptr;
+    return find(gpa, size).has_value();
 }
 
 std::uint64_t GuestMemory::size() const {
@@ -97,41 +109,59 @@ std::uint64_t GuestMemory::size() const {
 }
 
 bool GuestMemory::read(std::uint64_t gpa, std::span<std::uint8_t> bytes) const {
-    const std::uint8_t* place = find(gpa, bytes.size());
-    if (place == nullptr) {
+    const auto place = find(gpa, bytes.size());
+    if (!place) {
         return false;
     }
-    std::memcpy(bytes.data(), place, bytes.size());
+    std::memcpy(bytes.data(), place->address, bytes.size());
     return true;
 }
 
 bool GuestMemory::write(std::uint64_t gpa, std::span<const std::uint8_t> bytes) {
-    std::uint8_t* place = find(gpa, bytes.size());
-    if (place == nullptr) {
+    const auto place = find(gpa, bytes.size());
+    if (!place) {
         return false;
     }
     if (!bytes.empty()) {
-        std::memcpy(place, bytes.data(), bytes.size());
-        note_write(gpa, bytes.size());
+        std::memcpy(place->address, bytes.data(), bytes.size());
+        note_write(*place, bytes.size());
     }
     return true;
 }
 
-void GuestMemory::note_write(std::uint64_t gpa, std::uint64_t size) const {
-    if (write_hook_) {
-        write_hook_(gpa, size);
+/// The bits are set even if they are: whoever takes them in this moment would else miss the write.
+void GuestMemory::note_write(const Place& place, std::uint64_t size) {
+    const std::uint64_t end = (place.offset + size - 1) / page_size + 1;
+    for (std::uint64_t page = place.offset / page_size; page < end;) {
+        const std::uint64_t bit = page % bits_per_word;
+        const std::uint64_t count = std::min(bits_per_word - bit, end - page);
+        const std::uint64_t ones = ~std::uint64_t{0} >> (bits_per_word - count);
+        place.written[page / bits_per_word].fetch_or(ones << bit);
+        page += count;
     }
 }
 
+PageBitmap GuestMemory::take_written(std::size_t range) {
+    const Region& region = regions_.at(range);
+    PageBitmap result(words_of(region.range));
+    for (std::size_t i = 0; i < result.size(); ++i) {
+        // Most are clear, and a look is cheaper.
+        if (region.written[i].load() != 0) {
+            result[i] = region.written[i].exchange(0);
+        }
+    }
+    return result;
+}
+
 void GuestMemory::populate(const MemoryRange& range) {
-    std::uint8_t* place = find(range.start, range.size);
-    if (place == nullptr) {
+    const auto place = find(range.start, range.size);
+    if (!place) {
         throw SystemError(
             fmt::format("memory: found {:#x} bytes at {:#x} to populate, expected them "
                         "inside the VM's memory; this is a defect of the worker",
                 range.size, range.start));
     }
-    if (madvise(place, range.size, MADV_POPULATE_WRITE) != 0) {
+    if (madvise(place->address, range.size, MADV_POPULATE_WRITE) != 0) {
         refuse("get", range.size, errno);
     }
 }

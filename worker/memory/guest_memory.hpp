@@ -5,8 +5,9 @@
 #include "worker/file_descriptor.hpp"
 #include "worker/memory/layout.hpp"
 
+#include <atomic>
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -14,9 +15,8 @@
 
 namespace croft::worker {
 
-/// Told of each write that the worker does to guest memory, for a dirty log: the hypervisor sees
-/// only what the guest writes.
-using WriteHook = std::function<void(std::uint64_t gpa, std::uint64_t size)>;
+/// One bit for each page of 4 KiB from a range's beginning, lowest first.
+using PageBitmap = std::vector<std::uint64_t>;
 
 /// A VM's memory. It lives in one anonymous shared file, so that it can be handed to another
 /// process; its pages come when they are first touched. Everything in it may change at any moment,
@@ -43,13 +43,13 @@ public:
     template <typename T>
     requires(std::is_unsigned_v<T> && sizeof(T) <= 8)
         [[nodiscard]] std::optional<T> load(std::uint64_t gpa) const {
-        const std::uint8_t* place = gpa % sizeof(T) == 0 ? find(gpa, sizeof(T)) : nullptr;
-        if (place == nullptr) {
+        const auto place = gpa % sizeof(T) == 0 ? find(gpa, sizeof(T)) : std::nullopt;
+        if (!place) {
             return std::nullopt;
         }
         T value;
-        __atomic_load(
-            static_cast<const T*>(static_cast<const void*>(place)), &value, __ATOMIC_ACQUIRE);
+        const void* const at = place->address;
+        __atomic_load(static_cast<const T*>(at), &value, __ATOMIC_ACQUIRE);
         return value;
     }
 
@@ -57,12 +57,13 @@ public:
     template <typename T>
     requires(std::is_unsigned_v<T> && sizeof(T) <= 8)
         [[nodiscard]] bool store(std::uint64_t gpa, T value) {
-        std::uint8_t* place = gpa % sizeof(T) == 0 ? find(gpa, sizeof(T)) : nullptr;
-        if (place == nullptr) {
+        const auto place = gpa % sizeof(T) == 0 ? find(gpa, sizeof(T)) : std::nullopt;
+        if (!place) {
             return false;
         }
-        __atomic_store(static_cast<T*>(static_cast<void*>(place)), &value, __ATOMIC_RELEASE);
-        note_write(gpa, sizeof(T));
+        void* const at = place->address;
+        __atomic_store(static_cast<T*>(at), &value, __ATOMIC_RELEASE);
+        note_write(*place, sizeof(T));
         return true;
     }
 
@@ -72,8 +73,14 @@ public:
     /// Gives all pages back; everything reads as zero then. Only while no partition maps them.
     void clear();
 
-    /// Null ends it. Only while nobody writes.
-    void set_write_hook(WriteHook hook) { write_hook_ = std::move(hook); }
+    /// Which pages of a range the worker has written since it was last asked. Each write is noted
+    /// after it is done: what is seen in the bitmap is there to be read. The hypervisor sees only
+    /// what the guest writes; DirtyLog unites the two.
+    [[nodiscard]] PageBitmap take_written(std::size_t range);
+    [[nodiscard]] std::size_t range_count() const { return regions_.size(); }
+    [[nodiscard]] const MemoryRange& range(std::size_t index) const {
+        return regions_[index].range;
+    }
 
     /// What to map into a partition.
     [[nodiscard]] std::vector<hv::MemoryMapping> mappings() const;
@@ -83,15 +90,23 @@ private:
         MemoryRange range;
         std::uint8_t* address;
         std::uint64_t file_offset;
+        /// A bit for each page that the worker has written.
+        std::unique_ptr<std::atomic<std::uint64_t>[]> written;
     };
 
-    [[nodiscard]] std::uint8_t* find(std::uint64_t gpa, std::uint64_t size) const;
-    void note_write(std::uint64_t gpa, std::uint64_t size) const;
+    /// Memory of the VM in this process.
+    struct Place {
+        std::uint8_t* address;
+        std::uint64_t offset; ///< in its range
+        std::atomic<std::uint64_t>* written;
+    };
+
+    [[nodiscard]] std::optional<Place> find(std::uint64_t gpa, std::uint64_t size) const;
+    static void note_write(const Place& place, std::uint64_t size);
     void map_region(const MemoryRange& range, std::uint64_t file_offset);
 
     FileDescriptor file_;
     std::vector<Region> regions_;
-    WriteHook write_hook_;
 };
 
 } // namespace croft::worker

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <gtest/gtest.h>
+#include <vector>
 
 namespace croft::worker {
 namespace {
@@ -44,19 +45,26 @@ TEST_F(GuestMemoryTest, LoadsAndStoresAlignedValuesOnly) {
     EXPECT_FALSE(memory.load<std::uint8_t>(4 * mebibyte).has_value());
 }
 
-TEST_F(GuestMemoryTest, TellsTheHookWhatTheWorkerWrites) {
-    std::uint64_t where = 0;
-    std::uint64_t size = 0;
-    memory.set_write_hook([&](std::uint64_t gpa, std::uint64_t bytes) {
-        where = gpa;
-        size = bytes;
-    });
+TEST_F(GuestMemoryTest, KnowsWhatTheWorkerHasWrittenUntilItIsTaken) {
+    ASSERT_EQ(memory.range_count(), 2U);
     ASSERT_TRUE(memory.write(0x2000, std::array<std::uint8_t, 3>{}));
-    EXPECT_EQ(where, 0x2000U);
-    EXPECT_EQ(size, 3U);
-    ASSERT_TRUE(memory.store<std::uint64_t>(0x3000, 1));
-    EXPECT_EQ(where, 0x3000U);
-    EXPECT_EQ(size, 8U);
+    ASSERT_TRUE(memory.store<std::uint64_t>(0x4ff8, 1));
+    // From the end of page 62 to the beginning of page 130.
+    ASSERT_TRUE(memory.write(63 * 4096 - 1, std::vector<std::uint8_t>(67 * 4096 + 2)));
+    ASSERT_TRUE(memory.write(4 * gibibyte + 0x1000, std::array<std::uint8_t, 4096>{}));
+    ASSERT_TRUE(memory.write(0x100000, {}));
+    EXPECT_FALSE(memory.write(4 * mebibyte - 1, std::array<std::uint8_t, 2>{}));
+    EXPECT_EQ(memory.load<std::uint64_t>(0x8000), 0U);
+    PageBitmap low(16);
+    low[0] = (1U << 2) | (1U << 4) | (3ULL << 62);
+    low[1] = ~std::uint64_t{0};
+    low[2] = 7;
+    EXPECT_EQ(memory.take_written(0), low);
+    PageBitmap high(8);
+    high[0] = 1U << 1;
+    EXPECT_EQ(memory.take_written(1), high);
+    EXPECT_EQ(memory.take_written(0), PageBitmap(16));
+    EXPECT_EQ(memory.take_written(1), PageBitmap(8));
 }
 
 TEST_F(GuestMemoryTest, IsZeroAfterItIsCleared) {

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <random>
+#include <vector>
 
 namespace hypervisor {
 namespace {
@@ -263,6 +264,72 @@ TEST_F(SlatTest, TellsAndChangesAccessedAndDirty) {
     EXPECT_TRUE(changed) << "what an earlier page needs is not forgotten";
     EXPECT_EQ(slat_.lookup(GpaPage{9}).page, SpaPage{512});
     EXPECT_EQ(slat_.lookup(GpaPage{9}).map_flags, rwx);
+}
+
+TEST_F(SlatTest, AStateOutlivesAPageThatIsTakenAwayForAWhile) {
+    constexpr unsigned both = HV_GPA_PAGE_ACCESSED | HV_GPA_PAGE_DIRTY;
+    bool changed = false;
+    ASSERT_EQ(slat_.map(GpaPage{9}, SpaPage{512}, rwx, released_), Status::success);
+    slat_.note_written(GpaPage{9});
+    ASSERT_EQ(slat_.map_no_access(GpaPage{9}, released_), Status::success);
+    EXPECT_EQ(slat_.lookup(GpaPage{9}).access, Slat::Access::no_access);
+    EXPECT_EQ(slat_.access_state(GpaPage{9}, 0, changed), both);
+    // Its content has moved.
+    ASSERT_EQ(slat_.map(GpaPage{9}, SpaPage{700}, rwx, released_), Status::success);
+    EXPECT_EQ(slat_.access_state(GpaPage{9}, 0, changed), both);
+    ASSERT_EQ(slat_.map_no_access(GpaPage{9}, released_), Status::success);
+    EXPECT_EQ(slat_.access_state(GpaPage{9}, HV_GPA_ACCESS_CLEAR_DIRTY, changed), both);
+    ASSERT_EQ(slat_.map(GpaPage{9}, SpaPage{512}, rwx, released_), Status::success);
+    EXPECT_EQ(slat_.access_state(GpaPage{9}, 0, changed), HV_GPA_PAGE_ACCESSED);
+    // One that is gone for good is another page when it comes back.
+    ASSERT_EQ(slat_.unmap(GpaPage{9}, released_), Status::success);
+    ASSERT_EQ(slat_.map(GpaPage{9}, SpaPage{512}, rwx, released_), Status::success);
+    EXPECT_EQ(slat_.access_state(GpaPage{9}, 0, changed), 0);
+}
+
+TEST_F(SlatTest, TracksEachPageOfWhatWasMappedAsMore) {
+    for (std::uint64_t region = 0; region < 3; ++region) {
+        ASSERT_EQ(slat_.map_large(GpaPage{512 * region}, SpaPage{512 * (region + 1)}, rwx, released_),
+            Status::success);
+    }
+    slat_.note_written(GpaPage{5});
+    EXPECT_EQ(slat_.mapped_large(), 3u);
+    ASSERT_EQ(slat_.track_pages(true), Status::success);
+    EXPECT_TRUE(slat_.tracks_pages());
+    EXPECT_EQ(slat_.mapped_large(), 0u);
+    EXPECT_EQ(slat_.mapped_pages(), 3u * 512);
+    bool changed = false;
+    EXPECT_EQ(slat_.access_state(GpaPage{6}, HV_GPA_ACCESS_CLEAR_DIRTY, changed) & HV_GPA_PAGE_DIRTY,
+        unsigned{HV_GPA_PAGE_DIRTY});
+    EXPECT_TRUE(changed);
+    slat_.note_written(GpaPage{1029});
+    for (std::uint64_t page = 512; page < 3u * 512; ++page) {
+        EXPECT_EQ(slat_.access_state(GpaPage{page}, 0, changed) != 0, page == 1029) << page;
+    }
+    ASSERT_EQ(slat_.track_pages(false), Status::success);
+    EXPECT_FALSE(slat_.tracks_pages());
+}
+
+TEST_F(SlatTest, TrackingGoesOnWhereMemoryRanOut) {
+    for (std::uint64_t region = 0; region < 3; ++region) {
+        ASSERT_EQ(slat_.map_large(GpaPage{512 * region}, SpaPage{512 * (region + 1)}, rwx, released_),
+            Status::success);
+    }
+    std::vector<SpaPage> taken;
+    while (const auto page = pool_.allocate()) {
+        taken.push_back(*page);
+    }
+    for (std::uint64_t region = 0; region < 3; ++region) {
+        EXPECT_EQ(slat_.track_pages(true), Status::insufficient_memory);
+        EXPECT_EQ(slat_.mapped_large(), 3 - region);
+        pool_.free(taken.back());
+        taken.pop_back();
+    }
+    EXPECT_EQ(slat_.track_pages(true), Status::success);
+    EXPECT_EQ(slat_.mapped_large(), 0u);
+    for (const SpaPage page : taken) {
+        pool_.free(page);
+    }
 }
 
 TEST_F(SlatTest, WithoutAccessCostsNoTableForEveryTwoMebibytes) {

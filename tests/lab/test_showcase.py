@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `make run` does after the build, as its script calls it: without a terminal, from the stages'
+names to their times, and nothing is left behind."""
+
+import pathlib
+import re
+import subprocess
+import unittest
+
+from lab.child import Report
+from lab.host import TOP
+
+STAGES = ["dependencies", "build", "root kernel (cached)", "root file system (cached)",
+          "child's kernel and user land", "emulator, firmware and hypervisor",
+          "root kernel to its user land", "lab's agent and /dev/mshv", "child to its user land"]
+
+
+def emulators():
+    """The ids of the QEMU processes whose files are in this checkout's directory of runs."""
+    found = set()
+    for link in pathlib.Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            directory = link.readlink()
+        except OSError:
+            continue  # it has ended, or is another user's
+        if directory.is_relative_to(TOP / "build" / "lab"):
+            found.add(link.parent.name)
+    return found
+
+
+class ShowcaseTest(unittest.TestCase):
+    def test_without_a_terminal(self):
+        script = (TOP / "tools" / "run").read_text()
+        command = re.search(r"^exec (lab/croft-lab .*) \"\$@\"$", script, re.MULTILINE)
+        self.assertIsNotNone(command, script)
+        before = emulators()
+        result = subprocess.run(
+            ["bash", "-c", f"dependencies=1.25 build=2.50; exec {command[1]}"], cwd=TOP,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            check=False, timeout=300)
+        self.assertEqual(result.returncode, 0, f"{result.stdout}\n{result.stderr}")
+        self.assertEqual(result.stderr, "")
+        self.assertEqual(Report(result.stdout).problems(processors=2), [], result.stdout)
+        self._check_table(result.stdout)
+        for title in ("root kernel: linux-source-", "root file system",
+                      "hypervisor and root partition", "child partition: linux-image-",
+                      "power off"):
+            self.assertIn(f"==> {title}", result.stdout)
+        self.assertEqual(emulators() - before, set())
+
+    def _check_table(self, output):
+        rows = re.findall(r"^  (\S.*?) +(\d+\.\d) s$", output, re.MULTILINE)
+        self.assertEqual([name for name, _ in rows], [*STAGES, "in all"], output)
+        times = [float(seconds) for _, seconds in rows]
+        self.assertEqual(times[:2], [1.2, 2.5])
+        # Each is rounded.
+        self.assertAlmostEqual(times[-1], sum(times[:-1]), delta=0.05 * len(times))
+        took = dict(zip(STAGES, times))
+        for stage in ("emulator, firmware and hypervisor", "root kernel to its user land",
+                      "child to its user land"):
+            self.assertGreater(took[stage], 0, stage)
+
+
+if __name__ == "__main__":
+    unittest.main()

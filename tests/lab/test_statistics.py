@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hypervisor's statistics pages: what they count, and that they go on counting after the root has
+mapped them."""
+
+import unittest
+
+from lab import Host, statistics
+from root import recipe
+from test_child import worker
+
+
+class StatisticsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.artifacts = recipe.obtain()
+
+    def test_logical_processors(self):
+        with Host(name="statistics-processors") as host:
+            self.assertEqual(statistics.read(host)["HvLogicalProcessors"], 2)
+            for number in range(2):
+                what = f"lp/{number}"
+                before = statistics.read(host, what)
+                # To sleep is to give the processor back, and a timer ends it.
+                host.run(f"taskset -c {number} sleep 0.01", check=True)
+                after = statistics.read(host, what)
+                for name in ("LpGlobalTime", "LpTotalRunTime", "LpHardwareInterrupts",
+                             "LpContextSwitches"):
+                    with self.subTest(processor=number, counter=name):
+                        self.assertGreater(after[name], before[name])
+                self.assertEqual(after["LpRootVpIndex"], number)
+            host.power_off()
+
+    def test_a_child(self):
+        with Host(name="statistics-child") as host:
+            alone = statistics.balance(host)
+            self.assertEqual(alone["partitions"], 1)
+            self.assertEqual(alone["virtual processors"], 2)
+            command = host.start_command(worker(self.artifacts, 2, line="croft.do=clock"))
+            command.wait_for("child: time", timeout=120)
+            together = statistics.balance(host)
+            self.assertEqual(together["partitions"], 2)
+            self.assertEqual(together["virtual processors"], 4)
+            child, = statistics.children(host)
+            counters = statistics.read(host, f"partition/{child}")
+            self.assertEqual(counters["PtPartitionId"], child)
+            self.assertEqual(counters["PtVirtualProcessors"], 2)
+            self.assertEqual(together["pages"],
+                             together["the root's pages"] + counters["PtDepositedPages"])
+            self._check_memory(host, child)
+            for number in range(2):
+                what = f"partition/{child}/vp/{number}"
+                before = statistics.read(host, what)
+                said = command.output.count(b"child: time")
+                command.wait_for(r"(?s)(child: time.*){%d}" % (said + 2))
+                after = statistics.read(host, what)
+                # The second processor of an idle child may well sleep all the time.
+                self.assertGreaterEqual(after["VpTotalRunTime"], before["VpTotalRunTime"])
+                if number == 0:
+                    for name in ("VpTotalRunTime", "VpLogicalProcessorDispatches"):
+                        self.assertGreater(after[name], before[name], name)
+            command.signal()
+            command.wait(30)
+            self.assertEqual(statistics.balance(host)["partitions"], 1)
+            host.power_off()
+
+    def _check_memory(self, host, child):
+        """Memory that the host backs with large pages reaches the child as such."""
+        counters = statistics.read(host, f"partition/{child}")
+        small, large = counters["PtGpaPages4K"], counters["PtGpaPages2M"]
+        self.assertEqual(counters["PtGpaPages"], small + 512 * large)
+        # The child has 256 MiB; of what it has touched nearly all is in large pages.
+        self.assertGreater(large, 8)
+        self.assertGreater(512 * large, small)
+
+
+if __name__ == "__main__":
+    unittest.main()
