@@ -183,13 +183,6 @@ void LogicalProcessor::kick() {
     }
 }
 
-void LogicalProcessor::wait_until_out_of_guest() {
-    const std::uint64_t exits = guest_exits_.load(std::memory_order_acquire);
-    while (is_in_guest() && guest_exits_.load(std::memory_order_acquire) == exits) {
-        pause();
-    }
-}
-
 bool LogicalProcessor::is_quiescent() const {
     return is_in_guest() || idle.load(std::memory_order_seq_cst) ||
         waits_.load(std::memory_order_seq_cst);

@@ -4,6 +4,7 @@
 #include "hypervisor/apic/device_interrupts.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/cpu/svm/asid.hpp"
+#include "hypervisor/cpu/tlb_shootdown.hpp"
 #include "hypervisor/memory/address.hpp"
 #include "hypervisor/scheduler/run_queue.hpp"
 #include "hypervisor/scheduler/timer_queue.hpp"
@@ -73,15 +74,17 @@ public:
         return running_since_.load(std::memory_order_relaxed);
     }
 
-    /// Between these two the processor may be in a guest and use its translations.
-    void enter_guest() { in_guest_.store(true, std::memory_order_seq_cst); }
+    /// Between these two the processor may be in a guest and use its translations: as
+    /// GuestPresence::enter.
+    [[nodiscard]] bool enter_guest(const TlbDomain& domain, std::uint64_t& seen) {
+        return presence_.enter(domain, seen);
+    }
     void leave_guest() {
-        in_guest_.store(false, std::memory_order_release);
+        presence_.leave();
         guest_exits_.fetch_add(1, std::memory_order_seq_cst);
     }
-    /// Waits until the processor is in no guest, or has left the one that it was in. From any one.
-    void wait_until_out_of_guest();
-    [[nodiscard]] bool is_in_guest() const { return in_guest_.load(std::memory_order_seq_cst); }
+    [[nodiscard]] const GuestPresence& presence() const { return presence_; }
+    [[nodiscard]] bool is_in_guest() const { return presence_.is_in_guest(); }
 
     /// Waits until every other processor has been in a guest or asleep, so that none uses any more
     /// what it has looked up before and what nobody can find now. With no lock held.
@@ -146,7 +149,7 @@ private:
     std::atomic<std::uint64_t> running_since_{0};
     std::uint64_t slice_end_ = 0;
     const Partition* last_partition_ = nullptr; ///< only compared: it may be gone
-    std::atomic<bool> in_guest_{false};
+    GuestPresence presence_{};
     std::atomic<std::uint64_t> guest_exits_{0};
     std::atomic<std::uint64_t> sleeps_{0};
     std::atomic<bool> waits_{false};

@@ -51,24 +51,8 @@ VirtualProcessor* Partition::take_vp(std::uint32_t index) {
 }
 
 void Partition::flush_tlb() {
-    tlb_epoch_.fetch_add(1, std::memory_order_seq_cst);
-    LogicalProcessor& self = LogicalProcessor::current();
-    const auto runs_this = [this](const LogicalProcessor& lp) {
-        const VirtualProcessor* const vp = lp.running();
-        return lp.is_in_guest() && vp != nullptr && &vp->partition() == this;
-    };
-    // First all are told, then each is waited for. One that is not in a guest compares epochs
-    // before it enters one.
-    for (LogicalProcessor* const lp : LogicalProcessor::all()) {
-        if (lp != &self && runs_this(*lp)) {
-            lp->kick();
-        }
-    }
-    for (LogicalProcessor* const lp : LogicalProcessor::all()) {
-        if (lp != &self && runs_this(*lp)) {
-            lp->wait_until_out_of_guest();
-        }
-    }
+    shoot_down(
+        tlb_, LogicalProcessor::all(), [](LogicalProcessor& lp) { lp.kick(); }, [] { pause(); });
 }
 
 void Partition::flush_and_release(ReleaseList& released) {

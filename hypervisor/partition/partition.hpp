@@ -6,6 +6,7 @@
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
+#include "hypervisor/cpu/tlb_shootdown.hpp"
 #include "hypervisor/hypercall/status.hpp"
 #include "hypervisor/memory/address_space.hpp"
 #include "hypervisor/memory/page_pool.hpp"
@@ -89,9 +90,7 @@ public:
     PageRecords& records() { return records_; }
     /// Makes every LP drop its translations of the space before it goes on; returns when all have.
     void flush_tlb();
-    [[nodiscard]] std::uint64_t tlb_epoch() const {
-        return tlb_epoch_.load(std::memory_order_seq_cst);
-    }
+    [[nodiscard]] const TlbDomain& tlb() const { return tlb_; }
     /// Flushes, then releases what changes to the space have set free.
     void flush_and_release(ReleaseList& released);
 
@@ -153,7 +152,7 @@ private:
     SpinLock lock_{};
     SpinLock space_lock_{};
     AddressSpace space_;
-    std::atomic<std::uint64_t> tlb_epoch_{1};
+    TlbDomain tlb_{};
     std::atomic<VirtualProcessor*>* vps_ = nullptr;
     std::atomic<unsigned> vp_count_{0};
     std::uint64_t tsc_offset_ = 0;

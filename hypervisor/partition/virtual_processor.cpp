@@ -156,10 +156,7 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
     rearm(lp);
     lp.arm_timer();
 
-    lp.enter_guest();
-    const std::uint64_t epoch = partition_.tlb_epoch();
-    if (epoch != seen_tlb_epoch_) {
-        seen_tlb_epoch_ = epoch;
+    if (lp.enter_guest(partition_.tlb(), seen_tlb_epoch_)) {
         cpu_.flush_tlb();
     }
     if (lp.reschedule_requested() || event_pending_.load(std::memory_order_seq_cst) ||
