@@ -7,6 +7,7 @@
 #define MSR_GUEST_OS_ID 0x40000000
 #define MSR_HYPERCALL 0x40000001
 #define MSR_TIME_REF_COUNT 0x40000020
+#define MSR_EOI 0x40000070
 #define MSR_X2APIC_ICR 0x830
 #define HVCALL_SIGNAL_EVENT_FAST (0x5d | (1 << 16))
 
@@ -139,5 +140,21 @@
 1:      incq (%rdi)
         jmp 1b
         end_guest guest_spins
+
+        // What the hostile guest's interrupt table points to: exceptions first, then, 16 bytes on,
+        // everything else.
+        guest guest_hostile_stubs
+        mov %gs:8, %rsp
+        jmp *%gs:0
+        .balign 16
+        push %rax
+        push %rcx
+        push %rdx
+        write_msr MSR_EOI, 0
+        pop %rdx
+        pop %rcx
+        pop %rax
+        iretq
+        end_guest guest_hostile_stubs
 
         .section .note.GNU-stack, "", @progbits
