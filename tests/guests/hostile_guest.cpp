@@ -88,6 +88,13 @@ GUEST_CODE void fill(Random& random, std::uint64_t gpa) {
     }
 }
 
+GUEST_CODE void call(std::uint64_t control, std::uint64_t input, std::uint64_t output) {
+    asm volatile("mov %0, %%rcx\n\tmov %1, %%rdx\n\tmov %2, %%r8\n\t" RESUME "vmmcall\n1:"
+                 :
+                 : "m"(control), "m"(input), "m"(output)
+                 : EVERYTHING);
+}
+
 GUEST_CODE void hypercall(Random& random) {
     constexpr std::uint64_t known_codes = 0x110;
     std::uint64_t control = random.one_in(4) ? random.below(0x10000) : random.below(known_codes);
@@ -107,10 +114,20 @@ GUEST_CODE void hypercall(Random& random) {
     if (!fast && input >= scratch_gpa && input < scratch_gpa + scratch_size - 4096) {
         fill(random, input);
     }
-    asm volatile("mov %0, %%rcx\n\tmov %1, %%rdx\n\tmov %2, %%r8\n\t" RESUME "vmmcall\n1:"
-                 :
-                 : "m"(control), "m"(input), "m"(output)
-                 : EVERYTHING);
+    call(control, input, output);
+}
+
+/// Another one's registers, with nothing wrong: who is asked may ask the same of who asks.
+GUEST_CODE void ask_for_registers(Random& random) {
+    constexpr std::uint64_t rip = 0x00020010;
+    const std::uint64_t code = random.one_in(2) ? HVCALL_GET_VP_REGISTERS : HVCALL_SET_VP_REGISTERS;
+    const std::uint64_t input = scratch_page(random);
+    auto* const words = reinterpret_cast<volatile std::uint64_t*>(input);
+    words[0] = ~std::uint64_t{0};
+    words[1] = random.below(4);
+    words[2] = random.one_in(2) ? rip : random.below(0x20);
+    words[3] = value(random);
+    call(code | std::uint64_t{1} << HV_HYPERCALL_REP_COUNT_SHIFT, input, scratch_page(random));
 }
 
 GUEST_CODE std::uint32_t some_msr(Random& random) {
@@ -235,8 +252,10 @@ extern "C" GUEST_CODE void hostile_guest(Area* area) {
         asm volatile("sti" : : : "memory");
         area->rounds = area->rounds + 1;
         const std::uint64_t kind = random.below(32);
-        if (kind < 12) {
+        if (kind < 10) {
             hypercall(random);
+        } else if (kind < 12) {
+            ask_for_registers(random);
         } else if (kind < 16) {
             read_msr(random);
         } else if (kind < 22) {
