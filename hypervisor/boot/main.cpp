@@ -39,6 +39,7 @@ namespace {
 constinit PageRecords page_records{};
 constinit PagePool reserve{};
 constinit HostMap host_map{};
+constinit PagePool host_tables{};
 // Kept out of the stack: it is large.
 constinit BootInformation boot{};
 
@@ -85,11 +86,11 @@ std::uint64_t pages_up_to(std::uint64_t end) {
 /// that the root will get.
 void reserve_memory(unsigned processors) {
     const std::uint64_t end = boot.memory.usable_end();
-    constexpr std::uint64_t per_processor = 64 * 1024;
+    constexpr std::uint64_t per_processor = 128 * 1024;
     constexpr std::uint64_t slack = 1ull << 20;
-    const std::uint64_t host_tables = (end / huge_page_size + 16) * page_size;
+    const std::uint64_t table_bytes = (end / huge_page_size + 16) * page_size;
     const std::uint64_t wanted = PageRecords::bytes_for(pages_up_to(end)) +
-        root::reserve_bytes(end, processors) + host_tables + processors * per_processor + slack;
+        root::reserve_bytes(end, processors) + table_bytes + processors * per_processor + slack;
     const std::uint64_t size = (wanted + large_page_size - 1) & ~(large_page_size - 1);
     constexpr std::uint64_t first_mapping_end = 1ull << 32;
     const auto begin = boot.memory.find_highest(size, large_page_size, first_mapping_end);
@@ -160,10 +161,11 @@ bool start_processor(std::uint32_t index, std::uint32_t apic_id) {
     const auto stack = boot_memory.take(LogicalProcessor::stack_size, LogicalProcessor::stack_size);
     LogicalProcessor& lp = make_lp(index, apic_id);
     lp.set_host_save_area(SpaPage::containing(boot_memory.take(page_size, page_size)));
-    *reinterpret_cast<LogicalProcessor**>(stack) = &lp;
+    LogicalProcessor::of_stack(stack) = &lp;
+    require(host_map.hide(host_tables, stack), "the host's page tables don't fit");
     std::memcpy(reinterpret_cast<void*>(trampoline), ap_trampoline_begin,
         static_cast<std::size_t>(ap_trampoline_end - ap_trampoline_begin));
-    ap_stack = stack + LogicalProcessor::stack_size;
+    ap_stack = LogicalProcessor::stack_top(stack);
     ap_is_up.store(false);
     physical_apic::send_init(apic_id);
     clock::wait_microseconds(10'000);
@@ -242,15 +244,18 @@ void mask_legacy_interrupts() {
 
     LogicalProcessor& lp = make_lp(0, physical_apic::id());
     lp.set_host_save_area(SpaPage::containing(boot_memory.take(page_size, page_size)));
-    *reinterpret_cast<LogicalProcessor**>(boot_stack) = &lp;
+    const auto stack = reinterpret_cast<std::uint64_t>(boot_stack);
+    LogicalProcessor::of_stack(stack) = &lp;
 
     // The processors' own memory first: what is left is for tables.
-    PagePool tables{};
-    const std::uint64_t table_pages = boot.memory.usable_end() / huge_page_size + 16;
+    const std::uint64_t table_pages =
+        boot.memory.usable_end() / huge_page_size + acpi->processor_count + 16;
     for (std::uint64_t i = 0; i < table_pages; ++i) {
-        tables.add(SpaPage::containing(boot_memory.take(page_size, page_size)));
+        host_tables.add(SpaPage::containing(boot_memory.take(page_size, page_size)));
     }
-    require(host_map.build(tables, boot.memory.usable_end()), "the host's page tables don't fit");
+    require(
+        host_map.build(host_tables, boot.memory.usable_end()) && host_map.hide(host_tables, stack),
+        "the host's page tables don't fit");
     enable_processor();
     LogicalProcessor::add(lp);
     set_processor_stopper(stop_others);

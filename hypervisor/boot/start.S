@@ -22,7 +22,7 @@
 #define CODE32 0x08
 #define DATA32 0x10
 #define CODE64 0x18
-#define STACK_SIZE 0x4000
+#define STACK_SIZE 0x8000 // as LogicalProcessor::stack_size
 
         .section .multiboot, "a"
         .balign 4
@@ -39,7 +39,7 @@ multiboot_entry:
         cmp $MULTIBOOT_LOADER_MAGIC, %eax
         jne not_multiboot
         mov %ebx, %ebp
-        mov $(boot_stack + STACK_SIZE), %esp
+        mov $(boot_stack + STACK_SIZE - 16), %esp
 
         mov $0x80000000, %eax
         cpuid
@@ -113,7 +113,7 @@ multiboot_entry64:
         mov %eax, %es
         mov %eax, %fs
         mov %eax, %gs
-        mov $(boot_stack + STACK_SIZE), %rsp
+        mov $(boot_stack + STACK_SIZE - 16), %rsp
         mov %ebp, %edi
         xor %ebp, %ebp
         call boot_main

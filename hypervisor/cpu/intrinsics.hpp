@@ -33,6 +33,11 @@ inline void write_msr(std::uint32_t msr, std::uint64_t value) {
                  : "memory");
 }
 
+/// Drops this processor's translation of a page.
+inline void invalidate_page(std::uint64_t address) {
+    asm volatile("invlpg (%0)" : : "r"(address) : "memory");
+}
+
 /// Reads an MSR that the processor may not have. \return false if it answered with #GP.
 inline bool try_read_msr(std::uint32_t msr, std::uint64_t& value) {
     std::uint32_t low = 0;

@@ -24,7 +24,9 @@ class VirtualProcessor;
 /// none is ready. What it owns is touched by it alone, unless it says otherwise.
 class LogicalProcessor final {
 public:
-    static constexpr std::size_t stack_size = 0x4000;
+    /// A stack is aligned to its size. Its lowest page is not there, so that one that is used up
+    /// ends the hypervisor and overwrites nothing; its highest word is the processor's address.
+    static constexpr std::size_t stack_size = 0x8000;
     static constexpr unsigned most = 64;
 
     LogicalProcessor(std::uint32_t index, std::uint32_t apic_id, std::uint64_t sleeper_bonus,
@@ -37,11 +39,20 @@ public:
     LogicalProcessor(const LogicalProcessor&) = delete;
     LogicalProcessor& operator=(const LogicalProcessor&) = delete;
 
-    /// The one that this code runs on: its address is at the lowest end of its stack.
+    /// The one that this code runs on.
     static LogicalProcessor& current() {
         std::uint64_t sp;
         asm("mov %%rsp, %0" : "=r"(sp));
-        return **reinterpret_cast<LogicalProcessor**>(sp & ~(stack_size - 1));
+        return *of_stack(sp & ~(stack_size - 1));
+    }
+    /// Where the stack that begins at `stack` says whose it is.
+    static LogicalProcessor*& of_stack(std::uint64_t stack) {
+        return *reinterpret_cast<LogicalProcessor**>(
+            stack + stack_size - sizeof(LogicalProcessor*));
+    }
+    /// What its stack pointer is at first.
+    static constexpr std::uint64_t stack_top(std::uint64_t stack) {
+        return stack + stack_size - 16;
     }
     /// Those that have been started.
     static std::span<LogicalProcessor* const> all();

@@ -17,7 +17,7 @@ constinit std::atomic<bool> panicking{false};
 // A walk over frame pointers, bounded, within the stack that it began on.
 void print_backtrace() {
     constexpr unsigned most_frames = 16;
-    constexpr std::uint64_t stack_size = 0x4000;
+    constexpr std::uint64_t stack_size = 0x8000;
     auto frame = reinterpret_cast<std::uint64_t>(__builtin_frame_address(0));
     const std::uint64_t stack = frame & ~(stack_size - 1);
     for (unsigned i = 0; i < most_frames; ++i) {

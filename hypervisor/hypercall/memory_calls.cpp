@@ -4,8 +4,8 @@
 #include "hypervisor/cpu/physical_apic.hpp"
 #include "hypervisor/hypercall/table.hpp"
 #include "hypervisor/hypercall/target.hpp"
+#include "hypervisor/memory/root_pages.hpp"
 #include "hypervisor/partition/guest_memory.hpp"
-#include "hypervisor/partition/lifecycle.hpp"
 #include "hypervisor/partition/machine_statistics.hpp"
 
 namespace hypervisor::hypercall {
@@ -14,23 +14,8 @@ namespace {
 
 constexpr std::uint64_t page_number_limit = Slat::address_limit >> page_shift;
 
-/// Takes a page of the root: it leaves the root's map. Its TLB entries are flushed later.
-bool take(Partition& to, SpaPage page) {
-    if (!to.records().try_take(page, to.slot())) {
-        return false;
-    }
-    if (lifecycle::unmap_from_root(page) != Status::success) {
-        to.records().give_back(page);
-        return false;
-    }
-    return true;
-}
-
-void give_back(Partition& from, SpaPage page) {
-    clear_page(page);
-    from.records().give_back(page);
-    // Cannot fail: the table was made when the page was taken.
-    (void)lifecycle::map_in_root(page);
+RootPages root_pages(Partition& root) {
+    return {root.records(), root.space().slat(), root.space_lock()};
 }
 
 /// Whether the root may map a page that is no memory of its own into a child.
@@ -68,23 +53,17 @@ Status deposit_memory(Call& call) {
         return SpaPage{call.rep<std::uint64_t, hv_input_deposit_memory>(i)};
     };
     const unsigned first = call.rep_index;
-    unsigned taken = first;
-    while (taken < call.rep_count && take(*target, page_of(taken))) {
-        ++taken;
-    }
-    if (taken < call.rep_count) {
-        while (taken > first) {
-            const SpaPage page = page_of(--taken);
-            target->records().give_back(page);
-            (void)lifecycle::map_in_root(page);
-        }
+    const auto next = [&](unsigned i) {
+        return page_of(first + i);
+    };
+    if (!root_pages(call.caller.partition())
+             .take_all(call.rep_count - first, next, target->slot())) {
         return Status::invalid_parameter;
     }
     call.caller.partition().flush_tlb();
-    for (unsigned i = first; i < taken; ++i) {
-        target->deposits().add(page_of(i));
+    for (; call.rep_index < call.rep_count; ++call.rep_index) {
+        target->deposits().add(page_of(call.rep_index));
     }
-    call.rep_index = taken;
     machine_statistics::refresh(*target);
     return Status::success;
 }
@@ -100,7 +79,7 @@ Status withdraw_memory(Call& call) {
             machine_statistics::refresh(*target);
             return Status::no_resources;
         }
-        give_back(*target, *page);
+        root_pages(call.caller.partition()).give_back(*page);
         call.out(page->number(), call.rep_index * sizeof(std::uint64_t));
     }
     machine_statistics::refresh(*target);

@@ -85,6 +85,28 @@ bool HostMap::build(PagePool& pool, std::uint64_t end) {
     return true;
 }
 
+bool HostMap::hide(PagePool& pool, std::uint64_t address) {
+    Entry* at = &root_;
+    for (unsigned level = top_level + 1; level > 0; --level) {
+        if ((*at & large_page) != 0) {
+            const auto page = pool.allocate();
+            if (!page) {
+                return false;
+            }
+            auto* const below = pointer_to<Entry>(*page);
+            for (unsigned i = 0; i < large_page_size / page_size; ++i) {
+                below[i] = (*at & ~large_page) + i * page_size;
+            }
+            *at = page->address() | present | writable;
+        }
+        at = &reinterpret_cast<Entry*>(
+            *at & address_mask)[(address >> (page_shift + 9 * (level - 1))) & 511];
+    }
+    *at = 0;
+    invalidate_page(address);
+    return true;
+}
+
 void HostMap::load() const {
     write_cr3(root_ & address_mask);
 }

@@ -14,6 +14,9 @@ public:
     /// Builds the tables. \param end first address that need not be mapped.
     /// \return false if the pool runs out of pages.
     bool build(PagePool& pool, std::uint64_t end);
+    /// Takes one page out of it; not from what other processors may have used.
+    /// \return false if the pool runs out of pages.
+    bool hide(PagePool& pool, std::uint64_t address);
     /// Switches this processor to it.
     void load() const;
 

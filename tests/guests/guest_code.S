@@ -139,4 +139,57 @@
         jmp 1b
         end_guest guest_spins
 
+        // Makes the hypercall RBX with input and output at RDI and RSI, and says its status.
+        guest guest_hypercall
+        write_msr MSR_GUEST_OS_ID, 1
+        write_msr MSR_HYPERCALL, 0x5001
+        mov %rbx, %rcx
+        mov %rdi, %rdx
+        mov %rsi, %r8
+        mov $0x5000, %eax
+        call *%rax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_hypercall
+
+        // Says by how much the reference TSC page, laid at RDI, is ahead of the register, again and
+        // again.
+        guest guest_two_clocks
+        mov %rdi, %rax
+        or $1, %eax
+        xor %edx, %edx
+        mov $MSR_REFERENCE_TSC, %ecx
+        wrmsr
+1:      mov $MSR_TIME_REF_COUNT, %ecx
+        rdmsr
+        shl $32, %rdx
+        or %rdx, %rax
+        mov %rax, %rbx
+        rdtsc
+        shl $32, %rdx
+        or %rdx, %rax
+        mulq 8(%rdi)
+        add 16(%rdi), %rdx
+        sub %rbx, %rdx
+        mov %edx, %eax
+        out %eax, $REPORT_PORT
+        jmp 1b
+        end_guest guest_two_clocks
+
+        // What the hostile guest's interrupt table points to: exceptions first, then, 16 bytes on,
+        // everything else.
+        guest guest_hostile_stubs
+        mov %gs:8, %rsp
+        jmp *%gs:0
+        .balign 16
+        push %rax
+        push %rcx
+        push %rdx
+        write_msr MSR_EOI, 0
+        pop %rdx
+        pop %rcx
+        pop %rax
+        iretq
+        end_guest guest_hostile_stubs
+
         .section .note.GNU-stack, "", @progbits

@@ -5,6 +5,7 @@
 
 #include <cctype>
 #include <gtest/gtest.h>
+#include <initializer_list>
 #include <map>
 #include <set>
 #include <string>
@@ -68,8 +69,9 @@ TEST(HypercallTable, RegistersAreNotForEveryone) {
     }
     EXPECT_EQ(privileges[HVCALL_GET_VP_REGISTERS], HV_ACCESS_VP_REGISTERS);
     EXPECT_EQ(privileges[HVCALL_SET_VP_REGISTERS], HV_ACCESS_VP_REGISTERS);
-    for (const int code : {HVCALL_TRANSLATE_VIRTUAL_ADDRESS, HVCALL_GET_VP_CPUID_VALUES,
-             HVCALL_GET_VP_STATE, HVCALL_SET_VP_STATE, HVCALL_DELETE_VP}) {
+    for (const std::uint16_t code : std::initializer_list<std::uint16_t>{
+             HVCALL_TRANSLATE_VIRTUAL_ADDRESS, HVCALL_GET_VP_CPUID_VALUES, HVCALL_GET_VP_STATE,
+             HVCALL_SET_VP_STATE, HVCALL_DELETE_VP}) {
         EXPECT_EQ(privileges[code], HV_CREATE_PARTITIONS);
     }
 }
