@@ -49,8 +49,8 @@ Status AddressSpace::unmap(GpaPage gpa, ReleaseList& released) {
     return slat_.unmap(gpa, released);
 }
 
-// 2 MiB with an overlay in them are changed page by page: they can't be one entry. So are those whose
-// pages have each a state to keep.
+// 2 MiB with an overlay in them are changed page by page: they can't be one entry. So are those
+// whose pages have each a state to keep.
 
 Status AddressSpace::map_large(
     GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released) {
