@@ -3,7 +3,7 @@
 # The commands of the house. The build itself is CMake's, see CMakePresets.json.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test lint format run shell clean bench-disk
+.PHONY: help deps build test lint format run shell clean bench-disk docs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,9 @@ lint: build ## check layout, defects and names of the sources
 
 format: deps ## put the layout of the sources right
 	@tools/lint --format
+
+docs: build ## write what is made from the sources: docs/hypercalls.md
+	@build/release/tests/unit/hypervisor/hypercall-reference >docs/hypercalls.md
 
 bench-disk: build ## virtual disks beside qemu-img: a table, and build/bench/disk.json
 	@cmake --build --preset release --target bench-disk

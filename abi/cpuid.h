@@ -46,6 +46,7 @@
 #define HV_ACCESS_STATS (1ull << 40)
 #define HV_DEBUGGING (1ull << 43)
 #define HV_CPU_MANAGEMENT (1ull << 44)
+#define HV_ACCESS_VP_REGISTERS (1ull << 49)
 
 /* Features EDX. */
 #define HV_FEATURE_XMM_HYPERCALL_INPUT (1u << 4)

@@ -3,12 +3,14 @@
 #include "hypervisor/boot/acpi.hpp"
 #include "hypervisor/boot/multiboot.hpp"
 #include "hypervisor/boot/options.hpp"
+#include "hypervisor/cpu/branch_barrier.hpp"
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/descriptor_tables.hpp"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
 #include "hypervisor/cpu/memory_types.hpp"
 #include "hypervisor/cpu/physical_apic.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/memory/host_map.hpp"
@@ -231,6 +233,8 @@ void mask_legacy_interrupts() {
     mask_legacy_interrupts();
     descriptor_tables::initialise();
     extended_state::initialise();
+    branch_barrier::initialise();
+    set_register_rules(RegisterRules::of_this_machine(extended_state::allowed_xcr0()));
     physical_apic::enable();
     clock::calibrate();
     log(LogLevel::info, "time-stamp counter {} kHz, APIC timer {} kHz",

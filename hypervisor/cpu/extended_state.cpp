@@ -5,6 +5,7 @@
 #include "hypervisor/cpu/intrinsics.hpp"
 #include "hypervisor/memory/address.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace hypervisor::extended_state {
@@ -16,6 +17,8 @@ constexpr std::uint64_t state_sse = 1ull << 1;
 constexpr std::uint64_t state_avx = 1ull << 2;
 constexpr std::uint64_t state_avx512 = 7ull << 5;
 constexpr std::uint64_t known_states = state_x87 | state_sse | state_avx | state_avx512;
+constexpr unsigned first_extended = 2;
+constexpr unsigned state_count = 63;
 constexpr std::uint32_t feature_xsave = 1u << 26;
 constexpr std::uint32_t legacy_size = 512;
 constexpr std::uint32_t header_end = 576;
@@ -27,6 +30,25 @@ constinit bool has_xsave = false;
 constinit bool has_xss = false;
 constinit std::uint64_t states = state_x87 | state_sse;
 constinit std::uint32_t bytes = legacy_size;
+constinit std::uint32_t known_mxcsr = 0;
+
+std::uint32_t read_mxcsr_mask() {
+    constexpr std::size_t mask_offset = 28;
+    constexpr std::uint32_t oldest = 0xffbf; // of processors that leave the field empty
+    struct alignas(16) {
+        std::uint8_t bytes[legacy_size];
+    } area{};
+    asm volatile("fxsave64 %0" : "=m"(area));
+    std::uint32_t mask;
+    std::memcpy(&mask, area.bytes + mask_offset, sizeof mask);
+    return mask != 0 ? mask : oldest;
+}
+
+/// Where a state ends in the standard layout.
+std::uint32_t end_of(unsigned state) {
+    const CpuidResult part = cpuid(0xd, state);
+    return part.ebx + part.eax;
+}
 
 } // namespace
 
@@ -37,18 +59,12 @@ void initialise() {
     }
     const CpuidResult main = cpuid(0xd, 0);
     states = ((std::uint64_t{main.edx} << 32) | main.eax) & known_states;
-    bytes = header_end;
-    for (unsigned state = 2; state < 63; ++state) {
-        if ((states & (1ull << state)) == 0) {
-            continue;
-        }
-        const CpuidResult part = cpuid(0xd, state);
-        if (part.ebx + part.eax > page_size) {
+    for (unsigned state = first_extended; state < state_count; ++state) {
+        if ((states & (1ull << state)) != 0 && end_of(state) > page_size) {
             states &= ~(1ull << state);
-        } else if (part.ebx + part.eax > bytes) {
-            bytes = part.ebx + part.eax;
         }
     }
+    bytes = size(states);
     constexpr std::uint32_t feature_xsaves = 1u << 3;
     has_xss = (cpuid(0xd, 1).eax & feature_xsaves) != 0;
 }
@@ -56,6 +72,7 @@ void initialise() {
 void enable() {
     write_cr0((read_cr0() | cr0_mp | cr0_ne) & ~(1ull << 2) & ~(1ull << 3)); // no EM, no TS
     write_cr4(read_cr4() | cr4_osfxsr | cr4_osxmmexcpt | (has_xsave ? cr4_osxsave : 0));
+    known_mxcsr = read_mxcsr_mask();
 }
 
 std::uint64_t supported() {
@@ -63,6 +80,21 @@ std::uint64_t supported() {
 }
 std::uint32_t size() {
     return bytes;
+}
+std::uint32_t size(std::uint64_t of_states) {
+    if (!has_xsave) {
+        return legacy_size;
+    }
+    std::uint32_t result = header_end;
+    for (unsigned state = first_extended; state < state_count; ++state) {
+        if ((of_states & (1ull << state)) != 0) {
+            result = std::max(result, end_of(state));
+        }
+    }
+    return result;
+}
+std::uint32_t mxcsr_mask() {
+    return known_mxcsr;
 }
 bool has_supervisor_states() {
     return has_xss;
@@ -105,11 +137,8 @@ std::uint64_t current_xcr0() {
     return has_xsave ? read_xcr0() : state_x87;
 }
 
-bool is_valid_xcr0(std::uint64_t value) {
-    const bool avx512 = (value & state_avx512) != 0;
-    return has_xsave && (value & state_x87) != 0 && (value & ~states) == 0 &&
-        ((value & state_avx) == 0 || (value & state_sse) != 0) &&
-        (!avx512 || ((value & state_avx512) == state_avx512 && (value & state_avx) != 0));
+std::uint64_t allowed_xcr0() {
+    return has_xsave ? states : 0;
 }
 
 } // namespace hypervisor::extended_state

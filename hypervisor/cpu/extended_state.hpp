@@ -16,7 +16,11 @@ void enable();
 std::uint64_t supported();
 /// Bytes of the standard layout for all supported states; at most a page.
 std::uint32_t size();
+/// The same for some of them.
+std::uint32_t size(std::uint64_t of_states);
 bool has_supervisor_states();
+/// The bits of MXCSR that the processors have. After enable().
+std::uint32_t mxcsr_mask();
 
 /// Fills a page with the state after power-up.
 void reset(std::uint8_t* area);
@@ -26,7 +30,7 @@ void save(std::uint8_t* area);
 
 /// What XCR0 holds on this processor.
 std::uint64_t current_xcr0();
-/// Whether a guest may write this value to XCR0.
-bool is_valid_xcr0(std::uint64_t value);
+/// What may be written to XCR0: nothing without XSAVE.
+std::uint64_t allowed_xcr0();
 
 } // namespace hypervisor::extended_state

@@ -27,9 +27,12 @@ inline constexpr std::uint64_t rflags_if = 1ull << 9;
 inline constexpr std::uint64_t rflags_rf = 1ull << 16;
 inline constexpr std::uint64_t rflags_vm = 1ull << 17;
 
+inline constexpr std::uint64_t dr6_single_step = 1ull << 14;
+
 inline constexpr std::uint32_t msr_tsc = 0x10;
 inline constexpr std::uint32_t msr_apic_base = 0x1b;
 inline constexpr std::uint32_t msr_tsc_adjust = 0x3b;
+inline constexpr std::uint32_t msr_prediction_command = 0x49;
 inline constexpr std::uint32_t msr_microcode_level = 0x8b;
 inline constexpr std::uint32_t msr_mtrr_cap = 0xfe;
 inline constexpr std::uint32_t msr_sysenter_cs = 0x174;
@@ -83,6 +86,7 @@ inline constexpr std::uint8_t exception_invalid_opcode = 6;
 inline constexpr std::uint8_t exception_double_fault = 8;
 inline constexpr std::uint8_t exception_general_protection = 13;
 inline constexpr std::uint8_t exception_page_fault = 14;
+inline constexpr std::uint8_t exception_alignment_check = 17;
 inline constexpr std::uint8_t exception_machine_check = 18;
 inline constexpr std::uint8_t exception_last = 31;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/cpu/logical_processor.hpp"
 
+#include "hypervisor/cpu/branch_barrier.hpp"
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/intrinsics.hpp"
 #include "hypervisor/cpu/physical_apic.hpp"
@@ -44,6 +45,10 @@ void LogicalProcessor::run() {
         running_since_.store(begin, std::memory_order_relaxed);
         running_.store(vp, std::memory_order_relaxed);
         slice_end_ = begin + scheduler::slice();
+        if (last_partition_ != &vp->partition()) {
+            last_partition_ = &vp->partition();
+            branch_barrier::issue();
+        }
         vp->run(*this);
         running_.store(nullptr, std::memory_order_relaxed);
         const std::uint64_t ran = read_tsc() - begin;
@@ -136,6 +141,7 @@ void LogicalProcessor::handle_interrupt(std::uint8_t vector) {
     }
     if (vector == physical_apic::kick_vector) {
         physical_apic::end_of_interrupt();
+        pass_nmi_on();
         return;
     }
     const auto target = device_interrupts_.find(vector);
@@ -152,9 +158,19 @@ void LogicalProcessor::handle_interrupt(std::uint8_t vector) {
     target->vp->accept_interrupt(target->vector, target->level);
 }
 
+/// It may have come while this processor held any lock: all else is left to an interrupt.
 void LogicalProcessor::handle_nmi() {
     if (is_panicking()) {
         stop_processor();
+    }
+    nmi_received_.store(true, std::memory_order_seq_cst);
+    physical_apic::send_to_self(physical_apic::kick_vector);
+}
+
+/// NMIs are the root's: a watchdog's, or an administrator's who wants to know where it hangs.
+void LogicalProcessor::pass_nmi_on() {
+    if (!nmi_received_.exchange(false, std::memory_order_seq_cst)) {
+        return;
     }
     if (VirtualProcessor* const vp = VirtualProcessor::root_vp_of(*this); vp != nullptr) {
         vp->accept_nmi();

@@ -16,6 +16,7 @@
 
 namespace hypervisor {
 
+class Partition;
 class VirtualProcessor;
 
 /// A logical processor of the machine. It runs virtual processors, one at a time, and sleeps when
@@ -132,6 +133,7 @@ private:
     VirtualProcessor* next();
     void sleep();
     void expire_timers();
+    void pass_nmi_on();
     void begin_sleep() { idle.store(true, std::memory_order_seq_cst); }
     void end_sleep();
     [[nodiscard]] bool is_quiescent() const;
@@ -143,10 +145,12 @@ private:
     std::atomic<VirtualProcessor*> running_{nullptr};
     std::atomic<std::uint64_t> running_since_{0};
     std::uint64_t slice_end_ = 0;
+    const Partition* last_partition_ = nullptr; ///< only compared: it may be gone
     std::atomic<bool> in_guest_{false};
     std::atomic<std::uint64_t> guest_exits_{0};
     std::atomic<std::uint64_t> sleeps_{0};
     std::atomic<bool> waits_{false};
+    std::atomic<bool> nmi_received_{false};
     std::atomic<bool> reschedule_{false};
     std::uint64_t armed_for_ = 0;
     svm::AsidAllocator asids_{};

@@ -33,6 +33,7 @@ constexpr std::uint32_t lvt_nmi = 4u << 8;
 constexpr std::uint32_t divide_by_1 = 0xb;
 constexpr std::uint32_t delivery_pending = 1u << 12;
 constexpr std::uint32_t assert_level = 1u << 14;
+constexpr std::uint32_t to_self = 1u << 18;
 constexpr std::uint32_t mode_nmi = 4u << 8;
 constexpr std::uint32_t mode_init = 5u << 8;
 constexpr std::uint32_t mode_startup = 6u << 8;
@@ -98,6 +99,13 @@ void end_of_interrupt() {
 
 void send_fixed(std::uint32_t apic_id, std::uint8_t vector) {
     send(apic_id, assert_level | vector);
+}
+void send_to_self(std::uint8_t vector) {
+    if (x2apic) {
+        write_msr(msr_x2apic_first + (command_low >> 4), to_self | assert_level | vector);
+    } else {
+        write(command_low, to_self | assert_level | vector);
+    }
 }
 void send_nmi(std::uint32_t apic_id) {
     send(apic_id, assert_level | mode_nmi);

@@ -20,6 +20,8 @@ std::uint32_t id();
 void end_of_interrupt();
 
 void send_fixed(std::uint32_t apic_id, std::uint8_t vector);
+/// May come between any two steps of the others: it leaves their destination alone.
+void send_to_self(std::uint8_t vector);
 void send_nmi(std::uint32_t apic_id);
 void send_init(std::uint32_t apic_id);
 /// \param page number of the page below 1 MiB where the processor starts, in real mode.

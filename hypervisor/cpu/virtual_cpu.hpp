@@ -52,7 +52,7 @@ enum GeneralRegister : std::uint8_t { rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8
 
 enum class ExitReason : std::uint8_t {
     interrupt,        ///< a physical interrupt waits to be taken
-    nmi,              ///< a physical NMI was taken
+    nmi,              ///< a physical NMI came, and has been taken since
     interrupt_window, ///< the guest can take an interrupt now
     cpuid,
     msr_read,
@@ -64,9 +64,10 @@ enum class ExitReason : std::uint8_t {
     set_xcr0,
     invalidate_caches,
     undefined_instruction, ///< one that guests don't have: #UD is due
+    performance_counter,   ///< a read of one; guests have none: #GP is due
     shutdown,              ///< triple fault
     invalid_state,         ///< the processor refuses the guest's state
-    exception,
+    exception,             ///< one that must not reach the guest unseen; it was not delivered
     unexpected,
 };
 

@@ -124,9 +124,6 @@ Status map_gpa_pages(Call& call) {
     if (!target || target->is_root()) {
         return Status::invalid_partition_id;
     }
-    if (target->state() != Partition::State::initialized) {
-        return Status::invalid_partition_state;
-    }
     const bool large = (in.map_flags & HV_MAP_GPA_LARGE_PAGE) != 0;
     const std::uint64_t step = large ? pages_per_large_page : 1;
     const bool no_access =
@@ -139,6 +136,9 @@ Status map_gpa_pages(Call& call) {
     bool changed = false;
     {
         const SpinGuard guard{target->space_lock()};
+        if (target->state() != Partition::State::initialized) {
+            return Status::invalid_partition_state;
+        }
         AddressSpace& space = target->space();
         for (; call.rep_index < call.rep_count && released.has_room(); ++call.rep_index) {
             const GpaPage gpa{in.target_gpa_base + call.rep_index * step};
@@ -179,9 +179,6 @@ Status unmap_gpa_pages(Call& call) {
     if (!target || target->is_root()) {
         return Status::invalid_partition_id;
     }
-    if (target->state() != Partition::State::initialized) {
-        return Status::invalid_partition_state;
-    }
     const bool large = (in.unmap_flags & HV_UNMAP_GPA_LARGE_PAGE) != 0;
     const std::uint64_t step = large ? pages_per_large_page : 1;
     if (in.target_gpa_base % step != 0) {
@@ -191,6 +188,9 @@ Status unmap_gpa_pages(Call& call) {
     Status status = Status::success;
     {
         const SpinGuard guard{target->space_lock()};
+        if (target->state() != Partition::State::initialized) {
+            return Status::invalid_partition_state;
+        }
         for (; call.rep_index < call.rep_count && released.has_room(); ++call.rep_index) {
             const GpaPage gpa{in.target_gpa_base + call.rep_index * step};
             if (gpa.number() + step > page_number_limit) {
@@ -221,6 +221,9 @@ Status get_gpa_pages_access_states(Call& call) {
     bool changed = false;
     {
         const SpinGuard guard{target->space_lock()};
+        if (target->state() != Partition::State::initialized) {
+            return Status::invalid_partition_state;
+        }
         for (; call.rep_index < call.rep_count; ++call.rep_index) {
             const GpaPage gpa{in.gpa_page_number + call.rep_index};
             if (gpa.number() >= page_number_limit) {
@@ -243,10 +246,11 @@ Status translate_virtual_address(Call& call) {
     if (!target) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto found = find_vp(call, *target, in.vp_index);
+    if (!found) {
+        return found.error();
     }
+    VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
     PageAccess access{.kind = PageAccess::Kind::read};
     if ((in.control_flags & HV_TRANSLATE_GVA_VALIDATE_EXECUTE) != 0) {

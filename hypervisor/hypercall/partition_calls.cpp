@@ -6,6 +6,9 @@
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/partition/lifecycle.hpp"
 #include "hypervisor/partition/machine_statistics.hpp"
+#include "hypervisor/partition/overlay.hpp"
+
+#include <cstring>
 
 namespace hypervisor::hypercall {
 
@@ -74,6 +77,9 @@ Status create_partition(Call& call) {
         return partition.error();
     }
     (*partition)->set_privileges(child_privileges);
+    std::memcpy((*partition)->disabled_features.banks.data(), in.disabled_processor_features,
+        sizeof in.disabled_processor_features);
+    (*partition)->disabled_features.xsave = in.disabled_processor_xsave_features;
     call.out(hv_output_create_partition{.partition_id = (*partition)->id()});
     return Status::success;
 }
@@ -144,11 +150,17 @@ Status get_partition_property(Call& call) {
     case HV_PARTITION_PROPERTY_PROCESSOR_VENDOR:
         value = 1; // AMD
         break;
+    case HV_PARTITION_PROPERTY_PROCESSOR_FEATURES_DEPRECATED:
+        value = cpuid_policy::processor_features(0, target->disabled_features, cpuid);
+        break;
+    case HV_PARTITION_PROPERTY_PROCESSOR_XSAVE_FEATURES:
+        value = cpuid_policy::xsave_features(target->disabled_features, cpuid);
+        break;
     case HV_PARTITION_PROPERTY_XSAVE_STATES:
-        value = extended_state::supported();
+        value = target->states();
         break;
     case HV_PARTITION_PROPERTY_MAX_XSAVE_DATA_SIZE:
-        value = extended_state::size();
+        value = extended_state::size(target->states());
         break;
     case HV_PARTITION_PROPERTY_PROCESSOR_CLOCK_FREQUENCY:
         value = clock::tsc_frequency();
@@ -199,7 +211,7 @@ Status set_partition_property(Call& call) {
     case HV_PARTITION_PROPERTY_GPA_PAGE_ACCESS_TRACKING:
         return track_page_access(*target, in.property_value);
     case HV_PARTITION_PROPERTY_REFERENCE_TIME:
-        target->set_reference_time(in.property_value);
+        overlay::set_reference_time(*target, in.property_value);
         return Status::success;
     default:
         return Status::unknown_property;

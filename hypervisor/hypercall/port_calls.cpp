@@ -64,9 +64,6 @@ Status connect_port(Call& call) {
     if (!owner || !child || child->is_root()) {
         return Status::invalid_partition_id;
     }
-    if (child->state() != Partition::State::initialized) {
-        return Status::invalid_partition_state;
-    }
     if (in.connection_info.port_type != HV_PORT_TYPE_DOORBELL) {
         return Status::invalid_parameter;
     }
@@ -80,6 +77,10 @@ Status connect_port(Call& call) {
         port = *found;
     }
     const SpinGuard guard{child->ports().lock};
+    // Under the lock: a partition that has ended has given its doorbells back, or is about to.
+    if (child->state() != Partition::State::initialized) {
+        return Status::invalid_partition_state;
+    }
     Doorbell* const bell = child->ports().doorbells.add(child->deposits());
     if (bell == nullptr) {
         return Status::insufficient_memory;

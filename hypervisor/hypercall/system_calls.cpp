@@ -20,7 +20,7 @@ LogicalProcessor* find_lp(std::uint32_t index) {
 /// The statistics page that an identity is about.
 struct StatsObject {
     Status status = Status::invalid_parameter;
-    std::uint64_t** page = nullptr;
+    StatisticsPage* page = nullptr;
 };
 
 } // namespace
@@ -105,13 +105,13 @@ StatsObject find_stats(Call& call, const hv_input_stats_page& in) {
         if (parent_area(in.identity.hypervisor.stats_area_type)) {
             return {};
         }
-        return {Status::success, machine_statistics::hypervisor_page()};
+        return {Status::success, &machine_statistics::hypervisor_page()};
     case HV_STATS_OBJECT_LOGICAL_PROCESSOR:
         if (parent_area(in.identity.lp.stats_area_type) ||
             find_lp(in.identity.lp.lp_index) == nullptr) {
             return {};
         }
-        return {Status::success, machine_statistics::lp_page(in.identity.lp.lp_index)};
+        return {Status::success, &machine_statistics::lp_page(in.identity.lp.lp_index)};
     case HV_STATS_OBJECT_PARTITION: {
         const auto target = find_target(call, in.identity.partition.partition_id);
         if (parent_area(in.identity.partition.stats_area_type)) {
@@ -120,7 +120,7 @@ StatsObject find_stats(Call& call, const hv_input_stats_page& in) {
         if (!target) {
             return {Status::invalid_partition_id, nullptr};
         }
-        return {Status::success, machine_statistics::partition_page(*target)};
+        return {Status::success, &machine_statistics::partition_page(*target)};
     }
     case HV_STATS_OBJECT_VP: {
         const auto target = find_target(call, in.identity.vp.partition_id);
@@ -134,7 +134,7 @@ StatsObject find_stats(Call& call, const hv_input_stats_page& in) {
         if (vp == nullptr) {
             return {Status::invalid_vp_index, nullptr};
         }
-        return {Status::success, vp->counters.place()};
+        return {Status::success, &vp->counters.page()};
     }
     default:
         return {};
@@ -150,15 +150,22 @@ Status map_stats_page(Call& call) {
     if (object.status != Status::success) {
         return object.status;
     }
-    if (*object.page == nullptr) {
-        const auto page = lifecycle::share_page(call.caller.partition().deposits());
+    PagePool& pool = call.caller.partition().deposits();
+    std::uint64_t* shown = *object.page;
+    if (shown == nullptr) {
+        const auto page = lifecycle::share_page(pool);
         if (!page) {
             return Status::insufficient_memory;
         }
-        *object.page = pointer_to<std::uint64_t>(*page);
+        // Another may have been faster: then its page is the one.
+        if (object.page->compare_exchange_strong(shown, pointer_to<std::uint64_t>(*page))) {
+            shown = pointer_to<std::uint64_t>(*page);
+        } else {
+            lifecycle::unshare_page(pool, *page);
+        }
         machine_statistics::refresh();
     }
-    call.out(hv_output_map_stats_page{.map_location = spa_page_of(*object.page).number()});
+    call.out(hv_output_map_stats_page{.map_location = spa_page_of(shown).number()});
     return Status::success;
 }
 
@@ -168,12 +175,13 @@ Status unmap_stats_page(Call& call) {
     if (object.status != Status::success) {
         return object.status;
     }
-    if (*object.page == nullptr) {
+    const std::uint64_t* const page = object.page->exchange(nullptr);
+    if (page == nullptr) {
         return Status::invalid_parameter;
     }
-    const SpaPage page = spa_page_of(*object.page);
-    *object.page = nullptr;
-    lifecycle::unshare_page(call.caller.partition().deposits(), page);
+    // Others may count on it at this moment.
+    LogicalProcessor::wait_until_all_have_passed();
+    lifecycle::unshare_page(call.caller.partition().deposits(), spa_page_of(page));
     return Status::success;
 }
 

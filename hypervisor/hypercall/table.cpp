@@ -92,9 +92,9 @@ constexpr CallEntry entries[] = {
     simple<hv_input_create_vp>(HVCALL_CREATE_VP, "HvCallCreateVp", parent, create_vp),
     simple<hv_input_delete_vp>(HVCALL_DELETE_VP, "HvCallDeleteVp", parent, delete_vp),
     rep<hv_input_get_vp_registers, std::uint32_t, hv_register_value>(
-        HVCALL_GET_VP_REGISTERS, "HvCallGetVpRegisters", none, get_vp_registers),
+        HVCALL_GET_VP_REGISTERS, "HvCallGetVpRegisters", HV_ACCESS_VP_REGISTERS, get_vp_registers),
     rep<hv_input_set_vp_registers, hv_register_assoc>(
-        HVCALL_SET_VP_REGISTERS, "HvCallSetVpRegisters", none, set_vp_registers),
+        HVCALL_SET_VP_REGISTERS, "HvCallSetVpRegisters", HV_ACCESS_VP_REGISTERS, set_vp_registers),
     simple<hv_input_translate_virtual_address, hv_output_translate_virtual_address>(
         HVCALL_TRANSLATE_VIRTUAL_ADDRESS, "HvCallTranslateVirtualAddress", parent,
         translate_virtual_address),

@@ -20,12 +20,21 @@ inline PartitionReference find_target(const Call& call, std::uint64_t id) {
     return own.is_root() ? partition_table::find(id) : PartitionReference{};
 }
 
-/// The virtual processor of a partition; HV_VP_INDEX_SELF is the caller, in its own partition.
-inline VirtualProcessor* find_vp(const Call& call, Partition& partition, std::uint32_t index) {
-    if (index == HV_VP_INDEX_SELF) {
-        return &call.caller.partition() == &partition ? &call.caller : nullptr;
+/// The virtual processor of a partition whose state a call is about: any of a child, or the caller
+/// itself, which HV_VP_INDEX_SELF says too. Not another one of the caller's partition: two that
+/// stop each other would wait for ever, while from parent to child no waiting comes back.
+inline std::expected<VirtualProcessor*, Status> find_vp(
+    const Call& call, Partition& partition, std::uint32_t index) {
+    const bool is_own = &call.caller.partition() == &partition;
+    VirtualProcessor* const vp =
+        index == HV_VP_INDEX_SELF && is_own ? &call.caller : partition.vp(index);
+    if (vp == nullptr) {
+        return std::unexpected(Status::invalid_vp_index);
     }
-    return partition.vp(index);
+    if (is_own && vp != &call.caller) {
+        return std::unexpected(Status::invalid_vp_state);
+    }
+    return vp;
 }
 
 } // namespace hypervisor::hypercall

@@ -4,6 +4,7 @@
 #include "abi/synic.h"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/hypercall/table.hpp"
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/partition/cpuid.hpp"
@@ -37,11 +38,12 @@ void set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend
         return;
     }
     vp.parent_lp.store(&LogicalProcessor::current(), std::memory_order_release);
+    // It goes on when the hold ends.
+    const VirtualProcessor::Hold hold{vp};
     if (block == VirtualProcessor::intercept_suspend && (vp.blocks() & block) != 0) {
         vp.resume_from_intercept();
     }
     vp.clear_block(block);
-    scheduler::wake(vp);
 }
 
 /// Copies between pages of the caller and a buffer of the hypervisor's.
@@ -97,23 +99,6 @@ Status get_state(
     }
 }
 
-/// A state that software could not have made is refused: an XSAVE header with bits that the
-/// processor would fault on.
-bool is_valid_extended_state(std::span<const std::byte> area) {
-    constexpr std::size_t header = 512;
-    constexpr std::size_t header_size = 64;
-    constexpr std::size_t mxcsr_offset = 24;
-    constexpr std::uint32_t mxcsr_reserved = 0xffff0000;
-    std::array<std::uint64_t, header_size / 8> words;
-    std::uint32_t mxcsr;
-    std::memcpy(words.data(), area.data() + header, header_size);
-    std::memcpy(&mxcsr, area.data() + mxcsr_offset, sizeof mxcsr);
-    const bool rest_is_zero =
-        std::all_of(words.begin() + 1, words.end(), [](std::uint64_t word) { return word == 0; });
-    return (words[0] & ~extended_state::supported()) == 0 && rest_is_zero &&
-        (mxcsr & mxcsr_reserved) == 0;
-}
-
 Status set_state(
     VirtualProcessor& vp, Call& call, std::uint32_t type, std::span<const std::uint64_t> pages) {
     switch (type) {
@@ -126,6 +111,7 @@ Status set_state(
             return Status::invalid_register_value;
         }
         vp.timers_changed();
+        vp.notify_event();
         return Status::success;
     }
     case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
@@ -134,7 +120,8 @@ Status set_state(
         if (!copy_pages(call, pages, buffer, false)) {
             return Status::invalid_parameter;
         }
-        if (!is_valid_extended_state(buffer)) {
+        if (!is_valid_extended_state(
+                buffer, extended_state::supported(), extended_state::mxcsr_mask())) {
             return Status::invalid_register_value;
         }
         std::memcpy(vp.cpu().extended_state(), buffer.data(), buffer.size());
@@ -157,6 +144,7 @@ Status set_state(
         }
         const auto state = call.in<hv_synthetic_timers_state>(sizeof(hv_input_vp_state));
         vp.timers_changed();
+        vp.notify_event();
         return vp.synthetic_timers().restore(state, vp.partition().reference_time())
             ? Status::success
             : Status::invalid_register_value;
@@ -231,10 +219,11 @@ Status get_vp_registers(Call& call) {
     if (!target) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto found = find_vp(call, *target, in.vp_index);
+    if (!found) {
+        return found.error();
     }
+    VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         hv_register_value value{};
@@ -254,10 +243,11 @@ Status set_vp_registers(Call& call) {
     if (!target) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto found = find_vp(call, *target, in.vp_index);
+    if (!found) {
+        return found.error();
     }
+    VirtualProcessor* const vp = *found;
     if (vp == &call.caller) {
         return Status::invalid_vp_state; // it has instructions for that
     }
@@ -301,6 +291,7 @@ Status map_vp_state_page(Call& call) {
     if ((!registers && in.type != HV_VP_STATE_PAGE_INTERCEPT_MESSAGE) || in.flags != 0) {
         return Status::invalid_parameter;
     }
+    const VirtualProcessor::Hold hold{*vp};
     const void* const mapped = registers ? static_cast<const void*>(vp->register_page)
                                          : static_cast<const void*>(vp->intercept_page);
     if (mapped != nullptr) {
@@ -372,10 +363,11 @@ Status get_vp_cpuid_values(Call& call) {
     if (!target) {
         return Status::invalid_partition_id;
     }
-    VirtualProcessor* const vp = find_vp(call, *target, in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto found = find_vp(call, *target, in.vp_index);
+    if (!found) {
+        return found.error();
     }
+    VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         const auto leaf =

@@ -102,16 +102,17 @@ std::uint8_t AddressSpace::access_state(GpaPage gpa, std::uint64_t flags, bool& 
 }
 
 Status AddressSpace::lay(Overlay& overlay, GpaPage gpa) {
-    const Status status =
-        slat_.exchange(gpa, NestedPageEntry::overlay(overlay.page), overlay.below);
-    if (status == Status::success) {
-        overlay.gpa = gpa;
-        overlay.active = true;
-        overlay.next = first_;
-        first_ = &overlay;
-        filter_ |= filter_bit(gpa);
+    if (!slat_.prepare(gpa)) {
+        return Status::insufficient_memory;
     }
-    return status;
+    lift(overlay);
+    (void)slat_.exchange(gpa, NestedPageEntry::overlay(overlay.page), overlay.below); // can't fail
+    overlay.gpa = gpa;
+    overlay.active = true;
+    overlay.next = first_;
+    first_ = &overlay;
+    filter_ |= filter_bit(gpa);
+    return Status::success;
 }
 
 void AddressSpace::lift(Overlay& overlay) {

@@ -43,7 +43,8 @@ public:
     /// Of the guest's own page, also while an overlay lies over it.
     [[nodiscard]] std::uint8_t access_state(GpaPage gpa, std::uint64_t flags, bool& changed);
 
-    /// Lays the overlay's page over `gpa`. One that lies there already is covered in its turn.
+    /// Lays the overlay's page over `gpa`, from wherever it lies now; if that fails it stays there.
+    /// One that lies there already is covered in its turn.
     Status lay(Overlay& overlay, GpaPage gpa);
     /// Takes it away again.
     void lift(Overlay& overlay);

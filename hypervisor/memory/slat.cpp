@@ -87,8 +87,12 @@ void Slat::destroy_table(SpaPage table, unsigned level) {
     pool_.free(table);
 }
 
-/// The entry for `gpa` in the table of `level`, or null where there is no such table.
+/// The entry for `gpa` in the table of `level`, or null where there is no such table, as there is
+/// none before create() and after destroy().
 Slat::Entry* Slat::find(GpaPage gpa, unsigned level) const {
+    if (root_ == SpaPage{}) {
+        return nullptr;
+    }
     SpaPage table = root_;
     for (unsigned l = top_level; l > level; --l) {
         const NestedPageEntry entry = get(table_at(table)[index(gpa, l)]);
@@ -101,8 +105,12 @@ Slat::Entry* Slat::find(GpaPage gpa, unsigned level) const {
 }
 
 /// The same, making tables on the way: a larger mapping is split, a range without access is written
-/// out. \return null if the pool is empty; then nothing that a guest could see has changed.
+/// out. \return null if the pool is empty, or there is no space; then nothing that a guest could
+/// see has changed.
 Slat::Entry* Slat::reach(GpaPage gpa, unsigned level) {
+    if (root_ == SpaPage{}) {
+        return nullptr;
+    }
     SpaPage table = root_;
     for (unsigned l = top_level; l > level; --l) {
         Entry& entry = table_at(table)[index(gpa, l)];
@@ -320,6 +328,10 @@ Status Slat::unmap(GpaPage gpa, ReleaseList& released) {
     set(*entry, NestedPageEntry{});
     drop(old, false, released);
     return Status::success;
+}
+
+bool Slat::prepare(GpaPage gpa) {
+    return reach(gpa, page_level) != nullptr;
 }
 
 Status Slat::unmap_large(GpaPage gpa, ReleaseList& released) {

@@ -81,6 +81,9 @@ public:
     Status unmap(GpaPage gpa, ReleaseList& released);
     Status unmap_large(GpaPage gpa, ReleaseList& released);
 
+    /// Makes the tables that lead to a page, so that exchange() there can't fail. \return false if
+    /// the pool has no page left.
+    [[nodiscard]] bool prepare(GpaPage gpa);
     /// Puts an entry in the place of a page's, and gives back the one that was there with whatever
     /// it refers to: for overlay pages.
     Status exchange(GpaPage gpa, NestedPageEntry value, NestedPageEntry& old);

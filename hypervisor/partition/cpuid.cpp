@@ -5,6 +5,7 @@
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/partition/cpuid_policy.hpp"
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
@@ -14,31 +15,12 @@ namespace hypervisor {
 
 namespace {
 
-// Leaf 1.
-constexpr std::uint32_t ecx1_monitor = 1u << 3;
-constexpr std::uint32_t ecx1_vmx = 1u << 5;
+// Leaf 1: what depends on the virtual processor.
 constexpr std::uint32_t ecx1_x2apic = 1u << 21;
-constexpr std::uint32_t ecx1_tsc_deadline = 1u << 24;
 constexpr std::uint32_t ecx1_osxsave = 1u << 27;
 constexpr std::uint32_t ecx1_hypervisor = 1u << 31;
 constexpr std::uint32_t edx1_htt = 1u << 28;
 constexpr std::uint32_t edx1_apic = 1u << 9;
-// Leaf 7.
-constexpr std::uint32_t ebx7_tsc_adjust = 1u << 1;
-constexpr std::uint32_t ebx7_pqm = 1u << 12;
-constexpr std::uint32_t ebx7_pqe = 1u << 15;
-constexpr std::uint32_t ebx7_processor_trace = 1u << 25;
-constexpr std::uint32_t ecx7_waitpkg = 1u << 5;
-// Protection keys and CET: the walk of a guest's page tables does not know them.
-constexpr std::uint32_t ecx7_unknown_protection = (1u << 3) | (1u << 4) | (1u << 7);
-constexpr std::uint32_t edx7_unknown_protection = 1u << 20;
-// Leaf 0x80000001.
-constexpr std::uint32_t ecx_svm = 1u << 2;
-constexpr std::uint32_t ecx_perf_counters = (1u << 23) | (1u << 24) | (1u << 28);
-constexpr std::uint32_t ecx_monitorx = 1u << 29;
-constexpr std::uint32_t ecx_skinit = 1u << 12;
-constexpr std::uint32_t ecx_ibs = 1u << 10;
-constexpr std::uint32_t ecx_lwp = 1u << 15;
 
 // The build that upstream's driver was validated with (drivers/hv/mshv_root_main.c).
 constexpr std::uint32_t build_number = 27744;
@@ -104,6 +86,21 @@ CpuidResult topology(const VirtualProcessor& vp, std::uint32_t subleaf) {
     return {0, 0, subleaf & 0xff, vp.index()};
 }
 
+/// Leaf 0xD: the sizes and places of what XSAVE saves.
+void shape_states(const Partition& partition, std::uint32_t subleaf, CpuidResult& r) {
+    constexpr std::uint32_t first_of_one_state = 2;
+    constexpr std::uint32_t states = 64;
+    if (subleaf == 0) {
+        const std::uint64_t visible = partition.states();
+        r.eax = static_cast<std::uint32_t>(visible);
+        r.edx = static_cast<std::uint32_t>(visible >> 32);
+        r.ecx = extended_state::size(visible);
+    } else if (subleaf >= first_of_one_state &&
+        (subleaf >= states || (partition.states() & (1ull << subleaf)) == 0)) {
+        r = {};
+    }
+}
+
 void shape_child(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf, CpuidResult& r) {
     const std::uint32_t count = vp.partition().vp_count();
     switch (leaf) {
@@ -134,53 +131,28 @@ void shape_child(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf
 CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf) {
     constexpr std::uint32_t hypervisor_first = 0x40000000;
     constexpr std::uint32_t hypervisor_last = 0x400000ff;
-    constexpr std::uint32_t svm_leaf = 0x8000000a;
     if (leaf >= hypervisor_first && leaf <= hypervisor_last) {
         return hypervisor_leaf(vp, leaf);
     }
-    CpuidResult r = cpuid(leaf, subleaf);
+    const Partition& partition = vp.partition();
+    CpuidResult r = cpuid_policy::visible(cpuid(leaf, subleaf), leaf, subleaf,
+        partition.is_root() ? cpuid_policy::Audience::root : cpuid_policy::Audience::child,
+        partition.disabled_features);
     switch (leaf) {
     case 1:
-        r.ecx &= ~(ecx1_monitor | ecx1_vmx | ecx1_tsc_deadline | ecx1_osxsave);
         r.ecx |= ecx1_hypervisor | ecx1_x2apic;
         r.ecx |= (vp.cpu().get(CpuRegister::cr4) & cr4_osxsave) != 0 ? ecx1_osxsave : 0;
         if (vp.apic().mode() == VirtualLocalApic::Mode::disabled) {
             r.edx &= ~edx1_apic;
         }
         break;
-    case 5: // MONITOR and MWAIT
-        r = {};
-        break;
-    case 7:
-        if (subleaf == 0) {
-            r.ebx &= ~(ebx7_tsc_adjust | ebx7_pqm | ebx7_pqe | ebx7_processor_trace);
-            r.ecx &= ~(ecx7_waitpkg | ecx7_unknown_protection);
-            r.edx &= ~edx7_unknown_protection;
-        }
-        break;
     case 0xd:
-        if (subleaf == 0) {
-            r.eax &= static_cast<std::uint32_t>(extended_state::supported());
-            r.edx &= static_cast<std::uint32_t>(extended_state::supported() >> 32);
-            r.ecx = extended_state::size();
-        } else if (subleaf > 1 && subleaf < 64 &&
-            (extended_state::supported() & (1ull << subleaf)) == 0) {
-            r = {};
-        }
-        break;
-    case 0xa: // performance monitoring
-        r = {};
-        break;
-    case 0x80000001:
-        r.ecx &= ~(ecx_svm | ecx_skinit | ecx_ibs | ecx_lwp | ecx_perf_counters | ecx_monitorx);
-        break;
-    case svm_leaf:
-        r = {};
+        shape_states(partition, subleaf, r);
         break;
     default:
         break;
     }
-    if (!vp.partition().is_root()) {
+    if (!partition.is_root()) {
         shape_child(vp, leaf, subleaf, r);
     }
     return r;

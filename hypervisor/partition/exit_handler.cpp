@@ -4,7 +4,7 @@
 #include "abi/message.h"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/fixed_registers.hpp"
-#include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/emulate/instruction_length.hpp"
 #include "hypervisor/hypercall/dispatcher.hpp"
@@ -130,7 +130,7 @@ void handle_set_xcr0(VirtualProcessor& vp, const Exit& exit) {
     const std::uint64_t value =
         (cpu.gpr[GeneralRegister::rdx] << 32) | (cpu.gpr[GeneralRegister::rax] & 0xffffffff);
     if ((cpu.gpr[GeneralRegister::rcx] & 0xffffffff) != 0 || cpu.cpl() != 0 ||
-        !extended_state::is_valid_xcr0(value)) {
+        !is_valid_xcr0(value, extended_state::allowed_xcr0() & vp.partition().states())) {
         cpu.raise(exception_general_protection, 0);
         return;
     }
@@ -139,7 +139,8 @@ void handle_set_xcr0(VirtualProcessor& vp, const Exit& exit) {
     cpu.advance(*length);
 }
 
-/// INVD would throw away what others have written; the caches are written back instead.
+/// INVD would throw away what others have written; the caches are written back instead. Only the
+/// root has devices that may not see them: a child need not slow down the whole machine.
 void handle_invalidate_caches(VirtualProcessor& vp, const Exit& exit) {
     auto length = instruction_length(vp, exit, InterceptedInstruction::wbinvd);
     if (!length) {
@@ -148,8 +149,25 @@ void handle_invalidate_caches(VirtualProcessor& vp, const Exit& exit) {
     if (!length) {
         return;
     }
-    asm volatile("wbinvd" : : : "memory");
+    if (vp.partition().is_root()) {
+        asm volatile("wbinvd" : : : "memory");
+    }
     vp.cpu().advance(*length);
+}
+
+/// The guest's own are delivered to it; interrupts were let in between.
+void handle_exception(VirtualProcessor& vp, std::uint8_t vector) {
+    switch (vector) {
+    case exception_debug:
+        vp.cpu().raise(vector);
+        break;
+    case exception_alignment_check:
+        vp.cpu().raise(vector, 0);
+        break;
+    default:
+        // What is left is machine checks, and they are about the machine.
+        panic("machine check while partition {} ran", vp.partition().id());
+    }
 }
 
 /// The guest cannot go on. A child's parent decides; the root has none.
@@ -182,11 +200,9 @@ void handle_exit(VirtualProcessor& vp, const Exit& exit) {
         vp.counters.count(VpCounter::external_interrupts);
         take_pending_interrupts();
         break;
-    case ExitReason::nmi:
-        LogicalProcessor::current().handle_nmi();
+    case ExitReason::nmi:              // taken as soon as the hypervisor was back
+    case ExitReason::interrupt_window: // what can be delivered is, on the way in
         break;
-    case ExitReason::interrupt_window:
-        break; // what can be delivered is, on the way in
     case ExitReason::cpuid:
         handle_cpuid(vp, exit);
         break;
@@ -220,9 +236,12 @@ void handle_exit(VirtualProcessor& vp, const Exit& exit) {
     case ExitReason::undefined_instruction:
         vp.cpu().raise(exception_invalid_opcode);
         break;
+    case ExitReason::performance_counter:
+        vp.cpu().raise(exception_general_protection, 0);
+        break;
     case ExitReason::exception:
-        // Only machine checks are asked for, and they are about the machine.
-        panic("machine check while partition {} ran", vp.partition().id());
+        handle_exception(vp, exit.vector);
+        break;
     case ExitReason::shutdown:
     case ExitReason::invalid_state:
     case ExitReason::unexpected:

@@ -59,6 +59,7 @@ void remove_overlay(Partition& partition, Overlay& overlay) {
         partition.space().lift(overlay);
     }
     if (!partition.is_root() && overlay.page != SpaPage{}) {
+        partition.flush_tlb(); // others of the partition may be running
         partition.deposits().free(overlay.page);
         overlay.page = SpaPage{};
     }
@@ -132,23 +133,25 @@ std::expected<Partition*, Status> create_partition(Partition& payer, std::uint64
 }
 
 Status initialize(Partition& partition) {
+    const SpinGuard guard{partition.space_lock()};
     if (partition.state() != Partition::State::created) {
         return Status::invalid_partition_state;
     }
-    {
-        const SpinGuard guard{partition.space_lock()};
-        if (!partition.space().create()) {
-            return Status::insufficient_memory;
-        }
-        partition.set_state(Partition::State::initialized);
+    if (!partition.space().create()) {
+        return Status::insufficient_memory;
     }
+    partition.set_state(Partition::State::initialized);
     machine_statistics::refresh(partition);
     return Status::success;
 }
 
 bool finalize(Partition& partition) {
-    if (!partition.begin_finalizing()) {
-        return false;
+    {
+        // Whoever finds it initialized under this lock has a space until he lets go.
+        const SpinGuard guard{partition.space_lock()};
+        if (!partition.begin_finalizing()) {
+            return false;
+        }
     }
     for (std::uint32_t i = 0; i < Partition::most_vps; ++i) {
         (void)destroy_vp(partition, i);
@@ -177,12 +180,15 @@ Status delete_partition(Partition& payer, Partition& partition) {
     if (partition.state() == Partition::State::initialized) {
         (void)finalize(partition);
     }
-    if (partition.deposits().balance().total != 0) {
-        return Status::invalid_partition_state;
-    }
-    if (!partition_table::remove(partition)) {
+    if (!partition_table::hide(partition)) {
         return Status::invalid_partition_id; // somebody else deletes it
     }
+    // Only now nobody can deposit any more.
+    if (partition.deposits().balance().total != 0) {
+        partition_table::show(partition);
+        return Status::invalid_partition_state;
+    }
+    partition_table::remove(partition);
     const SpaPage object = spa_page_of(&partition);
     const auto vps = partition.vp_table();
     machine_statistics::forget(partition.slot(), partition.id());
@@ -244,8 +250,8 @@ bool destroy_vp(Partition& partition, std::uint32_t index) {
     if (vp.register_page != nullptr) {
         unshare_page(pool, spa_page_of(vp.register_page));
     }
-    if (vp.counters.page() != nullptr) {
-        unshare_page(partition_table::root()->deposits(), spa_page_of(vp.counters.page()));
+    if (const std::uint64_t* const page = vp.counters.page().load(); page != nullptr) {
+        unshare_page(partition_table::root()->deposits(), spa_page_of(page));
     }
     free_vp(vp, pool);
     machine_statistics::refresh(partition);

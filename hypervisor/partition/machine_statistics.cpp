@@ -44,9 +44,9 @@ struct Share {
     std::uint64_t vps = 0;
 };
 
-constinit std::uint64_t* of_hypervisor = nullptr;
-constinit std::array<std::uint64_t*, LogicalProcessor::most> of_lps{};
-constinit std::array<std::uint64_t*, partition_table::most> of_partitions{};
+constinit StatisticsPage of_hypervisor{nullptr};
+constinit std::array<StatisticsPage, LogicalProcessor::most> of_lps{};
+constinit std::array<StatisticsPage, partition_table::most> of_partitions{};
 
 constinit SpinLock lock{};
 constinit std::array<Share, partition_table::most> shares{};
@@ -59,14 +59,15 @@ void replace(std::uint16_t slot, const Share& share) {
     sum.free_pages += share.free_pages - old.free_pages;
     sum.vps += share.vps - old.vps;
     old = share;
-    if (of_hypervisor == nullptr) {
+    std::uint64_t* const page = of_hypervisor;
+    if (page == nullptr) {
         return;
     }
-    of_hypervisor[logical_processors] = LogicalProcessor::all().size();
-    of_hypervisor[partitions] = partition_table::count();
-    of_hypervisor[total_pages] = sum.pages;
-    of_hypervisor[virtual_processors] = sum.vps;
-    of_hypervisor[nonessential_pages_for_dump] = sum.free_pages;
+    page[logical_processors] = LogicalProcessor::all().size();
+    page[partitions] = partition_table::count();
+    page[total_pages] = sum.pages;
+    page[virtual_processors] = sum.vps;
+    page[nonessential_pages_for_dump] = sum.free_pages;
 }
 
 void write_partition(Partition& partition, const Share& share, std::uint64_t* page) {
@@ -81,14 +82,14 @@ void write_partition(Partition& partition, const Share& share, std::uint64_t* pa
 
 } // namespace
 
-std::uint64_t** hypervisor_page() {
-    return &of_hypervisor;
+StatisticsPage& hypervisor_page() {
+    return of_hypervisor;
 }
-std::uint64_t** lp_page(std::uint32_t index) {
-    return &of_lps[index];
+StatisticsPage& lp_page(std::uint32_t index) {
+    return of_lps[index];
 }
-std::uint64_t** partition_page(Partition& partition) {
-    return &of_partitions[partition.slot()];
+StatisticsPage& partition_page(Partition& partition) {
+    return of_partitions[partition.slot()];
 }
 
 void refresh(Partition& partition) {

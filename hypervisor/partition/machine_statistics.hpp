@@ -3,6 +3,8 @@
 // memory, without asking, so they are written when something changes.
 #pragma once
 
+#include "hypervisor/partition/statistics.hpp"
+
 #include <cstdint>
 
 namespace hypervisor {
@@ -12,10 +14,9 @@ class Partition;
 
 namespace machine_statistics {
 
-/// Where the pointer to a page is kept; null while the page is not mapped.
-std::uint64_t** hypervisor_page();
-std::uint64_t** lp_page(std::uint32_t index);
-std::uint64_t** partition_page(Partition& partition);
+StatisticsPage& hypervisor_page();
+StatisticsPage& lp_page(std::uint32_t index);
+StatisticsPage& partition_page(Partition& partition);
 
 /// Writes the figures of now into all pages that are mapped.
 void refresh();

@@ -6,47 +6,80 @@
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
+#include <atomic>
+#include <cstddef>
 #include <cstring>
 
 namespace hypervisor::overlay {
 
 namespace {
 
-/// Moves an overlay to where the register says, or takes it away.
-/// \return false if that needs memory that the partition does not have, or is no address.
+/// Moves an overlay to where the register says, or takes it away. Under the space's lock, so that
+/// of two virtual processors that write one register the second finds what the first has made.
+/// \return false if that needs memory that the partition does not have, or is no address; then
+/// nothing has changed.
 bool place(Partition& partition, Overlay& overlay, std::uint64_t value) {
     const bool enabled = (value & HV_MSR_PAGE_ENABLE) != 0;
     const auto gpa = GpaPage::containing(value);
-    if (partition.is_root() || (!enabled && !overlay.active)) {
+    if (partition.is_root()) {
         return true; // the root's pages stay where they are
     }
-    if (enabled && gpa.address() >= Slat::address_limit) {
-        return false;
-    }
-    if (overlay.active && enabled && overlay.gpa == gpa) {
+    if (!enabled) {
+        partition.space().lift(overlay);
         return true;
     }
-    if (enabled && overlay.page == SpaPage{}) {
+    if (gpa.address() >= Slat::address_limit) {
+        return false;
+    }
+    if (overlay.active && overlay.gpa == gpa) {
+        return true;
+    }
+    if (overlay.page == SpaPage{}) {
         const auto page = partition.deposits().allocate();
         if (!page) {
             return false;
         }
         overlay.page = *page;
     }
-    bool placed = true;
-    {
-        const SpinGuard guard{partition.space_lock()};
-        partition.space().lift(overlay);
-        placed = !enabled || partition.space().lay(overlay, gpa) == Status::success;
-    }
-    partition.flush_tlb();
-    return placed;
+    return partition.space().lay(overlay, gpa) == Status::success;
 }
 
 /// The register of a root VP keeps its page; only the enable bit is the root's.
-std::uint64_t allowed(const VirtualProcessor& vp, std::uint64_t old, std::uint64_t value) {
-    return vp.partition().is_root() ? (old & ~HV_MSR_PAGE_ENABLE) | (value & HV_MSR_PAGE_ENABLE)
-                                    : value;
+std::uint64_t allowed(const Partition& partition, std::uint64_t old, std::uint64_t value) {
+    return partition.is_root() ? (old & ~HV_MSR_PAGE_ENABLE) | (value & HV_MSR_PAGE_ENABLE) : value;
+}
+
+/// Writes an overlay's register: page and register change together, or neither.
+/// \param fill called with the page when it has been placed.
+template <class F>
+MsrResult update(Partition& partition, Overlay& overlay, std::uint64_t& place_register,
+    std::uint64_t value, F&& fill) {
+    {
+        const SpinGuard guard{partition.space_lock()};
+        value = allowed(partition, place_register, value);
+        if (!place(partition, overlay, value)) {
+            return MsrResult::fault;
+        }
+        if (overlay.page != SpaPage{}) {
+            fill(overlay.page);
+        }
+        place_register = value;
+    }
+    if (!partition.is_root()) {
+        partition.flush_tlb();
+    }
+    return MsrResult::done;
+}
+
+MsrResult update(
+    VirtualProcessor& vp, Overlay& overlay, std::uint64_t& place_register, std::uint64_t value) {
+    return update(vp.partition(), overlay, place_register, value, [](SpaPage) {});
+}
+
+/// The page that the register's overlay shows, or null while it is off.
+template <class T>
+T* shown(const Overlay& overlay, std::uint64_t place_register) {
+    return (place_register & HV_MSR_PAGE_ENABLE) != 0 ? pointer_to<T>(overlay.page) : nullptr;
 }
 
 /// VMMCALL; RET. The page's end is filled with INT3: nothing there is meant to run.
@@ -57,11 +90,16 @@ void fill_hypercall_page(SpaPage page) {
     std::memcpy(bytes, code, sizeof code);
 }
 
-void fill_reference_tsc_page(SpaPage page) {
+/// The sequence is 0, which says that the page is not to be used, while it changes (TLFS
+/// "Partition Reference TSC Mechanism").
+void fill_reference_tsc_page(SpaPage page, std::uint64_t offset) {
     auto* const to = pointer_to<hv_reference_tsc_page>(page);
+    static_assert(offsetof(hv_reference_tsc_page, tsc_sequence) == 0);
+    const std::atomic_ref sequence{*pointer_to<std::uint32_t>(page)};
+    const std::uint32_t next = sequence.exchange(0) + 1;
     to->tsc_scale = clock::reference_scale();
-    to->tsc_offset = 0;
-    to->tsc_sequence = 1;
+    to->tsc_offset = static_cast<std::int64_t>(offset);
+    sequence.store(next != 0 ? next : 1, std::memory_order_seq_cst);
 }
 
 } // namespace
@@ -71,8 +109,8 @@ MsrResult set_guest_os_id(VirtualProcessor& vp, std::uint64_t value) {
     partition.guest_os_id = value;
     if (value == 0) {
         // Without an identity there is no hypercall interface (TLFS "Establishing the Interface").
-        partition.hypercall_page &= ~HV_MSR_PAGE_ENABLE;
-        (void)place(partition, partition.hypercall_overlay, 0);
+        (void)update(vp, partition.hypercall_overlay, partition.hypercall_page,
+            partition.hypercall_page & ~HV_MSR_PAGE_ENABLE);
     }
     return MsrResult::done;
 }
@@ -85,75 +123,64 @@ MsrResult set_hypercall_page(VirtualProcessor& vp, std::uint64_t value) {
     if (partition.guest_os_id == 0) {
         value &= ~HV_MSR_PAGE_ENABLE;
     }
-    value = allowed(vp, partition.hypercall_page, value);
-    if (!place(partition, partition.hypercall_overlay, value)) {
-        return MsrResult::fault;
-    }
-    if (partition.hypercall_overlay.page != SpaPage{}) {
-        fill_hypercall_page(partition.hypercall_overlay.page);
-    }
-    partition.hypercall_page = value;
-    return MsrResult::done;
+    return update(partition, partition.hypercall_overlay, partition.hypercall_page, value,
+        fill_hypercall_page);
 }
 
 MsrResult set_reference_tsc_page(VirtualProcessor& vp, std::uint64_t value) {
     Partition& partition = vp.partition();
-    value = allowed(vp, partition.reference_tsc_page, value);
-    if (!place(partition, partition.reference_tsc_overlay, value)) {
-        return MsrResult::fault;
+    return update(partition, partition.reference_tsc_overlay, partition.reference_tsc_page, value,
+        [&partition](
+            SpaPage page) { fill_reference_tsc_page(page, partition.reference_offset()); });
+}
+
+void set_reference_time(Partition& partition, std::uint64_t value) {
+    {
+        const SpinGuard guard{partition.space_lock()};
+        partition.set_reference_time(value);
+        const Overlay& overlay = partition.reference_tsc_overlay;
+        if (overlay.page != SpaPage{}) {
+            fill_reference_tsc_page(overlay.page, partition.reference_offset());
+        }
     }
-    if (partition.reference_tsc_overlay.page != SpaPage{}) {
-        fill_reference_tsc_page(partition.reference_tsc_overlay.page);
-        pointer_to<hv_reference_tsc_page>(partition.reference_tsc_overlay.page)->tsc_offset =
-            static_cast<std::int64_t>(partition.reference_offset());
-    }
-    partition.reference_tsc_page = value;
-    return MsrResult::done;
+    partition.for_each_vp([](VirtualProcessor& vp) {
+        const VirtualProcessor::Hold hold{vp};
+        vp.timers_changed();
+        vp.notify_event(); // one that is halted puts its deadline right too
+    });
 }
 
 MsrResult set_vp_assist_page(VirtualProcessor& vp, std::uint64_t value) {
-    value = allowed(vp, vp.vp_assist_page, value);
-    if (!place(vp.partition(), vp.overlays.vp_assist, value)) {
-        return MsrResult::fault;
-    }
-    vp.vp_assist_page = value;
-    return MsrResult::done;
+    return update(vp, vp.overlays.vp_assist, vp.vp_assist_page, value);
 }
 
 MsrResult set_message_page(VirtualProcessor& vp, std::uint64_t value) {
-    value = allowed(vp, vp.message_page_register, value);
-    if (!place(vp.partition(), vp.overlays.message, value)) {
-        return MsrResult::fault;
+    const MsrResult result = update(vp, vp.overlays.message, vp.message_page_register, value);
+    if (result == MsrResult::done) {
+        vp.synic().set_message_page(
+            shown<hv_message_page>(vp.overlays.message, vp.message_page_register));
+        vp.accept(vp.synic().end_of_message()); // what has waited for this
     }
-    vp.message_page_register = value;
-    const bool enabled = (value & HV_MSR_PAGE_ENABLE) != 0;
-    vp.synic().set_message_page(
-        enabled ? pointer_to<hv_message_page>(vp.overlays.message.page) : nullptr);
-    vp.accept(vp.synic().end_of_message()); // what has waited for this
-    return MsrResult::done;
+    return result;
 }
 
 MsrResult set_event_flags_page(VirtualProcessor& vp, std::uint64_t value) {
-    value = allowed(vp, vp.event_flags_page_register, value);
-    if (!place(vp.partition(), vp.overlays.event_flags, value)) {
-        return MsrResult::fault;
+    const MsrResult result =
+        update(vp, vp.overlays.event_flags, vp.event_flags_page_register, value);
+    if (result == MsrResult::done) {
+        vp.synic().set_event_flags_page(shown<hv_synic_event_flags_page>(
+            vp.overlays.event_flags, vp.event_flags_page_register));
     }
-    vp.event_flags_page_register = value;
-    const bool enabled = (value & HV_MSR_PAGE_ENABLE) != 0;
-    vp.synic().set_event_flags_page(
-        enabled ? pointer_to<hv_synic_event_flags_page>(vp.overlays.event_flags.page) : nullptr);
-    return MsrResult::done;
+    return result;
 }
 
 MsrResult set_event_ring_page(VirtualProcessor& vp, std::uint64_t value) {
     if (!vp.partition().is_root()) {
         return MsrResult::fault; // only a root has ports whose events come in rings
     }
-    value = allowed(vp, vp.event_ring_page_register, value);
-    vp.event_ring_page_register = value;
-    const bool enabled = (value & HV_MSR_PAGE_ENABLE) != 0;
+    (void)update(vp, vp.overlays.event_ring, vp.event_ring_page_register, value);
     vp.synic().set_event_ring_page(
-        enabled ? pointer_to<hv_synic_event_ring_page>(vp.overlays.event_ring.page) : nullptr);
+        shown<hv_synic_event_ring_page>(vp.overlays.event_ring, vp.event_ring_page_register));
     return MsrResult::done;
 }
 

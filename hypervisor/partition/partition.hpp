@@ -4,10 +4,12 @@
 #include "abi/cpuid.h"
 #include "abi/partition.h"
 #include "hypervisor/cpu/clock.hpp"
+#include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/hypercall/status.hpp"
 #include "hypervisor/memory/address_space.hpp"
 #include "hypervisor/memory/page_pool.hpp"
+#include "hypervisor/partition/cpuid_policy.hpp"
 #include "hypervisor/partition/ports.hpp"
 
 #include <array>
@@ -125,6 +127,12 @@ public:
     // Properties.
     std::uint64_t synthetic_features = 0;
     std::uint64_t unimplemented_msr_action = HV_UNIMPLEMENTED_MSR_ACTION_FAULT;
+    /// Set before there is a virtual processor, then never changed.
+    cpuid_policy::DisabledFeatures disabled_features{};
+    /// The states of XCR0 that virtual processors may use.
+    [[nodiscard]] std::uint64_t states() const {
+        return cpuid_policy::states(extended_state::supported(), disabled_features);
+    }
 
     /// Held by those who have looked the partition up.
     std::atomic<std::uint32_t> references{0};

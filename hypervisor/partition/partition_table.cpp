@@ -53,14 +53,13 @@ void insert(Partition& partition) {
     ++partitions;
 }
 
-bool remove(Partition& partition) {
+bool hide(Partition& partition) {
     {
         const SpinGuard guard{lock};
         if (slots[partition.slot()].partition != &partition) {
             return false;
         }
         slots[partition.slot()].partition = nullptr;
-        slots[partition.slot()].reserved = false;
         --partitions;
     }
     const LogicalProcessor::WaitsForOthers waits;
@@ -68,6 +67,15 @@ bool remove(Partition& partition) {
         pause();
     }
     return true;
+}
+
+void show(Partition& partition) {
+    insert(partition);
+}
+
+void remove(Partition& partition) {
+    const SpinGuard guard{lock};
+    slots[partition.slot()].reserved = false;
 }
 
 PartitionReference find(std::uint64_t id) {

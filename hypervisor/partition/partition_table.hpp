@@ -49,8 +49,11 @@ struct Place {
 std::optional<Place> reserve();
 void insert(Partition& partition);
 /// Nobody finds the partition any more; waits until nobody uses it but the caller, who holds one
-/// reference. With no lock held. \return false if somebody else has removed it.
-[[nodiscard]] bool remove(Partition& partition);
+/// reference. With no lock held. \return false if somebody else has hidden it.
+[[nodiscard]] bool hide(Partition& partition);
+/// Then either it is found again, or its slot is free for another.
+void show(Partition& partition);
+void remove(Partition& partition);
 
 PartitionReference find(std::uint64_t id);
 unsigned count();

@@ -5,6 +5,7 @@
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/fixed_registers.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/partition/cpuid.hpp"
 #include "hypervisor/partition/msr.hpp"
 #include "hypervisor/partition/partition.hpp"
@@ -184,6 +185,14 @@ std::uint8_t* legacy_state_of(VirtualProcessor& vp, std::uint32_t name, std::siz
     return nullptr;
 }
 
+/// Whether the processor takes the MXCSR in it.
+bool is_valid_xmm_control(const hv_register_value& value) {
+    constexpr std::size_t mxcsr_offset = 8;
+    std::uint32_t mxcsr;
+    std::memcpy(&mxcsr, reinterpret_cast<const std::byte*>(&value) + mxcsr_offset, sizeof mxcsr);
+    return is_valid_mxcsr(mxcsr, extended_state::mxcsr_mask());
+}
+
 /// The states that are written must be marked as in use, or the processor takes their initial
 /// values.
 void mark_legacy_state_in_use(VirtualProcessor& vp) {
@@ -219,10 +228,14 @@ Status set_pending_interruption(VirtualCpu& cpu, const hv_register_value& value)
             type != HV_X64_PENDING_EXCEPTION && type != HV_X64_PENDING_SOFTWARE_INTERRUPT)) {
         return Status::invalid_register_value;
     }
-    cpu.set_pending_event(CpuEvent{.type = static_cast<CpuEvent::Type>(type),
+    const CpuEvent event{.type = static_cast<CpuEvent::Type>(type),
         .vector = static_cast<std::uint8_t>(from.interruption_vector),
         .has_error_code = from.deliver_error_code != 0,
-        .error_code = from.error_code});
+        .error_code = from.error_code};
+    if (!is_valid_event(event)) {
+        return Status::invalid_register_value;
+    }
+    cpu.set_pending_event(event);
     return Status::success;
 }
 
@@ -233,7 +246,7 @@ Status set_pending_exception(VirtualCpu& cpu, const hv_register_value& value) {
         cpu.set_pending_event(std::nullopt);
         return Status::success;
     }
-    if (event.event_type != 0 || event.vector > 31) {
+    if (event.event_type != 0 || event.vector > exception_last || event.vector == exception_nmi) {
         return Status::invalid_register_value;
     }
     if (event.vector == exception_page_fault) {
@@ -360,23 +373,32 @@ Status set_register(VirtualProcessor& vp, std::uint32_t name, const hv_register_
         cpu.gpr[name - HV_X64_REGISTER_RAX] = value.reg64;
         return Status::success;
     }
-    if (name == HV_X64_REGISTER_XFEM && !extended_state::is_valid_xcr0(value.reg64)) {
-        return Status::invalid_register_value;
-    }
     if (const auto r = cpu_register(name); r) {
+        if (!register_rules().allow(*r, value.reg64)) {
+            return Status::invalid_register_value;
+        }
         cpu.set(*r, value.reg64);
         return Status::success;
     }
     if (is_within(name, HV_X64_REGISTER_ES, HV_X64_REGISTER_TR)) {
+        if (!is_valid_segment(value.segment)) {
+            return Status::invalid_register_value;
+        }
         cpu.set_segment(static_cast<SegmentName>(name - HV_X64_REGISTER_ES), value.segment);
         return Status::success;
     }
     if (is_within(name, HV_X64_REGISTER_IDTR, HV_X64_REGISTER_GDTR)) {
+        if (!is_valid_table(value.table)) {
+            return Status::invalid_register_value;
+        }
         cpu.set_table(static_cast<TableName>(name - HV_X64_REGISTER_IDTR), value.table);
         return Status::success;
     }
     std::size_t size = 0;
     if (std::uint8_t* const state = legacy_state_of(vp, name, size); state != nullptr) {
+        if (name == HV_X64_REGISTER_XMM_CONTROL_STATUS && !is_valid_xmm_control(value)) {
+            return Status::invalid_register_value;
+        }
         std::memcpy(state, &value, size);
         mark_legacy_state_in_use(vp);
         return Status::success;

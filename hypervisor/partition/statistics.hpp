@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 namespace hypervisor {
@@ -29,26 +30,28 @@ enum class VpCounter : std::uint16_t {
     lp_dispatches = 74,
 };
 
-/// A virtual processor's counters: a page shared with the root once that has asked for it. The root
-/// can write what it likes there; nothing is decided by it.
+/// The page of a statistics object, shared with the root once that has asked for it, or null. It
+/// goes away as all does that others may have found: see LogicalProcessor.
+using StatisticsPage = std::atomic<std::uint64_t*>;
+
+/// A virtual processor's counters. The root can write what it likes on their page; nothing is
+/// decided by it.
 class VpCounters final {
 public:
-    [[nodiscard]] std::uint64_t* page() const { return page_; }
-    /// Where the pointer to the page is kept.
-    std::uint64_t** place() { return &page_; }
+    StatisticsPage& page() { return page_; }
     void count(VpCounter counter) {
-        if (page_ != nullptr) {
-            ++page_[static_cast<unsigned>(counter)];
+        if (std::uint64_t* const page = page_.load(std::memory_order_relaxed); page != nullptr) {
+            ++page[static_cast<unsigned>(counter)];
         }
     }
     void set(VpCounter counter, std::uint64_t value) {
-        if (page_ != nullptr) {
-            page_[static_cast<unsigned>(counter)] = value;
+        if (std::uint64_t* const page = page_.load(std::memory_order_relaxed); page != nullptr) {
+            page[static_cast<unsigned>(counter)] = value;
         }
     }
 
 private:
-    std::uint64_t* page_ = nullptr;
+    StatisticsPage page_{nullptr};
 };
 
 } // namespace hypervisor

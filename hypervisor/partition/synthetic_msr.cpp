@@ -53,7 +53,13 @@ std::uint64_t crash_control() {
     return HV_CRASH_CTL_CRASH_NOTIFY;
 }
 
+/// The console is slow and everybody's: a system that crashes without end is heard once a second.
 void report_crash(VirtualProcessor& vp) {
+    const std::uint64_t now = read_tsc();
+    if (vp.crash_reported_at != 0 && now - vp.crash_reported_at < clock::tsc_frequency()) {
+        return;
+    }
+    vp.crash_reported_at = now;
     log(LogLevel::warning, "partition {} reports a crash of its system: {x} {x} {x} {x} {x}",
         vp.partition().id(), vp.crash_parameters[0], vp.crash_parameters[1], vp.crash_parameters[2],
         vp.crash_parameters[3], vp.crash_parameters[4]);

@@ -4,6 +4,7 @@
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/partition/exit_handler.hpp"
 #include "hypervisor/partition/interrupts.hpp"
@@ -23,7 +24,7 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
       index_{index},
       cpu_{cpu},
       lp_{&lp},
-      waits_for_startup_{!is_bootstrap},
+      startup_{!is_bootstrap},
       apic_{partition.is_root() ? lp.apic_id() : index, is_bootstrap,
           VirtualLocalApic::Features{.x2apic = partition.is_root() ||
                   (partition.creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) != 0}} {
@@ -34,7 +35,7 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
     }
     cpu_.set_address_space(partition.space().root());
     cpu_.set_tsc_offset(partition.tsc_offset());
-    if (waits_for_startup_) {
+    if (startup_.waits()) {
         set_block(waiting);
     }
 }
@@ -74,21 +75,21 @@ void VirtualProcessor::accept_nmi() {
 }
 
 void VirtualProcessor::accept_init() {
-    init_pending_.store(true, std::memory_order_seq_cst);
+    startup_.init();
     notify_event();
 }
 
 void VirtualProcessor::accept_startup(std::uint8_t page) {
-    startup_page_.store(std::uint32_t{page} + 1, std::memory_order_seq_cst);
-    notify_event();
+    if (startup_.start(page)) {
+        notify_event();
+    }
 }
 
 bool VirtualProcessor::can_run() const {
-    const std::uint32_t blocks = blocks_.load(std::memory_order_seq_cst);
-    if ((blocks & ~std::uint32_t{waiting}) != 0) {
+    if (blocks_.forbid()) {
         return false;
     }
-    return (blocks & waiting) == 0 || event_pending_.load(std::memory_order_seq_cst);
+    return (blocks() & waiting) == 0 || event_pending_.load(std::memory_order_seq_cst);
 }
 
 VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
@@ -98,8 +99,7 @@ VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
         vp_.cpu().save();
         return;
     }
-    vp_.hold_count_.fetch_add(1, std::memory_order_seq_cst);
-    vp_.set_block(held);
+    vp_.blocks_.hold();
     scheduler::stop(vp_);
 }
 
@@ -108,10 +108,8 @@ VirtualProcessor::Hold::~Hold() {
         vp_.cpu().load();
         return;
     }
-    if (vp_.hold_count_.fetch_sub(1, std::memory_order_seq_cst) == 1) {
-        vp_.clear_block(held);
-        scheduler::wake(vp_);
-    }
+    vp_.blocks_.let_go();
+    scheduler::wake(vp_);
 }
 
 // ---- Running ----
@@ -143,7 +141,7 @@ void VirtualProcessor::run(LogicalProcessor& lp) {
 }
 
 VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
-    if (lp.reschedule_requested() || (blocks() & ~std::uint32_t{waiting}) != 0) {
+    if (lp.reschedule_requested() || blocks_.forbid()) {
         return Entry::leave;
     }
     event_pending_.store(false, std::memory_order_seq_cst);
@@ -175,28 +173,26 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
 
 /// INIT and start-up messages. \return false if the virtual processor still waits for one.
 bool VirtualProcessor::handle_startup() {
-    if (init_pending_.exchange(false, std::memory_order_seq_cst)) {
+    if (startup_.take_init()) {
         cpu_.reset();
         cpu_.set(CpuRegister::rip, 0xfff0);
         apic_.init();
         cpu_.load();
-        waits_for_startup_ = true;
         set_block(waiting);
         timers_changed();
     }
-    if (!waits_for_startup_) {
+    if (!startup_.waits()) {
         return true;
     }
-    const std::uint32_t startup = startup_page_.exchange(0, std::memory_order_seq_cst);
-    if (startup == 0) {
+    const auto page = startup_.take_start();
+    if (!page) {
         return false;
     }
     hv_x64_segment_register cs = cpu_.segment(SegmentName::cs);
-    cs.selector = static_cast<std::uint16_t>((startup - 1) << 8);
-    cs.base = std::uint64_t{startup - 1} << page_shift;
+    cs.selector = static_cast<std::uint16_t>(*page << 8);
+    cs.base = std::uint64_t{*page} << page_shift;
     cpu_.set_segment(SegmentName::cs, cs);
     cpu_.set(CpuRegister::rip, 0);
-    waits_for_startup_ = false;
     clear_block(waiting);
     return true;
 }
@@ -418,12 +414,16 @@ void VirtualProcessor::resume_from_intercept() {
     if (is_dirty(HV_X64_REGISTER_CLASS_IP)) {
         cpu_.set(CpuRegister::rip, page.rip);
     }
-    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS)) {
+    // Values that are none are left out.
+    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS) &&
+        register_rules().allow(CpuRegister::rflags, page.rflags)) {
         cpu_.set(CpuRegister::rflags, page.rflags);
     }
     if (is_dirty(HV_X64_REGISTER_CLASS_SEGMENT)) {
         for (unsigned i = 0; i < 6; ++i) {
-            cpu_.set_segment(static_cast<SegmentName>(i), page.segment_registers[i]);
+            if (is_valid_segment(page.segment_registers[i])) {
+                cpu_.set_segment(static_cast<SegmentName>(i), page.segment_registers[i]);
+            }
         }
     }
 }

@@ -7,6 +7,8 @@
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/memory/address_space.hpp"
+#include "hypervisor/partition/startup.hpp"
+#include "hypervisor/partition/run_blocks.hpp"
 #include "hypervisor/partition/statistics.hpp"
 #include "hypervisor/scheduler/run_queue.hpp"
 #include "hypervisor/scheduler/timer_queue.hpp"
@@ -27,15 +29,8 @@ class Partition;
 /// shared with the parent are pages of their own.
 class VirtualProcessor final : private ScheduleEntity, private TimerEntry {
 public:
-    /// Why a virtual processor that is otherwise ready does not run.
-    enum Block : std::uint32_t {
-        explicit_suspend = 1u << 0,  ///< its parent has suspended it
-        intercept_suspend = 1u << 1, ///< its parent has an intercept to handle
-        dispatch_suspend = 1u << 2,  ///< the root has taken it off for good
-        held = 1u << 3,              ///< somebody looks at its state
-        waiting = 1u << 4,           ///< halted or not started: an event ends it
-        removed = 1u << 5,           ///< it is being destroyed
-    };
+    using enum RunBlocks::Block;
+    using Block = RunBlocks::Block;
     /// Where the scheduler has it; under schedule_lock().
     enum class Place : std::uint8_t { nowhere, queued, running };
 
@@ -72,14 +67,13 @@ public:
     /// Something has happened that a waiting virtual processor must look at.
     void notify_event();
 
-    [[nodiscard]] std::uint32_t blocks() const { return blocks_.load(std::memory_order_seq_cst); }
+    [[nodiscard]] std::uint32_t blocks() const { return blocks_.all(); }
     [[nodiscard]] bool can_run() const;
-    void set_block(Block block) { blocks_.fetch_or(block, std::memory_order_seq_cst); }
-    void clear_block(Block block) {
-        blocks_.fetch_and(~std::uint32_t{block}, std::memory_order_seq_cst);
-    }
+    void set_block(Block block) { blocks_.set(block); }
+    void clear_block(Block block) { blocks_.clear(block); }
 
-    /// Stops it and keeps it stopped while the guard lives: its state may then be read and changed.
+    /// Stops it and keeps it stopped while the guard lives: its state may then be read and changed,
+    /// by the holder alone. For the virtual processor that makes the call, and for a parent.
     class [[nodiscard]] Hold final {
     public:
         explicit Hold(VirtualProcessor& vp);
@@ -138,6 +132,7 @@ public:
     std::uint64_t event_flags_page_register = 0;
     std::uint64_t event_ring_page_register = 0;
     std::array<std::uint64_t, 5> crash_parameters{};
+    std::uint64_t crash_reported_at = 0; ///< of the time-stamp counter
     struct Mtrr {
         std::uint64_t def_type = 0;
         std::array<std::uint64_t, 16> variable{}; ///< base and mask in turn
@@ -179,13 +174,10 @@ private:
     std::atomic<LogicalProcessor*> lp_;
     LogicalProcessor* timer_lp_ = nullptr;
     SpinLock schedule_lock_{};
-    std::atomic<std::uint32_t> blocks_{0};
-    std::atomic<std::uint32_t> hold_count_{0};
+    RunBlocks blocks_{};
     std::atomic<bool> event_pending_{false};
     std::atomic<bool> nmi_pending_{false};
-    std::atomic<bool> init_pending_{false};
-    std::atomic<std::uint32_t> startup_page_{0}; ///< 0: none; else page + 1
-    bool waits_for_startup_ = false;
+    Startup startup_;
     bool timers_dirty_ = true;
     bool intercept_unsent_ = false;
     std::uint64_t seen_tlb_epoch_ = 0;
@@ -195,10 +187,10 @@ private:
     SynicMessage intercept_message_{};
 
 public:
-    [[nodiscard]] bool waits_for_startup() const { return waits_for_startup_; }
+    [[nodiscard]] bool waits_for_startup() const { return startup_.waits(); }
     /// Whether it waits for a start-up message or is halted; it is held.
     void set_activity(bool waits_for_startup, bool halted) {
-        waits_for_startup_ = waits_for_startup;
+        startup_.set_waits(waits_for_startup);
         if (waits_for_startup || halted) {
             set_block(waiting);
         } else {

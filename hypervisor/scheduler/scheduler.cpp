@@ -3,9 +3,8 @@
 
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/debug/panic.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
-
-#include <optional>
 
 namespace hypervisor::scheduler {
 
@@ -136,11 +135,7 @@ void wake(VirtualProcessor& vp) {
 }
 
 void stop(VirtualProcessor& vp) {
-    // Two of the root's may wait for each other's LP, one here and one to destroy a child's.
-    std::optional<LogicalProcessor::WaitsForOthers> waits;
-    if (vp.is_pinned()) {
-        waits.emplace();
-    }
+    require(!vp.is_pinned(), "a virtual processor of the root is stopped, which has no parent");
     for (;;) {
         {
             const SpinGuard guard{vp.schedule_lock()};
@@ -152,9 +147,7 @@ void stop(VirtualProcessor& vp) {
                 const SpinGuard queue{lp.queue_lock};
                 lp.queue().remove(vp.schedule_entity());
                 vp.place = VirtualProcessor::Place::nowhere;
-                if (!vp.is_pinned()) {
-                    lp.load.fetch_sub(1, std::memory_order_relaxed);
-                }
+                lp.load.fetch_sub(1, std::memory_order_relaxed);
                 return;
             }
             vp.lp().kick();

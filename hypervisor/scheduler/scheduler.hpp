@@ -23,8 +23,8 @@ std::uint64_t slice();
 /// Something has changed that may let the virtual processor run. From any LP.
 void wake(VirtualProcessor& vp);
 /// The virtual processor may no longer run: takes it off its queue or its LP and waits until it has
-/// stopped. What forbids it to run has been set before. Not from the virtual processor's own LP
-/// while it runs there, and with no lock held.
+/// stopped. What forbids it to run has been set before. Only a parent does this to a child's, so
+/// that no two wait for each other; and with no lock held.
 void stop(VirtualProcessor& vp);
 
 /// For LogicalProcessor: the next one to run, or null; and what is to be done when it has stopped.

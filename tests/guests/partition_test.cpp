@@ -129,8 +129,9 @@ TEST(Partition, ImpossibleStateIsToldToTheParent) {
     GuestMachine machine;
     machine.load(CODE(read));
     machine.start_in_long_mode();
-    constexpr std::uint64_t reserved = 1ull << 20;
-    machine.set(HV_X64_REGISTER_EFER, machine.get(HV_X64_REGISTER_EFER) | reserved);
+    // Each register for itself may be so: long mode is paged, and its pages have wide entries.
+    constexpr std::uint64_t wide_entries = 1ull << 5;
+    machine.set(HV_X64_REGISTER_CR4, machine.get(HV_X64_REGISTER_CR4) & ~wide_entries);
     ASSERT_EQ(machine.report(), std::nullopt);
     // An emulated processor may not check, and run into a triple fault instead.
     EXPECT_TRUE(machine.message().header.message_type == HVMSG_INVALID_VP_REGISTER_VALUE ||

@@ -178,7 +178,6 @@ BootEntry Machine::load() {
 void Machine::create_partition() {
     hv::PartitionSettings wanted;
     wanted.x2apic = settings_.processor.x2apic;
-    wanted.nested = settings_.processor.nested;
     partition_ = hypervisor_.create_partition(wanted);
     partition_->set_property(HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES, guest_interface);
     partition_->initialize();

@@ -140,7 +140,6 @@ Settings settings_from_json(const json& tree) {
     root.read_object("processor", [&](ObjectReader& reader) {
         reader.read("count", settings.processor.count, ProcessorSettings::most);
         reader.read("x2apic", settings.processor.x2apic);
-        reader.read("nested", settings.processor.nested);
     });
     root.read_object("memory", [&](ObjectReader& reader) {
         reader.read_size("size", settings.memory.size);
@@ -172,9 +171,7 @@ json to_json(const Settings& settings) {
     }
     return {
         {"name", settings.name},
-        {"processor",
-            {{"count", settings.processor.count}, {"x2apic", settings.processor.x2apic},
-                {"nested", settings.processor.nested}}},
+        {"processor", {{"count", settings.processor.count}, {"x2apic", settings.processor.x2apic}}},
         {"memory", {{"size", settings.memory.size}, {"populated", settings.memory.populated}}},
         {"serial_ports", std::move(ports)},
         {"boot",

@@ -19,8 +19,6 @@ struct ProcessorSettings {
     std::uint32_t count = 1;
     /// The local APICs offer x2APIC mode.
     bool x2apic = true;
-    /// The guest may be a hypervisor (ExposeVirtualizationExtensions).
-    bool nested = false;
 };
 
 /// Msvm_MemorySettingData

@@ -28,7 +28,7 @@ void expect_refused(const json& tree, const std::string& word) {
 TEST(Settings, ComeBackFromTheirJson) {
     Settings settings;
     settings.name = "web";
-    settings.processor = {4, false, true};
+    settings.processor = {4, false};
     settings.memory = {std::uint64_t{1} << 30, true};
     settings.serial_ports = {{"none"}, {"/tmp/console"}};
     settings.boot = {"/k", "/i", "quiet"};

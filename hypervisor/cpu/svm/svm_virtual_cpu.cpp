@@ -13,14 +13,19 @@ namespace hypervisor::svm {
 
 SvmVirtualCpu::SvmVirtualCpu(SpaPage vmcb, SpaPage extended_state, bool is_root)
     : vmcb_{*pointer_to<Vmcb>(vmcb)},
-      extended_state_{pointer_to<std::uint8_t>(extended_state)} {
-    vmcb_.intercept_misc1 = intercept_intr | intercept_nmi | intercept_init | intercept_cpuid |
-        intercept_invd | intercept_hlt | intercept_invlpga | intercept_io | intercept_msr |
-        intercept_shutdown;
+      extended_state_{pointer_to<std::uint8_t>(extended_state)},
+      nmi_mask_{vmcb_} {
+    vmcb_.intercept_misc1 = intercept_intr | intercept_nmi | intercept_init | intercept_rdpmc |
+        intercept_cpuid | intercept_invd | intercept_hlt | intercept_invlpga | intercept_io |
+        intercept_msr | intercept_shutdown;
     vmcb_.intercept_misc2 = intercept_vmrun | intercept_vmmcall | intercept_vmload |
         intercept_vmsave | intercept_stgi | intercept_clgi | intercept_skinit | intercept_wbinvd |
-        intercept_monitor | intercept_mwait | intercept_xsetbv;
-    vmcb_.intercept_exceptions = 1u << exception_machine_check;
+        intercept_monitor | intercept_mwait | intercept_xsetbv | intercept_rdpru;
+    vmcb_.intercept_misc3 = intercept_invlpgb | intercept_mcommit | intercept_tlbsync;
+    // The delivery of #DB and of #AC can raise the same again, without end and with no instruction
+    // between: what is not seen here could not be interrupted either.
+    vmcb_.intercept_exceptions =
+        1u << exception_debug | 1u << exception_alignment_check | 1u << exception_machine_check;
     vmcb_.io_permissions = io_permissions(is_root).address();
     vmcb_.msr_permissions = msr_permissions().address();
     vmcb_.nested_control = nested_paging;
@@ -107,13 +112,16 @@ Exit SvmVirtualCpu::run() {
     vmcb_.rax = gpr[GeneralRegister::rax];
     vmcb_.rsp = gpr[GeneralRegister::rsp];
     vmcb_.clean_bits = 0;
+    nmi_mask_.prepare();
     offer_interrupt();
     svm_world_switch(&vmcb_, gpr.data());
+    const bool is_own = nmi_mask_.settle();
     settle_offer();
     gpr[GeneralRegister::rax] = vmcb_.rax;
     gpr[GeneralRegister::rsp] = vmcb_.rsp;
     take_back_interrupted_event();
-    return decode();
+    return is_own ? Exit{.reason = ExitReason::interrupt_window, .code = vmcb_.exit_code}
+                  : decode();
 }
 
 /// An external interrupt is not injected but offered, as a virtual interrupt: the processor takes
@@ -143,7 +151,6 @@ void SvmVirtualCpu::settle_offer() {
     }
     vmcb_.virtual_interrupt &= ~virtual_vector_mask;
     set_interrupt_window(wants_window_);
-    set_nmi_masked(nmi_masked_);
 }
 
 /// An event whose delivery an exit has interrupted is delivered again. Not one that an instruction
@@ -161,7 +168,9 @@ void SvmVirtualCpu::take_back_interrupted_event() {
         (is_exception && (vector == exception_breakpoint || vector == exception_overflow));
     // This is how an emulator may call an interrupt that was offered, and still is.
     const bool is_offer = is_exception && vector > exception_last;
-    if (!by_instruction && !is_offer) {
+    if (type == CpuEvent::Type::interrupt) {
+        offered_ = vector;
+    } else if (!by_instruction && !is_offer) {
         vmcb_.event_injection = info;
     }
 }
@@ -213,9 +222,7 @@ Exit SvmVirtualCpu::decode() {
     case exit_vmmcall:
         exit.reason = ExitReason::hypercall;
         break;
-    case exit_iret:
-        // The NMI's handler is done, one instruction early; what follows is not told apart.
-        set_nmi_masked(false);
+    case exit_iret: // of the handler of an interrupt behind which another one waits
         exit.reason = ExitReason::interrupt_window;
         break;
     case exit_xsetbv:
@@ -231,7 +238,14 @@ Exit SvmVirtualCpu::decode() {
     case exit_monitor:
     case exit_mwait:
     case exit_mwait_conditional:
+    case exit_rdpru:
+    case exit_invlpgb:
+    case exit_mcommit:
+    case exit_tlbsync:
         exit.reason = ExitReason::undefined_instruction;
+        break;
+    case exit_rdpmc:
+        exit.reason = ExitReason::performance_counter;
         break;
     case exit_nested_page_fault:
         exit.reason = ExitReason::nested_page_fault;
@@ -477,12 +491,6 @@ void SvmVirtualCpu::set_pending_event(const std::optional<CpuEvent>& event) {
     vmcb_.event_injection = event->vector | (static_cast<std::uint64_t>(event->type) << 8) |
         (event->has_error_code ? event_has_error_code : 0) | event_valid |
         (std::uint64_t{event->error_code} << 32);
-}
-
-void SvmVirtualCpu::set_nmi_masked(bool masked) {
-    nmi_masked_ = masked;
-    vmcb_.intercept_misc1 =
-        masked ? vmcb_.intercept_misc1 | intercept_iret : vmcb_.intercept_misc1 & ~intercept_iret;
 }
 
 void SvmVirtualCpu::set_interrupt_window(bool on) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hypervisor/cpu/svm/asid.hpp"
+#include "hypervisor/cpu/svm/nmi_mask.hpp"
 #include "hypervisor/cpu/svm/vmcb.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
 
@@ -36,8 +37,8 @@ public:
         return (vmcb_.interrupt_shadow & 1) != 0;
     }
     void set_interrupt_shadow(bool on) override { vmcb_.interrupt_shadow = on ? 1 : 0; }
-    [[nodiscard]] bool nmi_masked() const override { return nmi_masked_; }
-    void set_nmi_masked(bool masked) override;
+    [[nodiscard]] bool nmi_masked() const override { return nmi_mask_.masked(); }
+    void set_nmi_masked(bool masked) override { nmi_mask_.set(masked); }
     void set_interrupt_window(bool on) override;
     [[nodiscard]] std::uint8_t cr8() const override {
         return static_cast<std::uint8_t>(vmcb_.virtual_interrupt & virtual_tpr_mask);
@@ -68,7 +69,7 @@ private:
     std::uint8_t* extended_state_;
     AsidTicket asid_{};
     bool flush_ = true;
-    bool nmi_masked_ = false;
+    NmiMask nmi_mask_;
     /// An external interrupt that waits until the guest takes it.
     std::optional<std::uint8_t> offered_;
     bool wants_window_ = false;

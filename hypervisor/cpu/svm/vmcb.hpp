@@ -106,6 +106,7 @@ inline constexpr std::uint32_t intercept_nmi = 1u << 1;
 inline constexpr std::uint32_t intercept_smi = 1u << 2;
 inline constexpr std::uint32_t intercept_init = 1u << 3;
 inline constexpr std::uint32_t intercept_vintr = 1u << 4;
+inline constexpr std::uint32_t intercept_rdpmc = 1u << 15;
 inline constexpr std::uint32_t intercept_cpuid = 1u << 18;
 inline constexpr std::uint32_t intercept_iret = 1u << 20;
 inline constexpr std::uint32_t intercept_invd = 1u << 22;
@@ -126,6 +127,11 @@ inline constexpr std::uint32_t intercept_wbinvd = 1u << 9;
 inline constexpr std::uint32_t intercept_monitor = 1u << 10;
 inline constexpr std::uint32_t intercept_mwait = 1u << 11;
 inline constexpr std::uint32_t intercept_xsetbv = 1u << 13;
+inline constexpr std::uint32_t intercept_rdpru = 1u << 14;
+
+inline constexpr std::uint32_t intercept_invlpgb = 1u << 0;
+inline constexpr std::uint32_t intercept_mcommit = 1u << 3;
+inline constexpr std::uint32_t intercept_tlbsync = 1u << 4;
 
 enum ExitCode : std::uint64_t {
     exit_exception_first = 0x40,
@@ -135,6 +141,7 @@ enum ExitCode : std::uint64_t {
     exit_smi = 0x62,
     exit_init = 0x63,
     exit_vintr = 0x64,
+    exit_rdpmc = 0x6f,
     exit_cpuid = 0x72,
     exit_iret = 0x74,
     exit_invd = 0x76,
@@ -155,6 +162,10 @@ enum ExitCode : std::uint64_t {
     exit_mwait = 0x8b,
     exit_mwait_conditional = 0x8c,
     exit_xsetbv = 0x8d,
+    exit_rdpru = 0x8e,
+    exit_invlpgb = 0xa0,
+    exit_mcommit = 0xa3,
+    exit_tlbsync = 0xa4,
     exit_nested_page_fault = 0x400,
     exit_invalid = ~0ull,
 };

@@ -4,6 +4,7 @@
 #include "tests/unit/hypervisor/guest_memory_model.hpp"
 
 #include <gtest/gtest.h>
+#include <vector>
 
 namespace hypervisor {
 namespace {
@@ -50,6 +51,33 @@ protected:
     Overlay two_{.page = SpaPage{90'002}};
     Overlay three_{.page = SpaPage{90'003}};
 };
+
+TEST_F(AddressSpaceTest, AnOverlayMoves) {
+    ASSERT_EQ(space_.map(GpaPage{5}, SpaPage{10}, r, released_), Status::success);
+    ASSERT_EQ(space_.lay(one_, GpaPage{5}), Status::success);
+    ASSERT_EQ(space_.lay(one_, GpaPage{6}), Status::success);
+    EXPECT_EQ(shown(5), 10u);
+    EXPECT_EQ(shown(6), 90'001u);
+    ASSERT_EQ(space_.lay(one_, GpaPage{6}), Status::success);
+    EXPECT_EQ(shown(6), 90'001u);
+    space_.lift(one_);
+    EXPECT_EQ(shown(6), 0u);
+}
+
+TEST_F(AddressSpaceTest, AnOverlayThatCannotMoveStays) {
+    ASSERT_EQ(space_.lay(one_, GpaPage{5}), Status::success);
+    std::vector<SpaPage> taken;
+    while (const auto page = pool_.allocate()) {
+        taken.push_back(*page);
+    }
+    EXPECT_EQ(space_.lay(one_, GpaPage{1ull << 30}), Status::insufficient_memory);
+    EXPECT_EQ(shown(5), 90'001u);
+    EXPECT_TRUE(one_.active);
+    EXPECT_EQ(one_.gpa, GpaPage{5});
+    for (const SpaPage page : taken) {
+        pool_.free(page);
+    }
+}
 
 TEST_F(AddressSpaceTest, AnOverlayHidesWhatIsBelow) {
     ASSERT_EQ(space_.map(GpaPage{5}, SpaPage{10}, r, released_), Status::success);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "abi/cpuid.h"
 #include "abi/hypercall.h"
 #include "tests/unit/hypervisor/hypercall_handlers.hpp"
 
@@ -55,6 +56,21 @@ TEST(HypercallTable, ACallIsEitherSimpleOrRep) {
         EXPECT_LE(entry.input_size, 4096);
         EXPECT_LE(entry.output_size, 4096);
         EXPECT_EQ(entry.privilege & (entry.privilege - 1), 0u) << "one privilege, or none";
+    }
+}
+
+/// What stops a virtual processor, or reads or changes one, needs a right that no child is born
+/// with: else two of a child could wait for each other in the hypervisor for ever.
+TEST(HypercallTable, RegistersAreNotForEveryone) {
+    std::map<int, std::uint64_t> privileges;
+    for (const CallEntry& entry : table()) {
+        privileges[entry.code] = entry.privilege;
+    }
+    EXPECT_EQ(privileges[HVCALL_GET_VP_REGISTERS], HV_ACCESS_VP_REGISTERS);
+    EXPECT_EQ(privileges[HVCALL_SET_VP_REGISTERS], HV_ACCESS_VP_REGISTERS);
+    for (const int code : {HVCALL_TRANSLATE_VIRTUAL_ADDRESS, HVCALL_GET_VP_CPUID_VALUES,
+             HVCALL_GET_VP_STATE, HVCALL_SET_VP_STATE, HVCALL_DELETE_VP}) {
+        EXPECT_EQ(privileges[code], HV_CREATE_PARTITIONS);
     }
 }
 

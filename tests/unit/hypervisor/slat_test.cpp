@@ -56,6 +56,24 @@ TEST_F(SlatTest, NothingIsMappedAtFirst) {
     EXPECT_TRUE(released_.empty());
 }
 
+TEST_F(SlatTest, ASpaceThatIsNotThereHasNoPagesAndTakesNone) {
+    slat_.destroy();
+    bool changed = false;
+    EXPECT_EQ(slat_.access_state(GpaPage{5}, HV_GPA_ACCESS_CLEAR_DIRTY, changed), 0);
+    EXPECT_FALSE(changed);
+    EXPECT_EQ(slat_.lookup(GpaPage{5}).access, Slat::Access::unmapped);
+    EXPECT_EQ(slat_.map(GpaPage{5}, SpaPage{7}, rx, released_), Status::insufficient_memory);
+    EXPECT_EQ(
+        slat_.map_large(GpaPage{0}, SpaPage{512}, rx, released_), Status::insufficient_memory);
+    EXPECT_EQ(slat_.map_no_access(GpaPage{5}, released_), Status::insufficient_memory);
+    EXPECT_EQ(slat_.unmap(GpaPage{5}, released_), Status::success);
+    EXPECT_EQ(slat_.unmap_large(GpaPage{0}, released_), Status::success);
+    EXPECT_FALSE(slat_.prepare(GpaPage{5}));
+    EXPECT_EQ(tables(), 0u);
+    EXPECT_FALSE(is_held(7));
+    EXPECT_FALSE(is_held(512));
+}
+
 TEST_F(SlatTest, MapsAPage) {
     ASSERT_EQ(slat_.map(GpaPage{0x1234}, SpaPage{77}, rx, released_), Status::success);
     const auto mapping = slat_.lookup(GpaPage{0x1234});
