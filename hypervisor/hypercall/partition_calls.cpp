@@ -51,12 +51,12 @@ Status track_page_access(Partition& partition, std::uint64_t value) {
     if (value > 1) {
         return Status::property_value_out_of_range;
     }
-    if (partition.state() != Partition::State::initialized) {
-        return Status::invalid_partition_state;
-    }
     Status status = Status::success;
     {
         const SpinGuard guard{partition.space_lock()};
+        if (partition.state() != Partition::State::initialized) {
+            return Status::invalid_partition_state;
+        }
         status = partition.space().slat().track_pages(value == 1);
     }
     // What was one entry may still be one translation.

@@ -2,7 +2,7 @@
 //
 // A guest that fills its x87, XMM and YMM registers with values of its own and looks, again and
 // again, whether they are still there.
-#include "tests/guests/guest_macros.h"
+#include "tests/guests/guest_macros.inc"
 
 // Where the pieces are, from RDI.
 #define ROUNDS 0     /* how often it has looked */

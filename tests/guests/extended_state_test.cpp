@@ -75,9 +75,8 @@ TEST(ExtendedState, IsEachGuestsOwnWhileTheyTakeTurns) {
     const auto all_have_been_preempted = [&] {
         const auto counts = processor_counters("VpLogicalProcessorDispatches");
         return counts.size() == guests &&
-            std::all_of(counts.begin(), counts.end(), [](std::uint64_t count) {
-                return count >= enough_dispatches;
-            });
+            std::all_of(counts.begin(), counts.end(),
+                [](std::uint64_t count) { return count >= enough_dispatches; });
     };
     const auto one_has_failed = [&] {
         return std::any_of(

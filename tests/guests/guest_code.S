@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Small guests, one to a test.
-#include "tests/guests/guest_macros.h"
+#include "tests/guests/guest_macros.inc"
 
         .section .rodata
 

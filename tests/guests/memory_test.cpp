@@ -73,8 +73,8 @@ TEST(Memory, ThatIsUnmappedIsAnIntercept) {
     machine.partition().unmap_memory(second.mappings().front());
     ASSERT_EQ(machine.report(), std::nullopt);
     EXPECT_EQ(machine.message().header.message_type, HVMSG_UNMAPPED_GPA);
-    EXPECT_EQ(machine.payload<hv_x64_memory_intercept_message>().guest_physical_address,
-        gpa + 0x1000);
+    EXPECT_EQ(
+        machine.payload<hv_x64_memory_intercept_message>().guest_physical_address, gpa + 0x1000);
     const auto after = partition_counters("PtGpaPages");
     ASSERT_EQ(between.size(), 1u);
     ASSERT_EQ(after.size(), 1u);
@@ -98,8 +98,7 @@ TEST(DirtyPages, AreExactlyThoseThatGuestAndWorkerHaveWritten) {
     writer.store(0x700000, 1);
     writer.store(0x403004, 1);
     EXPECT_EQ(log.collect(),
-        (Ranges{{3, 1}, {0x400, 1}, {0x402, 2}, {0x5ff, 1}, {0x700, 1}, {0x2000, 1},
-            {0x3fff, 1}}));
+        (Ranges{{3, 1}, {0x400, 1}, {0x402, 2}, {0x5ff, 1}, {0x700, 1}, {0x2000, 1}, {0x3fff, 1}}));
     EXPECT_EQ(log.collect(), Ranges{});
 
     writer.write({0x402000, 0x800000});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A guest that lives on synthetic interrupts, and its handlers.
-#include "tests/guests/guest_macros.h"
+#include "tests/guests/guest_macros.inc"
 
         .section .rodata
         .code64

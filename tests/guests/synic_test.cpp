@@ -125,7 +125,9 @@ TEST(Messages, OneWakesAHaltedProcessor) {
     SynicGuest guest;
     ASSERT_EQ(guest.reports(1), Reports{1});
     std::vector<std::uint32_t> said;
-    std::jthread runner{[&] { said = guest.reports(4); }};
+    std::jthread runner{[&] {
+        said = guest.reports(4);
+    }};
     EXPECT_TRUE(guest.post(41, 42));
     runner.join();
     EXPECT_EQ(said, (Reports{message_type, 41, 42, 0}));
@@ -188,7 +190,9 @@ TEST(Events, AFlagWakesAHaltedProcessor) {
     SynicGuest guest;
     ASSERT_EQ(guest.reports(1), Reports{1});
     std::vector<std::uint32_t> said;
-    std::jthread runner{[&] { said = guest.reports(1); }};
+    std::jthread runner{[&] {
+        said = guest.reports(1);
+    }};
     EXPECT_TRUE(guest.machine.partition().signal_event(0, event_sint, 5));
     runner.join();
     EXPECT_EQ(said, Reports{5});

@@ -14,28 +14,41 @@ class BadInputTest(unittest.TestCase):
     def setUpClass(cls):
         cls.artifacts = recipe.obtain()
 
-    def _one_line(self, result, pattern):
-        self.assertEqual(result.status, 1, result)
-        lines = result.error.strip().splitlines()
-        self.assertEqual(len(lines), 1, result.error)
-        self.assertRegex(lines[0], pattern)
+    def _one_line(self, result, found, expected):
+        """Exit status 1, nothing on standard output, and one line of error: what was found, what was
+        expected, what to do."""
+        self.assertEqual((result.status, result.output), (1, ""), result)
+        line = rf"croft-worker: {found}, expected {expected}; [^;\n]+\n"
+        self.assertRegex(result.error, rf"\A{line}\Z")
 
     def test_requests_that_cannot_be_met(self):
         with Host(name="bad-requests") as host:
-            words = worker(self.artifacts)
-            kernel = words.index("--kernel") + 1
-            memory = words.index("--memory") + 1
-            self._one_line(host.run(words[:kernel] + ["/etc/passwd"] + words[kernel + 1:]),
-                           "kernel")
-            self._one_line(host.run(words[:kernel] + ["/nowhere"] + words[kernel + 1:]), "/nowhere")
-            self._one_line(host.run(words[:memory] + ["4M"] + words[memory + 1:]), "memory")
-            self._one_line(host.run(words[:memory] + ["64G"] + words[memory + 1:]), "memory")
+            def run(option, value):
+                words = worker(self.artifacts)
+                words[words.index(option) + 1] = value
+                return host.run(words)
+
+            length = len(host.run(["cat", "/etc/passwd"], check=True).output)
+            kernel = r"/cache/\S+/vmlinuz"
+            self._one_line(run("--kernel", "/etc/passwd"),
+                           f"kernel /etc/passwd: found {length} bytes",
+                           "at least the setup header of a bzImage")
+            self._one_line(run("--kernel", "/nowhere"),
+                           "kernel /nowhere: found No such file or directory",
+                           "a file of at most 1024 MiB that can be read")
+            self._one_line(run("--memory", "4M"), "memory: found 4 MiB",
+                           rf"at least \d+ MiB, which kernel {kernel} needs to start")
+            self._one_line(run("--memory", "5M"), "memory: found 5242880 bytes",
+                           "a multiple of 2 MiB from 2 MiB to 512 GiB")
+            self._one_line(run("--memory", "64G"), r"memory: found \d+ MiB available on this host",
+                           "at least the VM's 65536")
             self._check_child(host)
             host.power_off()
 
     def test_no_hypervisor(self):
         with Host(hypervisor=False, name="bad-no-hypervisor") as host:
-            self._one_line(host.run(worker(self.artifacts)), "/dev/mshv")
+            self._one_line(host.run(worker(self.artifacts)), "/dev/mshv: found no such device",
+                           "the hypervisor's")
             host.power_off()
 
     def _check_child(self, host, processors=1):
@@ -48,7 +61,8 @@ class BadInputTest(unittest.TestCase):
         with Host(name="bad-guest") as host:
             other = host.start_command(worker(self.artifacts, line="croft.do=clock"))
             other.wait_for("child: time", timeout=120)
-            for image, pattern in (("triple-fault", "triple fault"), ("jump-nowhere", "no memory")):
+            for image, pattern in (("triple-fault", r"found an exception .* \(triple fault\), expected"),
+                                   ("jump-nowhere", "no memory")):
                 with self.subTest(guest=image):
                     result = host.run(["/build/worker/croft-worker", "--kernel",
                                        f"/build/tests/guests/{image}", "--memory", "64M"])

@@ -4,7 +4,7 @@
 import time
 import unittest
 
-from lab import Host, statistics
+from lab import Host, kernel_image, statistics
 from lab.child import Report
 from root import recipe
 
@@ -54,6 +54,16 @@ class ChildTest(unittest.TestCase):
     def test_on_one_processor(self):
         with Host(processors=1, name="child-on-one") as host:
             self._check(host.run(worker(self.artifacts, 2), timeout=120), 2)
+            host.power_off()
+
+    def test_elf_file_with_a_pvh_entry(self):
+        """The same kernel without its wrapping: it begins at another entry, in another mode."""
+        with Host(name="child-pvh") as host:
+            image = host.scratch / "vmlinux"
+            image.write_bytes(kernel_image.elf(self.artifacts.child_kernel.read_bytes()))
+            words = worker(self.artifacts, 2)
+            words[words.index("--kernel") + 1] = "/scratch/vmlinux"
+            self._check(host.run(words, timeout=120), 2)
             host.power_off()
 
     def test_clock(self):

@@ -82,14 +82,29 @@ class RootTest(unittest.TestCase):
     def test_the_hypervisors_memory_is_not_the_roots(self):
         with Host(name="root-memory") as host:
             line = next(line for line in host.console.lines if "the hypervisor's at" in line)
-            begin = int(re.search(r"at (0x[0-9a-f]+)", line)[1], 16)
+            pool = int(re.search(r"at (0x[0-9a-f]+)", line)[1], 16)
             size = int(re.search(r"memory, (\d+) KiB", line)[1]) << 10
-            usable = re.findall(r"mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]\s+System RAM",
-                                host.run("dmesg").output)
-            for first, last in usable:
-                self.assertFalse(int(first, 16) < begin + size and int(last, 16) >= begin,
-                                 f"{first}-{last} overlaps {begin:#x}")
+            memory = [(int(first, 16), int(last, 16)) for first, last in
+                      re.findall(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM$",
+                                 host.run("cat /proc/iomem").output, re.MULTILINE)]
+            # Nearly all of the machine's 4 GiB.
+            self.assertGreater(sum(last + 1 - first for first, last in memory), 3900 << 20)
+            for name, begin, end in (("pool", pool, pool + size), ("image", *self._image())):
+                self.assertLess(begin, end, name)
+                for first, last in memory:
+                    self.assertFalse(first < end and last >= begin,
+                                     f"{first:#x}-{last:#x} overlaps the {name} at {begin:#x}")
             host.power_off()
+
+    def _image(self):
+        """Where the hypervisor is loaded."""
+        image = build_directory() / "hypervisor" / "undercroft_elf64"
+        symbols = subprocess.run(["nm", str(image)], capture_output=True, text=True,
+                                 check=True).stdout
+        begin, end = (int(re.search(rf"^([0-9a-f]+) \S {name}$", symbols, re.MULTILINE)[1], 16)
+                      for name in ("image_begin", "image_end"))
+        self.assertEqual(begin, 1 << 20)
+        return begin, end
 
 
 class MachineTest(unittest.TestCase):

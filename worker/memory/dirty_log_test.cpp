@@ -27,8 +27,7 @@ protected:
     }
 
     FakeHypervisor hypervisor;
-    std::unique_ptr<hv::Partition> partition =
-        hypervisor.create_partition(hv::PartitionSettings{});
+    std::unique_ptr<hv::Partition> partition = hypervisor.create_partition(hv::PartitionSettings{});
     GuestMemory memory{{{0, 4 * mebibyte}, {4 * gibibyte, 2 * mebibyte}}};
     DirtyLog log{memory, *partition};
 };
@@ -42,8 +41,8 @@ TEST_F(DirtyLogTest, UnitesWhatGuestAndWorkerWrite) {
     guest_writes(1023);
     worker_writes(4 * gibibyte, 4096);
     guest_writes(high_page + 511);
-    EXPECT_EQ(log.collect(),
-        (Ranges{{3, 2}, {7, 2}, {1023, 1}, {high_page, 1}, {high_page + 511, 1}}));
+    EXPECT_EQ(
+        log.collect(), (Ranges{{3, 2}, {7, 2}, {1023, 1}, {high_page, 1}, {high_page + 511, 1}}));
     EXPECT_EQ(log.collect(), Ranges{});
     guest_writes(8);
     worker_writes(0x9000, 8);

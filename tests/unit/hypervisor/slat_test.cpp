@@ -289,7 +289,8 @@ TEST_F(SlatTest, AStateOutlivesAPageThatIsTakenAwayForAWhile) {
 
 TEST_F(SlatTest, TracksEachPageOfWhatWasMappedAsMore) {
     for (std::uint64_t region = 0; region < 3; ++region) {
-        ASSERT_EQ(slat_.map_large(GpaPage{512 * region}, SpaPage{512 * (region + 1)}, rwx, released_),
+        ASSERT_EQ(
+            slat_.map_large(GpaPage{512 * region}, SpaPage{512 * (region + 1)}, rwx, released_),
             Status::success);
     }
     slat_.note_written(GpaPage{5});
@@ -299,7 +300,8 @@ TEST_F(SlatTest, TracksEachPageOfWhatWasMappedAsMore) {
     EXPECT_EQ(slat_.mapped_large(), 0u);
     EXPECT_EQ(slat_.mapped_pages(), 3u * 512);
     bool changed = false;
-    EXPECT_EQ(slat_.access_state(GpaPage{6}, HV_GPA_ACCESS_CLEAR_DIRTY, changed) & HV_GPA_PAGE_DIRTY,
+    EXPECT_EQ(
+        slat_.access_state(GpaPage{6}, HV_GPA_ACCESS_CLEAR_DIRTY, changed) & HV_GPA_PAGE_DIRTY,
         unsigned{HV_GPA_PAGE_DIRTY});
     EXPECT_TRUE(changed);
     slat_.note_written(GpaPage{1029});
@@ -312,7 +314,8 @@ TEST_F(SlatTest, TracksEachPageOfWhatWasMappedAsMore) {
 
 TEST_F(SlatTest, TrackingGoesOnWhereMemoryRanOut) {
     for (std::uint64_t region = 0; region < 3; ++region) {
-        ASSERT_EQ(slat_.map_large(GpaPage{512 * region}, SpaPage{512 * (region + 1)}, rwx, released_),
+        ASSERT_EQ(
+            slat_.map_large(GpaPage{512 * region}, SpaPage{512 * (region + 1)}, rwx, released_),
             Status::success);
     }
     std::vector<SpaPage> taken;

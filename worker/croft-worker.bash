@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# Completion of croft-worker's words for bash.
+
+_croft_worker() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    COMPREPLY=()
+    case $before in
+    --console)
+        mapfile -t COMPREPLY < <(compgen -W "stdio none" -- "$word"; compgen -f -- "$word")
+        return
+        ;;
+    --kernel | --initrd | --control | --settings)
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        return
+        ;;
+    --cmdline | --memory | --processors | --name)
+        return
+        ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "--kernel --initrd --cmdline --memory --processors --console \
+        --control --name --settings --help --version" -- "$word")
+}
+complete -o filenames -F _croft_worker croft-worker
