@@ -269,6 +269,7 @@ void VhdxImage::finish(const Extent& extent, Outcome outcome) {
             complete_block(extent);
         }
         cache_.unpin(page);
+        room_.notify_one();
     }
     space_.leave(extent.ticket);
 }

@@ -10,6 +10,7 @@
 #include "disk/vhdx/metadata.hpp"
 #include "disk/vhdx/regions.hpp"
 
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -67,6 +68,17 @@ public:
 private:
     using Page = PageCache::Page;
 
+    // Bytes of metadata; after change() the ones that were there before.
+    struct Change {
+        std::uint64_t offset;
+        std::vector<std::byte> bytes;
+    };
+    template <class Structure>
+    static Change change_to(std::uint64_t offset, const Structure& structure) {
+        const auto bytes = bytes_of(structure);
+        return {offset, {bytes.begin(), bytes.end()}};
+    }
+
     VhdxImage(std::unique_ptr<Store> store, const Options& options, std::uint32_t log_length);
     Result<void> read_structures(Headers headers);
     Result<void> replay_log();
@@ -93,6 +105,7 @@ private:
     Result<void> load_for(std::uint64_t block, std::uint64_t offset, Access access);
     Result<void> load_bitmap(std::uint64_t block, std::uint64_t offset, BlockState state);
     Result<std::uint64_t> checked_entry(std::uint64_t index);
+    Result<void> read_current(std::uint64_t offset, std::span<std::byte> bytes);
     Result<void> read_entries_in_turn(std::uint64_t first, std::span<std::uint64_t> entries);
     Result<void> begin_writing();
     Result<void> find_end();
@@ -101,7 +114,15 @@ private:
     Result<void> recycle();
     Result<void> commit();
     Result<void> commit_in_place();
-    Result<void> change_page(std::uint64_t offset, std::span<const std::byte> bytes);
+    Result<void> not_in_place() const;
+    // Room for that many pages to be changed in one step; to be taken back afterwards, under state_.
+    Result<void> set_aside_pages(std::size_t pages);
+    void exchange(Change& change); // under state_
+    Result<void> change(std::span<Change> changes);
+    Result<void> change(Change one) { return change({&one, 1}); }
+    // Durable together, or not made at all.
+    Result<void> commit_change(std::span<Change> changes);
+    Result<void> store_size(std::uint64_t size);
     Result<void> forget_block(std::uint64_t block);
     Result<void> grow(std::uint64_t new_size);
     Result<void> shrink(std::uint64_t new_size);
@@ -125,6 +146,7 @@ private:
     PageCache cache_;
     Space space_;
     std::optional<Guid> next_data_write_guid_;
+    std::condition_variable room_; // a page is not pinned any more
     bool writing_ = false;     // the log is in use
     bool frozen_ = false;      // the block allocation table is being moved
     LogWriter log_;            // under turn_

@@ -138,7 +138,9 @@ Result<void> VhdxImage::find_end() {
         end = std::min(end, store().size());
     }
     const std::lock_guard lock{state_};
-    space_ = Space{end, end};
+    // Not a new Space: reads that began earlier hold tickets of this one.
+    space_.set_end(end);
+    space_.set_limit(end);
     return {};
 }
 
@@ -149,7 +151,41 @@ Result<void> VhdxImage::make_page_room() {
         const std::lock_guard lock{state_};
         pages = cache_.has_room(claim_max);
     }
-    return pages ? Result<void>{} : commit();
+    if (pages)
+        return {};
+    CROFT_DISK_TRY(commit());
+    return all_in_place_ ? Result<void>{} : not_in_place();
+}
+
+Result<void> VhdxImage::not_in_place() const {
+    return std::unexpected(Error::of(ErrorCode::io, store().name(),
+        "changes of metadata are durable in the log, but can't be written to their places"));
+}
+
+// Pages that are pinned by writes become free when those are over; no new ones come in meanwhile.
+Result<void> VhdxImage::set_aside_pages(std::size_t pages) {
+    {
+        const std::lock_guard lock{state_};
+        if (pages > cache_.dirty_limit())
+            return std::unexpected(Error::of(ErrorCode::no_space, store().name(),
+                fmt::format("the log is too small for a change of {} pages", pages)));
+        cache_.set_aside(pages);
+    }
+    Result<void> outcome;
+    while (outcome) {
+        {
+            std::unique_lock lock{state_};
+            room_.wait(lock, [this] { return cache_.fits() || cache_.any_dirty(); });
+            if (cache_.fits())
+                return {};
+        }
+        outcome = commit();
+        if (outcome && !all_in_place_)
+            outcome = not_in_place();
+    }
+    const std::lock_guard lock{state_};
+    cache_.take_back(pages);
+    return outcome;
 }
 
 Result<void> VhdxImage::make_room() {
@@ -254,24 +290,51 @@ Result<void> VhdxImage::commit_in_place() {
         if (all_in_place_)
             return {};
     }
-    return std::unexpected(Error::of(ErrorCode::io, store().name(),
-        "changes of metadata are durable in the log, but can't be written to their places"));
+    return not_in_place();
 }
 
-Result<void> VhdxImage::change_page(std::uint64_t offset, std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-        const std::uint64_t within = offset % log_sector_size;
+void VhdxImage::exchange(Change& change) {
+    std::span bytes{change.bytes};
+    for (std::uint64_t at = change.offset; !bytes.empty();) {
+        const std::uint64_t within = at % log_sector_size;
         const auto step = static_cast<std::size_t>(
             std::min<std::uint64_t>(bytes.size(), log_sector_size - within));
-        CROFT_DISK_TRY(load_page(offset));
-        const std::lock_guard lock{state_};
-        Page* page = cache_.find(offset - within);
-        std::ranges::copy(bytes.first(step), page->bytes().subspan(within).begin());
-        cache_.mark_dirty(*page);
-        offset += step;
+        Page& page = *cache_.find(at - within);
+        std::ranges::swap_ranges(bytes.first(step), page.bytes().subspan(within));
+        cache_.mark_dirty(page);
+        at += step;
         bytes = bytes.subspan(step);
     }
+}
+
+// No commit comes in between: all of it is in one log entry.
+Result<void> VhdxImage::change(std::span<Change> changes) {
+    std::size_t pages = 0;
+    for (const Change& change : changes) {
+        const std::uint64_t end = change.offset + change.bytes.size();
+        for (std::uint64_t at = change.offset / log_sector_size * log_sector_size; at < end;
+             at += log_sector_size, ++pages)
+            CROFT_DISK_TRY(load_page(at));
+    }
+    CROFT_DISK_TRY(set_aside_pages(pages));
+    const std::lock_guard lock{state_};
+    for (Change& change : changes)
+        exchange(change);
+    cache_.take_back(pages);
     return {};
+}
+
+// What could not be made durable is undone, or a later commit would make it so behind our back. The
+// pages are in memory still, since they are dirty.
+Result<void> VhdxImage::commit_change(std::span<Change> changes) {
+    CROFT_DISK_TRY(change(changes));
+    Result<void> outcome = commit();
+    if (outcome)
+        return outcome;
+    const std::lock_guard lock{state_};
+    for (Change& change : changes)
+        exchange(change);
+    return outcome;
 }
 
 Result<void> VhdxImage::discard(
@@ -307,9 +370,9 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
     if (is_empty)
         return {};
     CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_page_room());
-    CROFT_DISK_TRY(load_page(entry_offset(index)));
+    CROFT_DISK_TRY(set_aside_pages(1));
     const std::lock_guard lock{state_};
+    cache_.take_back(1);
     Page& page = *entry_page(index);
     // The block may have been written since it was looked at: what counts is what is there now.
     const std::uint64_t now = entry_at(page, index);
@@ -337,9 +400,7 @@ Result<void> VhdxImage::forget_all() {
         for (std::size_t i = 0; i < some.size(); ++i) {
             if (shape_.is_bitmap(first + i) || some[i] == 0)
                 continue;
-            CROFT_DISK_TRY(make_page_room());
-            const Little<std::uint64_t> nothing{0};
-            CROFT_DISK_TRY(change_page(entry_offset(first + i), bytes_of(nothing)));
+            CROFT_DISK_TRY(change(change_to(entry_offset(first + i), Little<std::uint64_t>{0})));
             if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
                 continue;
             const std::lock_guard lock{state_};
@@ -354,22 +415,24 @@ Result<void> VhdxImage::read_entries(std::uint64_t first, std::span<std::uint64_
     return read_entries_in_turn(first, entries);
 }
 
+// As it is now: what is in memory counts.
+Result<void> VhdxImage::read_current(std::uint64_t offset, std::span<std::byte> bytes) {
+    CROFT_DISK_TRY(store().read(offset, bytes));
+    replay_.lay_over(offset, bytes);
+    const std::lock_guard lock{state_};
+    for (std::uint64_t at = 0; at < bytes.size();) {
+        const std::uint64_t within = (offset + at) % log_sector_size;
+        const std::uint64_t step = std::min(bytes.size() - at, log_sector_size - within);
+        if (const Page* page = cache_.find(offset + at - within))
+            std::ranges::copy(page->bytes().subspan(within, step), bytes.subspan(at).begin());
+        at += step;
+    }
+    return {};
+}
+
 Result<void> VhdxImage::read_entries_in_turn(
     std::uint64_t first, std::span<std::uint64_t> entries) {
-    const std::uint64_t start = entry_offset(first);
-    const auto bytes = std::as_writable_bytes(entries);
-    CROFT_DISK_TRY(store().read(start, bytes));
-    replay_.lay_over(start, bytes);
-    {
-        const std::lock_guard lock{state_};
-        for (std::uint64_t at = 0; at < bytes.size();) {
-            const std::uint64_t within = (start + at) % log_sector_size;
-            const std::uint64_t step = std::min(bytes.size() - at, log_sector_size - within);
-            if (const Page* page = cache_.find(start + at - within))
-                std::ranges::copy(page->bytes().subspan(within, step), bytes.subspan(at).begin());
-            at += step;
-        }
-    }
+    CROFT_DISK_TRY(read_current(entry_offset(first), std::as_writable_bytes(entries)));
     for (std::uint64_t& entry : entries)
         entry = load<Little<std::uint64_t>>(bytes_of(entry));
     return {};
