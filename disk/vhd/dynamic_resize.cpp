@@ -80,8 +80,9 @@ Result<void> DynamicImage::move_table(std::uint64_t entries) {
     CROFT_DISK_TRY(store().write(footer_.data_offset, bytes_of(header).first(sector_size)));
     CROFT_DISK_TRY(store().flush());
     const std::lock_guard lock{state_};
-    cache_.drop(table_offset_ & ~std::uint64_t{sector_size - 1},
-        old_entries * sizeof(std::uint32_t) + sector_size);
+    // Whole sectors, and not one more: a block that follows may have a bitmap in use.
+    cache_.drop(table_offset_,
+        (old_entries * sizeof(std::uint32_t) + sector_size - 1) / sector_size * sector_size);
     header_ = header;
     table_offset_ = place;
     space_.set_end(place + length);
