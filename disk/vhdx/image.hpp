@@ -126,7 +126,7 @@ private:
     Result<void> forget_block(std::uint64_t block);
     Result<void> grow(std::uint64_t new_size);
     Result<void> shrink(std::uint64_t new_size);
-    Result<void> clear_entries(std::uint64_t first, std::uint64_t end);
+    Result<void> clear_blocks(std::uint64_t first, std::uint64_t disk_size);
     Result<void> allocate_blocks(std::uint64_t first, std::uint64_t end);
     Result<void> zero_tail(std::uint64_t from);
     Result<void> move_bat(std::uint64_t length);

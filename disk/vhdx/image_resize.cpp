@@ -25,7 +25,7 @@ Result<void> VhdxImage::grow(std::uint64_t new_size) {
     if (const std::uint64_t length = shape_.region_length(new_size); length > regions_.bat.length)
         CROFT_DISK_TRY(move_bat(length));
     CROFT_DISK_TRY(zero_tail(size()));
-    CROFT_DISK_TRY(clear_entries(shape_.entries(size()), shape_.entries(new_size)));
+    CROFT_DISK_TRY(clear_blocks(shape_.blocks(size()), new_size));
     if (metadata_.fixed)
         CROFT_DISK_TRY(allocate_blocks(shape_.blocks(size()), shape_.blocks(new_size)));
     CROFT_DISK_TRY(commit());
@@ -42,31 +42,34 @@ Result<void> VhdxImage::store_size(std::uint64_t size) {
 // First the size, then the blocks beyond it: a power cut in between leaves room that nobody uses,
 // which is no damage.
 Result<void> VhdxImage::shrink(std::uint64_t new_size) {
-    const std::uint64_t old_entries = shape_.entries(size());
+    const std::uint64_t old_size = size();
     CROFT_DISK_TRY(store_size(new_size));
-    CROFT_DISK_TRY(clear_entries(shape_.entries(new_size), old_entries));
+    CROFT_DISK_TRY(clear_blocks(shape_.blocks(new_size), old_size));
     CROFT_DISK_TRY(commit());
     return recycle();
 }
 
-// Empties entries that no block of the disk has, and gives up what they point to.
-Result<void> VhdxImage::clear_entries(std::uint64_t first, std::uint64_t end) {
+// Empties the entries of the blocks from `first` on, of a disk of that size, and gives up what they
+// point to. A chunk's sector bitmap goes with the last of its blocks; its entry comes after theirs,
+// so that no power cut leaves a block without it.
+Result<void> VhdxImage::clear_blocks(std::uint64_t first, std::uint64_t disk_size) {
     std::vector<std::uint64_t> entries(64 * kibibyte);
-    while (first < end) {
+    const std::uint64_t end = shape_.entries(disk_size);
+    for (std::uint64_t from = shape_.payload_entry(first); from < end; from += entries.size()) {
         const auto some =
-            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), end - first));
-        CROFT_DISK_TRY(read_entries_in_turn(first, some));
+            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), end - from));
+        CROFT_DISK_TRY(read_entries_in_turn(from, some));
         for (std::size_t i = 0; i < some.size(); ++i) {
-            if (some[i] == 0)
+            const std::uint64_t index = from + i;
+            const bool is_bitmap = shape_.is_bitmap(index);
+            if (some[i] == 0 || (is_bitmap && shape_.first_block(index) < first))
                 continue;
-            CROFT_DISK_TRY(change(change_to(entry_offset(first + i), Little<std::uint64_t>{0})));
-            if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
+            CROFT_DISK_TRY(change(change_to(entry_offset(index), Little<std::uint64_t>{0})));
+            if (bat_state(some[i]) < 6 || !entry_valid(index, some[i]))
                 continue;
             const std::lock_guard lock{state_};
-            space_.give_up({bat_offset(some[i]),
-                shape_.is_bitmap(first + i) ? bitmap_block_size : shape_.block_size});
+            space_.give_up({bat_offset(some[i]), is_bitmap ? bitmap_block_size : shape_.block_size});
         }
-        first += some.size();
     }
     return {};
 }

@@ -216,7 +216,8 @@ Result<void> VhdxImage::make_room() {
     return {};
 }
 
-// Blocks that were given up, whose giving up is durable, and which no I/O can reach: zeros again.
+// Blocks that were given up, whose giving up is durable, and which no I/O can reach: zeros again. A
+// sector bitmap's pages in memory are of its old place; nobody holds one of them any more.
 Result<void> VhdxImage::recycle() {
     std::vector<Store::Range> ranges;
     {
@@ -226,6 +227,10 @@ Result<void> VhdxImage::recycle() {
     for (const Store::Range& range : ranges)
         CROFT_DISK_TRY(store().zero(range.offset, range.length));
     const std::lock_guard lock{state_};
+    for (const Store::Range& range : ranges) {
+        if (shape_.differencing && range.length == bitmap_block_size)
+            cache_.drop(range.offset, range.length);
+    }
     space_.reuse(ranges);
     return {};
 }
@@ -383,30 +388,13 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
     return {};
 }
 
-// The sector bitmaps stay: without a partially present block nobody looks at them, and taking them
-// away in a step of their own would leave blocks without theirs in between.
 Result<void> VhdxImage::forget_all() {
     const std::lock_guard turn{turn_};
     CROFT_DISK_TRY(writable());
     if (!shape_.differencing)
         return Image::forget_all();
     CROFT_DISK_TRY(begin_writing());
-    std::vector<std::uint64_t> entries(64 * kibibyte);
-    const std::uint64_t count = shape_.entries(size());
-    for (std::uint64_t first = 0; first < count; first += entries.size()) {
-        const auto some =
-            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), count - first));
-        CROFT_DISK_TRY(read_entries_in_turn(first, some));
-        for (std::size_t i = 0; i < some.size(); ++i) {
-            if (shape_.is_bitmap(first + i) || some[i] == 0)
-                continue;
-            CROFT_DISK_TRY(change(change_to(entry_offset(first + i), Little<std::uint64_t>{0})));
-            if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
-                continue;
-            const std::lock_guard lock{state_};
-            space_.give_up({bat_offset(some[i]), shape_.block_size});
-        }
-    }
+    CROFT_DISK_TRY(clear_blocks(0, size()));
     return commit();
 }
 
