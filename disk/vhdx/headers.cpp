@@ -60,6 +60,7 @@ Result<Headers> Headers::read(Store& store) {
             store.read(header_offsets[slot], std::as_writable_bytes(std::span{&header, 1})));
         if (const std::string defect = defect_of(header, store.size()); !defect.empty()) {
             defects += (defects.empty() ? "" : "; ") + defect;
+            headers.damaged_.push_back(header_offsets[slot]);
             continue;
         }
         if (any && header.sequence_number <= headers.current_.sequence_number)

@@ -54,14 +54,13 @@ public:
     // What is wrong with an entry, or nothing.
     std::string entry_defect(std::uint64_t index, std::uint64_t entry) const;
     bool entry_valid(std::uint64_t index, std::uint64_t entry) const;
-    // The DataWriteGuid that the first change gives the file, instead of a random one. For tools
-    // that know what becomes of the contents; before the first change only.
+    // The DataWriteGuid that the first change of the contents gives the file, instead of a random
+    // one. For tools that know what becomes of the contents; before that change only.
     void use_data_write_guid(const Guid& guid) { next_data_write_guid_ = guid; }
 
-    // For repair: an entry is emptied, its room is not used again; the headers are both written
-    // anew.
+    // For repair: an entry is emptied, its room is not used again; a region table is written anew.
     Result<void> forget_entry(std::uint64_t index);
-    Result<void> rewrite_headers();
+    Result<void> mend_region_table(std::uint64_t offset, std::span<const std::byte> table);
     // Replaces the parent locator, in the same step as all that has changed.
     Result<void> set_parent_locator(const std::vector<std::pair<std::string, std::string>>& pairs);
 
@@ -81,7 +80,7 @@ private:
 
     VhdxImage(std::unique_ptr<Store> store, const Options& options, std::uint32_t log_length);
     Result<void> read_structures(Headers headers);
-    Result<void> replay_log();
+    Result<void> take_over();
 
     // Under state_.
     Page* entry_page(std::uint64_t index);
@@ -107,7 +106,10 @@ private:
     Result<std::uint64_t> checked_entry(std::uint64_t index);
     Result<void> read_current(std::uint64_t offset, std::span<std::byte> bytes);
     Result<void> read_entries_in_turn(std::uint64_t first, std::span<std::uint64_t> entries);
-    Result<void> begin_writing();
+    // What is going to change: the file, or what the disk's user sees too.
+    enum class Changes : std::uint8_t { file, contents };
+    Result<void> begin(Changes changes);
+    Result<void> start_log(Header header);
     Result<void> find_end();
     Result<void> make_page_room();
     Result<void> make_room();
@@ -147,6 +149,7 @@ private:
     Space space_;
     std::optional<Guid> next_data_write_guid_;
     std::condition_variable room_; // a page is not pinned any more
+    bool changing_ = false;    // writing, and the contents have their new identifier
     bool writing_ = false;     // the log is in use
     bool frozen_ = false;      // the block allocation table is being moved
     LogWriter log_;            // under turn_

@@ -51,7 +51,7 @@ Result<std::unique_ptr<VhdxImage>> VhdxImage::open(
 Result<void> VhdxImage::read_structures(Headers headers) {
     headers_ = std::move(headers);
     log_place_ = {headers_.current().log_offset, headers_.current().log_length};
-    CROFT_DISK_TRY(replay_log());
+    CROFT_DISK_TRY(take_over());
     auto regions = Regions::read(store(), headers_.current(), replay_);
     if (!regions)
         return std::unexpected(std::move(regions).error());
@@ -92,16 +92,23 @@ Result<void> VhdxImage::read_structures(Headers headers) {
     return {};
 }
 
-Result<void> VhdxImage::replay_log() {
+// What the last user left behind without closing the file: changes in the log, a header that was
+// being written. The file has a new FileWriteGuid before any of that is put right.
+Result<void> VhdxImage::take_over() {
     auto replay = Replay::read(store(), headers_.current());
     if (!replay)
         return std::unexpected(std::move(replay).error());
-    if (headers_.current().log_guid.is_zero() || store().traits().read_only) {
+    const bool in_use = !headers_.current().log_guid.is_zero();
+    if (store().traits().read_only || (!in_use && headers_.damaged().empty())) {
         replay_ = *std::move(replay);
         return {};
     }
-    CROFT_DISK_TRY(replay->apply(store()));
     Header header = headers_.current();
+    header.file_write_guid = Guid::random();
+    CROFT_DISK_TRY(headers_.update(store(), header));
+    if (!in_use)
+        return {};
+    CROFT_DISK_TRY(replay->apply(store()));
     header.log_guid = {};
     return headers_.update(store(), header);
 }
@@ -116,7 +123,7 @@ Result<void> VhdxImage::close() {
     header.log_guid = {};
     CROFT_DISK_TRY(headers_.update(store(), header));
     const std::lock_guard lock{state_};
-    writing_ = false;
+    writing_ = changing_ = false;
     if (store().traits().block_device || space_.end() >= store().size())
         return {};
     return store().resize(space_.end());

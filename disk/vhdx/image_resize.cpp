@@ -16,7 +16,7 @@ Result<void> VhdxImage::resize(std::uint64_t new_size) {
                 shape_.sector_size)));
     if (new_size == size())
         return {};
-    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(begin(Changes::contents));
     return new_size > size() ? grow(new_size) : shrink(new_size);
 }
 
@@ -176,23 +176,27 @@ Result<void> VhdxImage::change_region(
 
 Result<void> VhdxImage::forget_entry(std::uint64_t index) {
     const std::lock_guard turn{turn_};
-    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(begin(Changes::contents));
     return change(change_to(entry_offset(index), Little<std::uint64_t>{0}));
 }
 
-Result<void> VhdxImage::rewrite_headers() {
+Result<void> VhdxImage::mend_region_table(
+    std::uint64_t offset, std::span<const std::byte> table) {
     const std::lock_guard turn{turn_};
-    CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(commit());
-    CROFT_DISK_TRY(headers_.update(store(), headers_.current()));
-    return headers_.update(store(), headers_.current());
+    CROFT_DISK_TRY(begin(Changes::file));
+    CROFT_DISK_TRY(commit_in_place());
+    CROFT_DISK_TRY(store().write(offset, table));
+    const std::lock_guard lock{state_};
+    cache_.drop(offset, table.size());
+    return {};
 }
 
+// The contents stay as they are: who gives a disk another parent sees to that.
 Result<void> VhdxImage::set_parent_locator(
     const std::vector<std::pair<std::string, std::string>>& pairs) {
     const std::lock_guard turn{turn_};
     const std::vector<std::byte> item = make_parent_locator(pairs);
-    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(begin(Changes::file));
     std::vector<std::byte> table(metadata_table_size);
     CROFT_DISK_TRY(read_current(regions_.metadata.offset, table));
     const auto header = load<MetadataTableHeader>(table);

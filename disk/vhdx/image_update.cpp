@@ -22,7 +22,7 @@ Result<void> VhdxImage::prepare(std::uint64_t offset, std::uint64_t length, Acce
     CROFT_DISK_TRY(load_for(offset / shape_.block_size, offset, access));
     if (access == Access::read)
         return {};
-    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(begin(Changes::contents));
     return make_room();
 }
 
@@ -94,24 +94,36 @@ Result<void> VhdxImage::writable() const {
     return {};
 }
 
-// Before the first change: others learn by new write identifiers that the contents are not what
-// they were, and the log is taken into use.
-Result<void> VhdxImage::begin_writing() {
-    if (writing_)
+// [MS-VHDX] 2.2.2: before the first change of anything else the file has a new FileWriteGuid, and
+// before the first change of what the disk's user sees a new DataWriteGuid; by the latter the
+// children of the disk know it, so nothing else may change it.
+Result<void> VhdxImage::begin(Changes changes) {
+    if (changing_ || (writing_ && changes == Changes::file))
         return {};
     CROFT_DISK_TRY(writable());
-    CROFT_DISK_TRY(find_end());
     Header header = headers_.current();
-    header.file_write_guid = Guid::random();
-    header.data_write_guid = next_data_write_guid_.value_or(Guid::random());
+    if (!writing_)
+        header.file_write_guid = Guid::random();
+    if (changes == Changes::contents)
+        header.data_write_guid = next_data_write_guid_.value_or(Guid::random());
+    if (!writing_)
+        CROFT_DISK_TRY(find_end());
+    CROFT_DISK_TRY(headers_.update(store(), header));
+    if (!writing_)
+        CROFT_DISK_TRY(start_log(header));
+    const std::lock_guard lock{state_};
+    writing_ = true;
+    changing_ = changes == Changes::contents;
+    return {};
+}
+
+// The log holds an entry before the header names it.
+Result<void> VhdxImage::start_log(Header header) {
     header.log_guid = Guid::random();
     log_ = LogWriter{header, header.log_guid};
     CROFT_DISK_TRY(log_.write(store(), {}, store().size(), space_.end()));
     CROFT_DISK_TRY(store().flush());
-    CROFT_DISK_TRY(headers_.update(store(), header));
-    const std::lock_guard lock{state_};
-    writing_ = true;
-    return {};
+    return headers_.update(store(), header);
 }
 
 // In a file, everything is before its end. A device doesn't tell how much of it is in use, and what
@@ -374,7 +386,7 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
         (state != BlockState::not_present || !shape_.differencing);
     if (is_empty)
         return {};
-    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(begin(Changes::contents));
     CROFT_DISK_TRY(set_aside_pages(1));
     const std::lock_guard lock{state_};
     cache_.take_back(1);
@@ -393,7 +405,8 @@ Result<void> VhdxImage::forget_all() {
     CROFT_DISK_TRY(writable());
     if (!shape_.differencing)
         return Image::forget_all();
-    CROFT_DISK_TRY(begin_writing());
+    // What the disk shows is the parent's by now.
+    CROFT_DISK_TRY(begin(Changes::file));
     CROFT_DISK_TRY(clear_blocks(0, size()));
     return commit();
 }
