@@ -20,15 +20,26 @@ std::string_view to_string(Finding::Severity severity) {
     return "unknown";
 }
 
-void CheckReport::add(Finding finding) {
+bool CheckReport::wants(Finding::Severity severity) const {
+    return findings.size() < findings_max || severity > least_;
+}
+
+void CheckReport::count(std::uint64_t lost_bytes) {
     ++found;
-    lost += finding.lost;
-    // The worst are shown even if a thousand notes came first.
+    lost += lost_bytes;
+}
+
+// The worst are shown even if a thousand notes came first.
+void CheckReport::add(Finding finding) {
+    count(finding.lost);
+    if (!wants(finding.severity))
+        return;
     if (findings.size() < findings_max)
         findings.push_back(std::move(finding));
-    else if (const auto least = std::ranges::min_element(findings, {}, &Finding::severity);
-             least->severity < finding.severity)
-        *least = std::move(finding);
+    else
+        *std::ranges::min_element(findings, {}, &Finding::severity) = std::move(finding);
+    if (findings.size() == findings_max)
+        least_ = std::ranges::min_element(findings, {}, &Finding::severity)->severity;
 }
 
 bool CheckReport::clean() const {

@@ -24,7 +24,8 @@ private:
     Result<void> check_region_tables();
     Result<void> check_entries();
     Result<void> check_entry(std::uint64_t index, std::uint64_t entry, std::uint64_t bitmap);
-    Result<void> drop_entry(std::uint64_t index, std::string what);
+    template <class Text>
+    Result<void> drop_entry(std::uint64_t index, const Text& what);
     bool claim(std::uint64_t offset, std::uint64_t length);
     void count_leaks();
 
@@ -81,34 +82,40 @@ bool Checker::claim(std::uint64_t offset, std::uint64_t length) {
     return free;
 }
 
-Result<void> Checker::drop_entry(std::uint64_t index, std::string what) {
+template <class Text>
+Result<void> Checker::drop_entry(std::uint64_t index, const Text& what) {
     const std::uint64_t lost = image_.shape().is_bitmap(index) ? 0 : image_.shape().block_size;
-    report_.add({Severity::loss, image_.regions().bat.offset + index * sizeof(std::uint64_t),
-        std::move(what), lost, true});
+    if (report_.wants(Severity::loss))
+        report_.add({Severity::loss, image_.regions().bat.offset + index * sizeof(std::uint64_t),
+            what(), lost, true});
+    else
+        report_.count(lost);
     return mend_ ? image_.forget_entry(index) : Result<void>{};
 }
 
 Result<void> Checker::check_entry(std::uint64_t index, std::uint64_t entry, std::uint64_t bitmap) {
     const BatShape& shape = image_.shape();
-    if (std::string defect = image_.entry_defect(index, entry); !defect.empty())
-        return drop_entry(index, std::move(defect));
+    if (!image_.entry_valid(index, entry))
+        return drop_entry(index, [&] { return image_.entry_defect(index, entry); });
     if (bat_state(entry) < 6)
         return {};
     const std::uint64_t offset = bat_offset(entry);
     const std::uint64_t length = shape.is_bitmap(index) ? bitmap_block_size : shape.block_size;
     if (!claim(offset, length))
-        return drop_entry(index,
-            fmt::format("{}: its place at {} belongs to another one as well",
+        return drop_entry(index, [&] {
+            return fmt::format("{}: its place at {} belongs to another one as well",
                 shape.is_bitmap(index) ? "sector bitmap"
                                        : fmt::format("block {}", shape.block_of(index)),
-                offset));
+                offset);
+        });
     if (shape.is_bitmap(index))
         return {};
     if (bat_state(entry) == static_cast<std::uint8_t>(BlockState::partially_present) &&
         bat_offset(bitmap) == 0)
-        return drop_entry(index,
-            fmt::format("block {} is partially present, but its chunk has no sector bitmap",
-                shape.block_of(index)));
+        return drop_entry(index, [&] {
+            return fmt::format("block {} is partially present, but its chunk has no sector bitmap",
+                shape.block_of(index));
+        });
     ++report_.blocks_used;
     report_.fragments += offset != next_in_file_;
     next_in_file_ = offset + length;
