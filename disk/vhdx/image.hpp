@@ -113,7 +113,7 @@ private:
     Result<void> find_end();
     Result<void> make_page_room();
     Result<void> make_room();
-    Result<void> recycle();
+    void recycle();
     Result<void> commit();
     Result<void> commit_in_place();
     Result<void> not_in_place() const;

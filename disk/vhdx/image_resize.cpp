@@ -46,7 +46,8 @@ Result<void> VhdxImage::shrink(std::uint64_t new_size) {
     CROFT_DISK_TRY(store_size(new_size));
     CROFT_DISK_TRY(clear_blocks(shape_.blocks(new_size), old_size));
     CROFT_DISK_TRY(commit());
-    return recycle();
+    recycle();
+    return {};
 }
 
 // Empties the entries of the blocks from `first` on, of a disk of that size, and gives up what they

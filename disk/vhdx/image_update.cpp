@@ -202,21 +202,23 @@ Result<void> VhdxImage::set_aside_pages(std::size_t pages) {
 
 Result<void> VhdxImage::make_room() {
     bool blocks = false;
+    std::uint64_t end = 0;
     const auto look = [&] {
         const std::lock_guard lock{state_};
+        end = space_.end();
         // A block, and maybe the bitmap of its chunk, which has to be new room.
-        blocks = shape_.differencing
-            ? space_.limit() - space_.end() >= shape_.block_size + bitmap_block_size
-            : space_.has_room(shape_.block_size);
+        blocks = shape_.differencing ? space_.limit() - end >= shape_.block_size + bitmap_block_size
+                                     : space_.has_room(shape_.block_size);
     };
     CROFT_DISK_TRY(make_page_room());
     look();
-    if (!blocks)
-        CROFT_DISK_TRY(recycle());
+    if (blocks)
+        return {};
+    recycle();
     look();
     if (blocks)
         return {};
-    const std::uint64_t needed = space_.end() + shape_.block_size + bitmap_block_size;
+    const std::uint64_t needed = end + shape_.block_size + bitmap_block_size;
     const std::uint64_t limit = store().traits().block_device
         ? std::max(needed, std::min(space_.limit() + growth, store().size() / mebibyte * mebibyte))
         : std::max(needed, store().size() + growth) / mebibyte * mebibyte;
@@ -230,21 +232,25 @@ Result<void> VhdxImage::make_room() {
 
 // Blocks that were given up, whose giving up is durable, and which no I/O can reach: zeros again. A
 // sector bitmap's pages in memory are of its old place; nobody holds one of them any more.
-Result<void> VhdxImage::recycle() {
+void VhdxImage::recycle() {
     std::vector<Store::Range> ranges;
     {
         const std::lock_guard lock{state_};
         ranges = space_.collect();
     }
-    for (const Store::Range& range : ranges)
-        CROFT_DISK_TRY(store().zero(range.offset, range.length));
+    const bool zeroed = std::ranges::all_of(ranges, [this](const Store::Range& range) {
+        return store().zero(range.offset, range.length).has_value();
+    });
     const std::lock_guard lock{state_};
+    if (!zeroed) {
+        space_.commit_done(std::move(ranges), true); // and once more, later
+        return;
+    }
     for (const Store::Range& range : ranges) {
         if (shape_.differencing && range.length == bitmap_block_size)
             cache_.drop(range.offset, range.length);
     }
     space_.reuse(ranges);
-    return {};
 }
 
 Result<void> VhdxImage::flush() {
@@ -252,7 +258,8 @@ Result<void> VhdxImage::flush() {
     if (info().read_only)
         return {};
     CROFT_DISK_TRY(commit());
-    return recycle();
+    recycle();
+    return {};
 }
 
 // Payload first, so that nothing durable points to what is not; then all changed pages in one log
