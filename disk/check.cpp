@@ -57,17 +57,26 @@ Result<CheckReport> dispatch(Image& image, bool mend) {
     return CheckReport{}; // all of a flat image is payload
 }
 
+Result<CheckReport> run(Image& image, bool mend) {
+    auto report = dispatch(image, mend);
+    if (!report)
+        return report;
+    for (const std::string& note : image.notes())
+        report->add({Finding::Severity::note, 0, note, 0, false});
+    return report;
+}
+
 } // namespace
 
 Result<CheckReport> check(Image& image) {
-    return dispatch(image, false);
+    return run(image, false);
 }
 
 Result<CheckReport> repair(Image& image) {
     if (image.info().read_only)
         return std::unexpected(Error::of(
             ErrorCode::read_only, image.store().name(), "the file was opened for reading"));
-    return dispatch(image, true);
+    return run(image, true);
 }
 
 } // namespace croft::disk

@@ -49,7 +49,11 @@ Result<std::unique_ptr<Store>> FileStore::open_for_writing() {
         }
     }
     auto opened = open("/proc/self/fd/" + std::to_string(file_.get()),
-        {.write = true, .direct = traits_.direct, .lock = false, .durable = durable_});
+        {.write = true,
+            .direct = traits_.direct,
+            .lock = false,
+            .durable = durable_,
+            .ordered = ordered_});
     if (!opened) {
         if (was_locked)
             share_lock(file_.get());
@@ -75,6 +79,7 @@ Result<std::unique_ptr<FileStore>> FileStore::open(
     else if (options.write && options.lock && exists && S_ISBLK(status.st_mode))
         flags |= O_EXCL; // of a device: fails while it is mounted
     store->durable_ = options.durable;
+    store->ordered_ = options.ordered;
     store->file_ = Descriptor{::open(path.c_str(), flags, 0666)};
     if (!store->file_.valid() && errno == EBUSY)
         return std::unexpected(claimed_device(path));
@@ -186,8 +191,14 @@ void FileStore::grown_to(std::uint64_t end) noexcept {
 }
 
 Result<void> FileStore::flush() {
-    if (!durable_)
-        return {};
+    return durable_ ? sync() : Result<void>{};
+}
+
+Result<void> FileStore::order() {
+    return ordered_ ? sync() : Result<void>{};
+}
+
+Result<void> FileStore::sync() {
     if (flush_failed_ == 0 && fdatasync(file_.get()) != 0)
         flush_failed_ = errno;
     if (flush_failed_ != 0)
@@ -261,6 +272,13 @@ Store::Range FileStore::next_data(std::uint64_t offset, std::uint64_t end) {
     const auto stop =
         hole < 0 ? end : std::min<std::uint64_t>(static_cast<std::uint64_t>(hole), end);
     return {start, stop - start};
+}
+
+std::optional<std::int64_t> FileStore::modified() const {
+    struct stat status {};
+    if (fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode))
+        return std::nullopt;
+    return status.st_mtim.tv_sec;
 }
 
 // The kernel keeps both views of the file coherent, so a misaligned transfer needs no copy of ours.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/vhd/dynamic_image.hpp"
 
+#include "disk/vhd/create.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -213,6 +215,8 @@ Result<std::unique_ptr<DynamicImage>> DynamicImage::open(
     if (!image->differencing_)
         return image;
     info.parent_identities.push_back(header->parent_unique_id.text());
+    if (header->parent_time_stamp != 0) // some programs leave it out
+        info.parent_modified = host_seconds_of(header->parent_time_stamp);
     auto paths = read_parent_paths(image->store(), *header);
     if (!paths)
         return std::unexpected(std::move(paths).error());
@@ -351,7 +355,7 @@ Result<void> DynamicImage::extend_to(std::uint64_t limit) {
         return std::unexpected(
             Error::of(ErrorCode::no_space, store().name(), "a VHD file can't grow beyond 2 TiB"));
     CROFT_DISK_TRY(store().write(limit, bytes_of(footer_)));
-    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(store().order());
     const bool zeroed = store().zero(old_limit, sector_size).has_value();
     const std::lock_guard lock{state_};
     space_.set_limit(limit);
@@ -422,9 +426,9 @@ Result<void> DynamicImage::commit() {
             CROFT_DISK_TRY(
                 store().write(offset, std::span{copy}.subspan(i * sector_size, sector_size)));
         }
-        return any ? store().flush() : Result<void>{};
+        return any ? store().order() : Result<void>{};
     };
-    Result<void> outcome = store().flush();
+    Result<void> outcome = pages.empty() ? store().flush() : store().order();
     if (outcome)
         outcome = write_those(false);
     if (outcome)
@@ -520,7 +524,7 @@ Result<void> DynamicImage::close() {
         CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer_)));
     if (space_.end() < space_.limit() && !store().traits().block_device) {
         CROFT_DISK_TRY(store().write(space_.end(), bytes_of(footer_)));
-        CROFT_DISK_TRY(store().flush());
+        CROFT_DISK_TRY(store().order());
         CROFT_DISK_TRY(store().resize(space_.end() + sector_size));
     }
     const std::lock_guard lock{state_};

@@ -70,14 +70,14 @@ Result<void> DynamicImage::move_table(std::uint64_t entries) {
     if (!place)
         return std::unexpected(place.error());
     CROFT_DISK_TRY(store().write(*place, table));
-    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(store().order());
     DynamicHeader header = header_;
     header.table_offset = *place;
     header.max_table_entries = static_cast<std::uint32_t>(entries);
     header = sealed(header);
     // All that changes is in the header's first sector.
     CROFT_DISK_TRY(store().write(footer_.data_offset, bytes_of(header).first(sector_size)));
-    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(store().order());
     const std::lock_guard lock{state_};
     // Whole sectors, and not one more: a block that follows may have a bitmap in use.
     cache_.drop(table_offset_,
@@ -91,7 +91,7 @@ Result<void> DynamicImage::move_table(std::uint64_t entries) {
 Result<void> DynamicImage::write_footers(Footer footer) {
     footer_torn_ = true;
     CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer)));
-    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(store().order());
     footer_torn_ = false;
     {
         const std::lock_guard lock{state_};
@@ -99,7 +99,7 @@ Result<void> DynamicImage::write_footers(Footer footer) {
     }
     set_size(footer.current_size);
     CROFT_DISK_TRY(store().write(0, bytes_of(footer)));
-    return store().flush();
+    return store().order();
 }
 
 Result<void> DynamicImage::forget_entry(std::uint64_t block) {
@@ -151,7 +151,7 @@ Result<void> DynamicImage::replace_header(const DynamicHeader& header) {
     if (!place)
         return std::unexpected(place.error());
     CROFT_DISK_TRY(store().write(*place, bytes_of(header)));
-    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(store().order());
     Footer footer = footer_;
     footer.data_offset = *place;
     CROFT_DISK_TRY(write_footers(sealed(footer)));

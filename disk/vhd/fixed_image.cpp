@@ -60,7 +60,7 @@ Result<void> FixedImage::resize(std::uint64_t new_size) {
     CROFT_DISK_TRY(place_footer(new_size, footer_));
     CROFT_DISK_TRY(store().zero(old_size, new_size - old_size)); // the old footer is there
     CROFT_DISK_TRY(store().allocate(old_size, new_size - old_size));
-    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(store().order());
     CROFT_DISK_TRY(place_footer(new_size, footer));
     footer_ = footer;
     footer_place_ = new_size;
@@ -78,7 +78,7 @@ Result<void> FixedImage::cut_file() {
 
 Result<void> FixedImage::place_footer(std::uint64_t offset, const Footer& footer) {
     CROFT_DISK_TRY(store().write(offset, bytes_of(footer)));
-    return store().flush();
+    return store().order();
 }
 
 } // namespace croft::disk::vhd

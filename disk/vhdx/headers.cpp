@@ -80,7 +80,6 @@ Result<void> Headers::update(Store& store, Header changed) {
     changed = sealed(changed);
     const std::size_t slot = 1 - slot_;
     CROFT_DISK_TRY(store.write(header_offsets[slot], bytes_of(changed)));
-    CROFT_DISK_TRY(store.flush());
     current_ = changed;
     slot_ = slot;
     return {};

@@ -20,8 +20,8 @@ public:
     // Where there was no valid header when the file was opened; the next update() goes there.
     const std::vector<std::uint64_t>& damaged() const { return damaged_; }
 
-    // Makes `changed` the current header, durably: it takes the place of the older one, so that a
-    // power cut leaves one of them whole.
+    // Makes `changed` the current header: it takes the place of the older one, so that a power cut
+    // leaves one of them whole. The caller makes it durable, before the next update.
     Result<void> update(Store& store, Header changed);
 
     // A header's bytes, checksum and all, for a new file.

@@ -109,7 +109,7 @@ private:
     // What is going to change: the file, or what the disk's user sees too.
     enum class Changes : std::uint8_t { file, contents };
     Result<void> begin(Changes changes);
-    Result<void> start_log(Header header);
+    Result<void> start_log(std::uint64_t end);
     Result<void> find_end();
     Result<void> make_page_room();
     Result<void> make_room();
@@ -117,7 +117,8 @@ private:
     Result<void> commit();
     Result<void> commit_in_place();
     Result<void> not_in_place() const;
-    // Room for that many pages to be changed in one step; to be taken back afterwards, under state_.
+    // Room for that many pages to be changed in one step; to be taken back afterwards, under
+    // state_.
     Result<void> set_aside_pages(std::size_t pages);
     void exchange(Change& change); // under state_
     Result<void> change(std::span<Change> changes);
@@ -149,11 +150,12 @@ private:
     Space space_;
     std::optional<Guid> next_data_write_guid_;
     std::condition_variable room_; // a page is not pinned any more
-    bool changing_ = false;    // writing, and the contents have their new identifier
-    bool writing_ = false;     // the log is in use
-    bool frozen_ = false;      // the block allocation table is being moved
-    LogWriter log_;            // under turn_
-    bool all_in_place_ = true; // under turn_: what the last commit logged is in its places too
+    bool changing_ = false;        // writing, and the contents have their new identifier
+    bool writing_ = false;         // the file has its new identifier
+    bool frozen_ = false;          // the block allocation table is being moved
+    LogWriter log_;                // under turn_
+    bool logging_ = false;         // under turn_: the log is in use
+    bool all_in_place_ = true;     // under turn_: what the last commit logged is in its places too
 };
 
 } // namespace croft::disk::vhdx

@@ -106,11 +106,13 @@ Result<void> VhdxImage::take_over() {
     Header header = headers_.current();
     header.file_write_guid = Guid::random();
     CROFT_DISK_TRY(headers_.update(store(), header));
+    CROFT_DISK_TRY(store().order());
     if (!in_use)
         return {};
     CROFT_DISK_TRY(replay->apply(store()));
     header.log_guid = {};
-    return headers_.update(store(), header);
+    CROFT_DISK_TRY(headers_.update(store(), header));
+    return store().order();
 }
 
 Result<void> VhdxImage::close() {
@@ -118,10 +120,14 @@ Result<void> VhdxImage::close() {
     if (!writing_)
         return info().read_only ? Result<void>{} : store().flush();
     CROFT_DISK_TRY(commit_in_place());
+    if (logging_) {
+        CROFT_DISK_TRY(store().order()); // the pages are in their places
+        Header header = headers_.current();
+        header.log_guid = {};
+        CROFT_DISK_TRY(headers_.update(store(), header));
+    }
     CROFT_DISK_TRY(store().flush());
-    Header header = headers_.current();
-    header.log_guid = {};
-    CROFT_DISK_TRY(headers_.update(store(), header));
+    logging_ = false;
     const std::lock_guard lock{state_};
     writing_ = changing_ = false;
     if (store().traits().block_device || space_.end() >= store().size())

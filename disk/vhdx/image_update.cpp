@@ -106,24 +106,32 @@ Result<void> VhdxImage::begin(Changes changes) {
         header.file_write_guid = Guid::random();
     if (changes == Changes::contents)
         header.data_write_guid = next_data_write_guid_.value_or(Guid::random());
-    if (!writing_)
+    if (writing_)
+        CROFT_DISK_TRY(store().order());
+    else
         CROFT_DISK_TRY(find_end());
     CROFT_DISK_TRY(headers_.update(store(), header));
-    if (!writing_)
-        CROFT_DISK_TRY(start_log(header));
+    CROFT_DISK_TRY(store().flush());
     const std::lock_guard lock{state_};
     writing_ = true;
     changing_ = changes == Changes::contents;
     return {};
 }
 
-// The log holds an entry before the header names it.
-Result<void> VhdxImage::start_log(Header header) {
+// At the first commit that needs it: what only writes payload in its place has no use for a log. It
+// holds an entry before the header names it.
+Result<void> VhdxImage::start_log(std::uint64_t end) {
+    if (logging_)
+        return {};
+    Header header = headers_.current();
     header.log_guid = Guid::random();
     log_ = LogWriter{header, header.log_guid};
-    CROFT_DISK_TRY(log_.write(store(), {}, store().size(), space_.end()));
-    CROFT_DISK_TRY(store().flush());
-    return headers_.update(store(), header);
+    CROFT_DISK_TRY(log_.write(store(), {}, store().size(), end));
+    CROFT_DISK_TRY(store().order());
+    CROFT_DISK_TRY(headers_.update(store(), header));
+    CROFT_DISK_TRY(store().order());
+    logging_ = true;
+    return {};
 }
 
 // In a file, everything is before its end. A device doesn't tell how much of it is in use, and what
@@ -288,11 +296,13 @@ Result<void> VhdxImage::commit() {
     for (std::size_t i = 0; i < pages.size(); ++i)
         logged.push_back(
             {pages[i]->offset(), std::span{copy}.subspan(i * log_sector_size, log_sector_size)});
-    Result<void> outcome = store().flush();
+    Result<void> outcome = pages.empty() ? store().flush() : store().order();
+    if (outcome && !pages.empty())
+        outcome = start_log(end);
     if (outcome && !pages.empty())
         outcome = log_.write(store(), logged, store().size(), end);
     if (outcome && !pages.empty())
-        outcome = store().flush();
+        outcome = store().order();
     if (!outcome) {
         done(false, false);
         return outcome;

@@ -232,7 +232,7 @@ Result<void> Replay::apply(Store& store) const {
         CROFT_DISK_TRY(store.zero(offset, length));
     for (const auto& [offset, page] : pages_)
         CROFT_DISK_TRY(store.write(offset, page));
-    return store.flush();
+    return store.order();
 }
 
 void Replay::lay_over(std::uint64_t offset, std::span<std::byte> bytes) const {
