@@ -110,6 +110,7 @@ private:
     enum class Changes : std::uint8_t { file, contents };
     Result<void> begin(Changes changes);
     Result<void> start_log(std::uint64_t end);
+    Result<void> leave_log();
     Result<void> find_end();
     Result<void> make_page_room();
     Result<void> make_room();

@@ -110,9 +110,19 @@ Result<void> VhdxImage::take_over() {
     if (!in_use)
         return {};
     CROFT_DISK_TRY(replay->apply(store()));
+    return leave_log();
+}
+
+// Both headers: should the newer one be damaged some day, the older must not bring back a log whose
+// time is over.
+Result<void> VhdxImage::leave_log() {
+    Header header = headers_.current();
     header.log_guid = {};
-    CROFT_DISK_TRY(headers_.update(store(), header));
-    return store().order();
+    for (std::size_t i = 0; i < header_offsets.size(); ++i) {
+        CROFT_DISK_TRY(headers_.update(store(), header));
+        CROFT_DISK_TRY(store().order());
+    }
+    return {};
 }
 
 Result<void> VhdxImage::close() {
@@ -122,9 +132,7 @@ Result<void> VhdxImage::close() {
     CROFT_DISK_TRY(commit_in_place());
     if (logging_) {
         CROFT_DISK_TRY(store().order()); // the pages are in their places
-        Header header = headers_.current();
-        header.log_guid = {};
-        CROFT_DISK_TRY(headers_.update(store(), header));
+        CROFT_DISK_TRY(leave_log());
     }
     CROFT_DISK_TRY(store().flush());
     logging_ = false;
