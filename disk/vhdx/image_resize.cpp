@@ -69,7 +69,8 @@ Result<void> VhdxImage::clear_blocks(std::uint64_t first, std::uint64_t disk_siz
             if (bat_state(some[i]) < 6 || !entry_valid(index, some[i]))
                 continue;
             const std::lock_guard lock{state_};
-            space_.give_up({bat_offset(some[i]), is_bitmap ? bitmap_block_size : shape_.block_size});
+            space_.give_up(
+                {bat_offset(some[i]), is_bitmap ? bitmap_block_size : shape_.block_size});
         }
     }
     return {};
@@ -181,8 +182,7 @@ Result<void> VhdxImage::forget_entry(std::uint64_t index) {
     return change(change_to(entry_offset(index), Little<std::uint64_t>{0}));
 }
 
-Result<void> VhdxImage::mend_region_table(
-    std::uint64_t offset, std::span<const std::byte> table) {
+Result<void> VhdxImage::mend_region_table(std::uint64_t offset, std::span<const std::byte> table) {
     const std::lock_guard turn{turn_};
     CROFT_DISK_TRY(begin(Changes::file));
     CROFT_DISK_TRY(commit_in_place());

@@ -154,8 +154,8 @@ TEST_F(Check, TheWorstAreShownAndAllAreCounted) {
     for (unsigned i = 0; i < 2000; ++i)
         report.add({Finding::Severity::loss, i, "loss", 10, true});
     EXPECT_EQ(report.findings.size(), CheckReport::findings_max);
-    EXPECT_TRUE(std::ranges::all_of(report.findings,
-        [](const Finding& f) { return f.severity == Finding::Severity::loss; }));
+    EXPECT_TRUE(std::ranges::all_of(
+        report.findings, [](const Finding& f) { return f.severity == Finding::Severity::loss; }));
     EXPECT_FALSE(report.wants(Finding::Severity::loss));
     report.count(10);
     EXPECT_EQ(report.found, 5002U);

@@ -305,8 +305,7 @@ TEST(Chains, OfSixAndInALoop) {
         const auto loop = open_chain("5", {}, folder.opener());
         ASSERT_FALSE(loop);
         EXPECT_EQ(loop.error().code, ErrorCode::corrupt);
-        EXPECT_NE(loop.error().text().find("comes back"), std::string::npos)
-            << loop.error().text();
+        EXPECT_NE(loop.error().text().find("comes back"), std::string::npos) << loop.error().text();
     }
 }
 

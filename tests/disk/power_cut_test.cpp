@@ -36,8 +36,8 @@ protected:
         }
     }
 
-    // What is beyond the part of the disk that the model knows comes and goes, with blocks of its own
-    // and other pages of the tables, which move when the disk becomes large.
+    // What is beyond the part of the disk that the model knows comes and goes, with blocks of its
+    // own and other pages of the tables, which move when the disk becomes large.
     void resize(Chain& chain, std::mt19937_64& random) {
         constexpr std::uint64_t mebibyte = 1U << 20U;
         const bool tables = GetParam().allocation != Allocation::fixed;
@@ -77,9 +77,9 @@ protected:
             ASSERT_TRUE(vhdx->set_parent_locator({{"parent_linkage", "{" + identity + "}"},
                 {"relative_path", ".\\parent"}, {"absolute_win32_path", "\\else\\parent"}}));
         } else {
-            ASSERT_TRUE(dynamic_cast<vhd::DynamicImage&>(chain.top())
-                            .set_parent(Guid::parse(identity).value(), 0, ".\\parent",
-                                "\\else\\parent"));
+            ASSERT_TRUE(
+                dynamic_cast<vhd::DynamicImage&>(chain.top())
+                    .set_parent(Guid::parse(identity).value(), 0, ".\\parent", "\\else\\parent"));
         }
     }
 
