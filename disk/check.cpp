@@ -20,15 +20,26 @@ std::string_view to_string(Finding::Severity severity) {
     return "unknown";
 }
 
-void CheckReport::add(Finding finding) {
+bool CheckReport::wants(Finding::Severity severity) const {
+    return findings.size() < findings_max || severity > least_;
+}
+
+void CheckReport::count(std::uint64_t lost_bytes) {
     ++found;
-    lost += finding.lost;
-    // The worst are shown even if a thousand notes came first.
+    lost += lost_bytes;
+}
+
+// The worst are shown even if a thousand notes came first.
+void CheckReport::add(Finding finding) {
+    count(finding.lost);
+    if (!wants(finding.severity))
+        return;
     if (findings.size() < findings_max)
         findings.push_back(std::move(finding));
-    else if (const auto least = std::ranges::min_element(findings, {}, &Finding::severity);
-             least->severity < finding.severity)
-        *least = std::move(finding);
+    else
+        *std::ranges::min_element(findings, {}, &Finding::severity) = std::move(finding);
+    if (findings.size() == findings_max)
+        least_ = std::ranges::min_element(findings, {}, &Finding::severity)->severity;
 }
 
 bool CheckReport::clean() const {
@@ -46,17 +57,26 @@ Result<CheckReport> dispatch(Image& image, bool mend) {
     return CheckReport{}; // all of a flat image is payload
 }
 
+Result<CheckReport> run(Image& image, bool mend) {
+    auto report = dispatch(image, mend);
+    if (!report)
+        return report;
+    for (const std::string& note : image.notes())
+        report->add({Finding::Severity::note, 0, note, 0, false});
+    return report;
+}
+
 } // namespace
 
 Result<CheckReport> check(Image& image) {
-    return dispatch(image, false);
+    return run(image, false);
 }
 
 Result<CheckReport> repair(Image& image) {
     if (image.info().read_only)
         return std::unexpected(Error::of(
             ErrorCode::read_only, image.store().name(), "the file was opened for reading"));
-    return dispatch(image, true);
+    return run(image, true);
 }
 
 } // namespace croft::disk

@@ -35,7 +35,14 @@ struct CheckReport {
 
     static constexpr std::size_t findings_max = 1000;
     void add(Finding finding);
+    // Whether add() would keep one of that severity. A hostile file may have millions: those that
+    // would not be kept are counted only, which costs no text.
+    bool wants(Finding::Severity severity) const;
+    void count(std::uint64_t lost_bytes);
     bool clean() const; // nothing worse than a note
+
+private:
+    Finding::Severity least_ = Finding::Severity::note; // of the findings that are kept
 };
 
 // Looks at all metadata of one image; its payload and its parents are not read.

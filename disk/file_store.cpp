@@ -15,6 +15,20 @@
 
 namespace croft::disk {
 
+namespace {
+
+Error not_a_disk(const std::string& path, mode_t mode) {
+    const char* found = S_ISDIR(mode) ? "a folder"
+        : S_ISFIFO(mode)              ? "a pipe"
+        : S_ISSOCK(mode)              ? "a socket"
+        : S_ISCHR(mode)               ? "a character device"
+                                      : "something else";
+    return Error::of(ErrorCode::unsupported, path,
+        std::string{"found "} + found + ", expected a regular file or a block device");
+}
+
+} // namespace
+
 Descriptor::~Descriptor() {
     if (number_ >= 0)
         ::close(number_);
@@ -35,7 +49,11 @@ Result<std::unique_ptr<Store>> FileStore::open_for_writing() {
         }
     }
     auto opened = open("/proc/self/fd/" + std::to_string(file_.get()),
-        {.write = true, .direct = traits_.direct, .lock = false, .durable = durable_});
+        {.write = true,
+            .direct = traits_.direct,
+            .lock = false,
+            .durable = durable_,
+            .ordered = ordered_});
     if (!opened) {
         if (was_locked)
             share_lock(file_.get());
@@ -50,24 +68,29 @@ Result<std::unique_ptr<Store>> FileStore::open_for_writing() {
 Result<std::unique_ptr<FileStore>> FileStore::open(
     const std::string& path, const Options& options) {
     std::unique_ptr<FileStore> store{new FileStore{path}};
-    int flags = O_CLOEXEC | O_NOCTTY | (options.write ? O_RDWR : O_RDONLY);
+    // A pipe would have us wait for its other end, and some devices do things when they are opened.
+    int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (options.write ? O_RDWR : O_RDONLY);
     struct stat status {};
+    const bool exists = stat(path.c_str(), &status) == 0;
+    if (exists && !S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+        return std::unexpected(not_a_disk(path, status.st_mode));
     if (options.create)
         flags |= O_CREAT | (options.replace ? 0 : O_EXCL);
-    else if (options.write && options.lock && stat(path.c_str(), &status) == 0 &&
-        S_ISBLK(status.st_mode))
+    else if (options.write && options.lock && exists && S_ISBLK(status.st_mode))
         flags |= O_EXCL; // of a device: fails while it is mounted
     store->durable_ = options.durable;
+    store->ordered_ = options.ordered;
     store->file_ = Descriptor{::open(path.c_str(), flags, 0666)};
     if (!store->file_.valid() && errno == EBUSY)
         return std::unexpected(claimed_device(path));
     if (!store->file_.valid())
         return std::unexpected(Error::system(path, options.create ? "create" : "open", errno));
+    CROFT_DISK_TRY(store->measure(options));
     if (options.lock) {
         CROFT_DISK_TRY(lock_file(store->file_.get(), path, options.write));
         store->locked_ = true;
+        CROFT_DISK_TRY(store->measure(options)); // whoever had it may have changed its size
     }
-    CROFT_DISK_TRY(store->measure(options));
     // Not of one that is empty: ext4 takes any cut to nothing for the beginning of "replace by
     // truncating", and writes all of the file to the disk when it is closed.
     if (options.create && options.replace && !store->traits_.block_device && store->size() > 0)
@@ -82,6 +105,10 @@ Result<void> FileStore::measure(const Options& options) {
     if (fstat(file_.get(), &status) != 0)
         return std::unexpected(Error::system(name_, "stat", errno));
     traits_.read_only = !options.write;
+    // For opening only: io_uring would give up where it has to wait.
+    if (const int flags = fcntl(file_.get(), F_GETFL);
+        flags < 0 || fcntl(file_.get(), F_SETFL, flags & ~O_NONBLOCK) != 0)
+        return std::unexpected(Error::system(name_, "open", errno));
     if (S_ISBLK(status.st_mode)) {
         traits_.block_device = true;
         std::uint64_t bytes = 0;
@@ -91,8 +118,7 @@ Result<void> FileStore::measure(const Options& options) {
         return {};
     }
     if (!S_ISREG(status.st_mode))
-        return std::unexpected(
-            Error::of(ErrorCode::unsupported, name_, "neither a regular file nor a block device"));
+        return std::unexpected(not_a_disk(name_, status.st_mode));
     size_ = static_cast<std::uint64_t>(status.st_size);
     return {};
 }
@@ -165,8 +191,14 @@ void FileStore::grown_to(std::uint64_t end) noexcept {
 }
 
 Result<void> FileStore::flush() {
-    if (!durable_)
-        return {};
+    return durable_ ? sync() : Result<void>{};
+}
+
+Result<void> FileStore::order() {
+    return ordered_ ? sync() : Result<void>{};
+}
+
+Result<void> FileStore::sync() {
     if (flush_failed_ == 0 && fdatasync(file_.get()) != 0)
         flush_failed_ = errno;
     if (flush_failed_ != 0)
@@ -240,6 +272,13 @@ Store::Range FileStore::next_data(std::uint64_t offset, std::uint64_t end) {
     const auto stop =
         hole < 0 ? end : std::min<std::uint64_t>(static_cast<std::uint64_t>(hole), end);
     return {start, stop - start};
+}
+
+std::optional<std::int64_t> FileStore::modified() const {
+    struct stat status {};
+    if (fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode))
+        return std::nullopt;
+    return status.st_mtim.tv_sec;
 }
 
 // The kernel keeps both views of the file coherent, so a misaligned transfer needs no copy of ours.

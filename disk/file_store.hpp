@@ -40,8 +40,11 @@ public:
         bool create = false; // makes the file; it must not exist unless `replace`
         bool replace = false;
         bool lock = true;
-        // false: flush() does nothing. For a new file that nobody relies on until it is complete.
+        // false: flush() does nothing, for who wants the kernel to write back in its own time.
         bool durable = true;
+        // false: order() does nothing either. For a new file that nobody relies on until it is
+        // complete.
+        bool ordered = true;
     };
     static Result<std::unique_ptr<FileStore>> open(const std::string& path, const Options& options);
     ~FileStore() override;
@@ -52,11 +55,13 @@ public:
     Result<void> read(std::uint64_t offset, std::span<std::byte> bytes) override;
     Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes) override;
     Result<void> flush() override;
+    Result<void> order() override;
     Result<void> resize(std::uint64_t size) override;
     Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
     Result<void> allocate(std::uint64_t offset, std::uint64_t length) override;
     Range next_data(std::uint64_t offset, std::uint64_t end) override;
     Result<std::unique_ptr<Store>> open_for_writing() override;
+    std::optional<std::int64_t> modified() const override;
     int descriptor() const override { return file_.get(); }
 
     void start_read(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
@@ -68,6 +73,7 @@ private:
     explicit FileStore(std::string name) : name_{std::move(name)} {}
     Result<void> measure(const Options& options);
     Result<void> open_direct(const std::string& path, const Options& options);
+    Result<void> sync();
     Result<void> write_zeros(std::uint64_t offset, std::uint64_t length);
     int data_descriptor(std::uint64_t offset, std::span<const iovec> segments) const noexcept;
     void grown_to(std::uint64_t end) noexcept;
@@ -75,6 +81,7 @@ private:
     std::string name_;
     Traits traits_;
     bool durable_ = true;
+    bool ordered_ = true;
     // Metadata goes through the page cache in any case; the kernel keeps the two views coherent.
     Descriptor file_;
     Descriptor direct_;

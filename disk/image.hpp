@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,9 @@ struct ImageInfo {
     bool read_only = false;
     std::string identity; // of the contents, as a child remembers it; empty when there is none
     std::vector<std::string> parent_identities; // the parent's `identity` has to be one of these
+    // When the parent was modified last before this image was made from it, as seconds since
+    // 1970-01-01 UTC, if the format tells.
+    std::optional<std::int64_t> parent_modified{};
     // Where the parent may be, most trustworthy first; paths of this host, absolute or relative to
     // the image's own folder.
     std::vector<std::string> parent_paths;
@@ -73,6 +77,9 @@ public:
     Store& store() { return *store_; }
     const Store& store() const { return *store_; }
     const ImageInfo& info() const { return info_; }
+    // What who opened the image noticed; check() tells it.
+    const std::vector<std::string>& notes() const { return notes_; }
+    void add_note(std::string note) { notes_.push_back(std::move(note)); }
     // Bytes that the guest sees; changed by resize() only.
     std::uint64_t size() const { return size_.load(std::memory_order_acquire); }
 
@@ -110,6 +117,7 @@ protected:
 private:
     std::unique_ptr<Store> store_;
     ImageInfo info_;
+    std::vector<std::string> notes_;
     std::atomic<std::uint64_t> size_{0};
 };
 

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unordered_set>
 
@@ -36,9 +37,25 @@ bool is_one_of(const std::string& identity, const std::vector<std::string>& want
     return std::ranges::find(wanted, identity) != wanted.end();
 }
 
+// A time is no identity: copying a file changes it. So the parent is taken, but check() tells.
+void compare_times(Image& child, const Image& parent, const std::string& parent_path) {
+    const auto expected = child.info().parent_modified;
+    const auto found = parent.store().modified();
+    if (!expected || !found || *expected == *found)
+        return;
+    const auto text = [](std::int64_t seconds) {
+        return fmt::format(
+            "{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(static_cast<std::time_t>(seconds)));
+    };
+    child.add_note(fmt::format(
+        "parent {}: found modified at {}, expected {}, when this disk was made from it. If it was "
+        "written since, this disk is of no use; if it was only copied, all is well",
+        parent_path, text(*found), text(*expected)));
+}
+
 // Opens the parent of `child`: the first candidate that exists counts if its identity fits; one
 // that doesn't is remembered for the message.
-Result<std::unique_ptr<Image>> open_parent(const std::string& child_path, const Image& child,
+Result<std::unique_ptr<Image>> open_parent(const std::string& child_path, Image& child,
     const OpenOptions& options, const StoreOpener& opener, std::string& path) {
     const ImageInfo& info = child.info();
     std::optional<Error> first;
@@ -59,6 +76,7 @@ Result<std::unique_ptr<Image>> open_parent(const std::string& child_path, const 
         }
         if (is_one_of((*image)->info().identity, info.parent_identities)) {
             path = candidate;
+            compare_times(child, **image, candidate);
             return image;
         }
         if (!first)

@@ -30,7 +30,7 @@ PageCache::Page& PageCache::insert(std::uint64_t offset, std::span<const std::by
 void PageCache::evict() {
     for (auto page = order_.end(); page != order_.begin() && index_.size() >= capacity_;) {
         --page;
-        if (is_claimed(*page) || page->committing_)
+        if (is_claimed(*page))
             continue;
         if (last_ == &*page)
             last_ = nullptr;
@@ -77,7 +77,6 @@ std::vector<PageCache::Page*> PageCache::begin_commit() {
             continue;
         page.dirty_ = false;
         page.committing_ = true;
-        claimed_ -= !is_claimed(page);
         pages.push_back(&page);
     }
     dirty_ = 0;
@@ -86,9 +85,10 @@ std::vector<PageCache::Page*> PageCache::begin_commit() {
 
 void PageCache::commit_done(std::span<Page* const> pages, bool durable) {
     for (Page* page : pages) {
-        page->committing_ = false;
         if (!durable)
             mark_dirty(*page);
+        page->committing_ = false;
+        claimed_ -= !is_claimed(*page);
     }
 }
 

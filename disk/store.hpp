@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,6 +42,9 @@ public:
     // What completed before is durable after, the size too. Once it failed, it fails forever: the
     // kernel drops pages that it could not write, so a later success would prove nothing.
     virtual Result<void> flush() = 0;
+    // What completed before is durable before what begins after. Formats live by it; it is flush()
+    // unless whoever opened the store asked for no durability.
+    virtual Result<void> order() { return flush(); }
     // Grows with zeros, or cuts. A block device only accepts its own size.
     virtual Result<void> resize(std::uint64_t size) = 0;
     // Makes a range within the size read as zeros, giving its space back where that is possible.
@@ -57,6 +61,9 @@ public:
     // The first range at or after `offset` that may hold other bytes than zeros; a length of 0 says
     // that there is none before `end`. A store that can't tell answers all of it.
     virtual Range next_data(std::uint64_t offset, std::uint64_t end) = 0;
+
+    // When the contents were last modified, in seconds since 1970-01-01 UTC, if that is known.
+    virtual std::optional<std::int64_t> modified() const { return std::nullopt; }
 
     // The same contents for writing, of a store that was opened for reading: refused while somebody
     // else has them. Of the two only the new one is used from then on; this one has to outlive it.

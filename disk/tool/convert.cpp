@@ -76,7 +76,8 @@ Result<void> flush_file(const std::string& path) {
 }
 
 Result<void> convert_into(Chain& from, const std::string& target, const ConvertOptions& options) {
-    // The kernel writes it back in its own time, unless the caller wants to know.
+    // The kernel writes it back in its own time, unless the caller wants to know; but a power cut
+    // must not leave a file that can't be opened.
     const StoreOpener opener = [&](const std::string& path, bool write, bool direct,
                                    bool lock) -> Result<std::unique_ptr<Store>> {
         return FileStore::open(
@@ -106,8 +107,8 @@ Result<void> convert(
     }
     disk.size = rounded_up((*from)->size(), options.azure ? mebibyte : disk.logical_sector_size);
     Draft draft{target};
-    auto store = FileStore::open(
-        draft.path(), {.write = true, .create = true, .replace = true, .durable = false});
+    auto store = FileStore::open(draft.path(),
+        {.write = true, .create = true, .replace = true, .durable = false, .ordered = false});
     if (!store)
         return std::unexpected(std::move(store).error());
     CROFT_DISK_TRY(create_in(**store, target, disk));
@@ -115,7 +116,8 @@ Result<void> convert(
     if (!to)
         return std::unexpected(std::move(to).error());
     CROFT_DISK_TRY(copy_and_close(**from, **to, options, true));
-    if (options.flush)
+    // What is there is not given up for something that a power cut could take.
+    if (options.flush || options.replace)
         CROFT_DISK_TRY(flush_file(draft.path()));
     return draft.keep(options.replace);
 }
@@ -138,6 +140,7 @@ Result<std::uint64_t> compact(const std::string& path, const Progress& progress)
     disk.logical_sector_size = info.logical_sector_size;
     disk.physical_sector_size = info.physical_sector_size;
     disk.parent_paths = info.parent_paths;
+    disk.parent_modified = info.parent_modified;
     if (!info.parent_identities.empty())
         disk.parent_identity = info.parent_identities.front();
     const auto* vhdx = dynamic_cast<vhdx::VhdxImage*>(&from.top());
@@ -149,8 +152,8 @@ Result<std::uint64_t> compact(const std::string& path, const Progress& progress)
         disk.unknown = {&from.top().store(), vhdx->metadata().unknown, vhdx->regions().unknown()};
     }
     Draft draft{path};
-    auto store = FileStore::open(
-        draft.path(), {.write = true, .create = true, .replace = true, .durable = false});
+    auto store = FileStore::open(draft.path(),
+        {.write = true, .create = true, .replace = true, .durable = false, .ordered = false});
     if (!store)
         return std::unexpected(std::move(store).error());
     CROFT_DISK_TRY(create_in(**store, path, disk));

@@ -31,6 +31,7 @@ Result<void> follow_parent(const std::string& path, NewDisk& disk) {
     disk.logical_sector_size = info.logical_sector_size;
     disk.physical_sector_size = info.physical_sector_size;
     disk.parent_identity = info.identity;
+    disk.parent_modified = (*parent)->top().store().modified();
     disk.parent_paths = {
         windows_relative_path(path, disk.parent), windows_absolute_path(disk.parent)};
     return {};
@@ -49,6 +50,8 @@ Result<void> create_vhd(Store& store, const NewDisk& disk) {
         options.block_size = disk.block_size;
     options.unique_id = disk.disk_id;
     options.parent_id = Guid::parse(disk.parent_identity).value_or(Guid{});
+    if (disk.parent_modified)
+        options.parent_time_stamp = vhd::time_stamp_of(*disk.parent_modified);
     options.parent_relative_path = parent_path(disk, 0);
     options.parent_absolute_path = parent_path(disk, 1);
     return vhd::create(store, options);

@@ -29,6 +29,7 @@ struct NewDisk {
     Guid data_write_guid{}; // of a VHDX
     std::vector<std::string> parent_paths{};
     std::string parent_identity{};
+    std::optional<std::int64_t> parent_modified{}; // see ImageInfo
     vhdx::CreateOptions::Unknown unknown{};
     std::vector<std::pair<std::string, std::string>> parent_locator{}; // of a VHDX, as it is
 };

@@ -80,8 +80,7 @@ Result<void> LiveMerge::begin() {
     CROFT_DISK_TRY(open_parent());
     CROFT_DISK_TRY(announce(child(), parent()));
     CROFT_DISK_TRY(child().flush());
-    if (parent().size() < child().size())
-        CROFT_DISK_TRY(parent().resize(child().size()));
+    CROFT_DISK_TRY(make_as_large(child(), chain_.images().subspan(1)));
     tracker_.emplace(child().size());
     maintenance_.track(&*tracker_);
     return {};

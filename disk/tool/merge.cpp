@@ -4,6 +4,7 @@
 #include "disk/open.hpp"
 #include "disk/tool/announce.hpp"
 #include "disk/tool/own.hpp"
+#include "disk/vhd/create.hpp"
 #include "disk/vhd/dynamic_image.hpp"
 #include "disk/vhdx/image.hpp"
 
@@ -40,8 +41,7 @@ Result<std::string> merge(const std::string& child, const Progress& progress) {
         return std::unexpected(std::move(to).error());
     CROFT_DISK_TRY(announce((*from)->top(), (*to)->top()));
     CROFT_DISK_TRY((*from)->flush());
-    if ((*to)->size() < (*from)->size())
-        CROFT_DISK_TRY((*to)->top().resize((*from)->size()));
+    CROFT_DISK_TRY(make_as_large((*from)->top(), (*to)->images()));
     CROFT_DISK_TRY(copy_own_contents(**from, **to, progress));
     CROFT_DISK_TRY((*to)->close());
     CROFT_DISK_TRY((*from)->close());
@@ -97,8 +97,9 @@ Result<void> rebase(const std::string& child, const std::string& parent, bool on
         CROFT_DISK_TRY(vhdx->set_parent_locator({{"parent_linkage", "{" + identity + "}"},
             {"relative_path", relative}, {"absolute_win32_path", absolute}}));
     } else if (auto* vhd = dynamic_cast<vhd::DynamicImage*>(&chain.top())) {
-        CROFT_DISK_TRY(
-            vhd->set_parent(Guid::parse(identity).value_or(Guid{}), 0, relative, absolute));
+        const auto modified = (*next)->top().store().modified();
+        CROFT_DISK_TRY(vhd->set_parent(Guid::parse(identity).value_or(Guid{}),
+            modified ? vhd::time_stamp_of(*modified) : 0, relative, absolute));
     }
     return chain.close();
 }

@@ -10,23 +10,17 @@ namespace {
 
 using Severity = Finding::Severity;
 
-Result<void> check_footers(DynamicImage& image, bool mend, CheckReport& report) {
-    Store& store = image.store();
-    bool damaged = false;
-    if (!image.footer_at_end()) {
-        report.add({Severity::damage, store.size(),
+// Opening the file for writing has mended them.
+void check_footers(const DynamicImage& image, bool mend, CheckReport& report) {
+    if (!mend && !image.info().read_only)
+        return;
+    if (!image.footer_at_end())
+        report.add({Severity::damage, image.store().size(),
             "the footer at the end is missing or damaged; its copy at the beginning is in use", 0,
             true});
-        damaged = true;
-    }
-    Footer copy{};
-    CROFT_DISK_TRY(store.read(0, std::as_writable_bytes(std::span{&copy, 1})));
-    if (!std::ranges::equal(bytes_of(copy), bytes_of(image.footer()))) {
+    if (!image.footer_has_copy())
         report.add({Severity::damage, 0,
             "the copy of the footer at the beginning differs from the footer", 0, true});
-        damaged = true;
-    }
-    return mend && damaged ? image.rewrite_footers() : Result<void>{};
 }
 
 struct Used {
@@ -34,10 +28,15 @@ struct Used {
     std::uint64_t block;
 };
 
+template <class Text>
 Result<void> drop(
-    DynamicImage& image, std::uint64_t block, std::string what, bool mend, CheckReport& report) {
-    report.add({Severity::loss, image.header().table_offset + block * sizeof(std::uint32_t),
-        std::move(what), image.info().block_size, true});
+    DynamicImage& image, std::uint64_t block, const Text& what, bool mend, CheckReport& report) {
+    const std::uint64_t lost = image.info().block_size;
+    if (report.wants(Severity::loss))
+        report.add({Severity::loss, image.header().table_offset + block * sizeof(std::uint32_t),
+            what(), lost, true});
+    else
+        report.count(lost);
     return mend ? image.forget_entry(block) : Result<void>{};
 }
 
@@ -45,7 +44,7 @@ Result<void> drop(
 
 Result<CheckReport> check(DynamicImage& image, bool mend) {
     CheckReport report;
-    CROFT_DISK_TRY(check_footers(image, mend, report));
+    check_footers(image, mend, report);
     const std::uint64_t count = image.blocks();
     const std::uint64_t length = image.stored_block_length();
     // No more blocks than these fit the file without overlapping, so a hostile table can't ask for
@@ -61,8 +60,11 @@ Result<CheckReport> check(DynamicImage& image, bool mend) {
         for (std::size_t i = 0; i < some.size(); ++i) {
             if (some[i] == unused_block)
                 continue;
-            if (std::string defect = image.entry_defect(first + i, some[i]); !defect.empty()) {
-                CROFT_DISK_TRY(drop(image, first + i, std::move(defect), mend, report));
+            if (!image.entry_valid(some[i])) {
+                const auto defect = [&] {
+                    return image.entry_defect(first + i, some[i]);
+                };
+                CROFT_DISK_TRY(drop(image, first + i, defect, mend, report));
                 continue;
             }
             if (used.size() > most)
@@ -84,9 +86,12 @@ Result<CheckReport> check(DynamicImage& image, bool mend) {
         if (offset > end && offset - end < payload_alignment)
             padding += offset - end;
         if (offset < end)
-            CROFT_DISK_TRY(drop(image, block.block,
-                fmt::format("block {}: its place at {} belongs to another one as well", block.block,
-                    offset),
+            CROFT_DISK_TRY(drop(
+                image, block.block,
+                [&] {
+                    return fmt::format("block {}: its place at {} belongs to another one as well",
+                        block.block, offset);
+                },
                 mend, report));
         end = std::max(end, offset + length);
     }

@@ -5,11 +5,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <fmt/format.h>
 
 namespace croft::disk::vhd {
 
 namespace {
+
+constexpr std::int64_t epoch = std::chrono::duration_cast<std::chrono::seconds>(
+    std::chrono::sys_days{std::chrono::year{2000} / std::chrono::January / 1}.time_since_epoch())
+                                   .count();
 
 Footer make_footer(const CreateOptions& options) {
     Footer footer{};
@@ -17,7 +22,7 @@ Footer make_footer(const CreateOptions& options) {
     footer.features = 2;
     footer.file_format_version = supported_version;
     footer.data_offset = options.type == DiskType::fixed ? no_offset : sector_size;
-    footer.time_stamp = time_stamp_now();
+    footer.time_stamp = time_stamp_of(std::time(nullptr));
     // Readers trust the current size only in files of creators that they know, and take the
     // geometry's product, which is smaller, from others. This is the one that all of them know.
     footer.creator_application = {'w', 'i', 'n', ' '};
@@ -87,11 +92,13 @@ Result<void> create_dynamic(Store& store, const CreateOptions& options, const Fo
 
 } // namespace
 
-std::uint32_t time_stamp_now() {
-    using namespace std::chrono;
-    const auto epoch = sys_days{year{2000} / January / 1};
-    const auto since = duration_cast<seconds>(system_clock::now() - epoch).count();
-    return static_cast<std::uint32_t>(std::max<std::int64_t>(since, 0));
+std::uint32_t time_stamp_of(std::int64_t host_seconds) {
+    return static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(host_seconds - epoch, 0, 0xffffffff));
+}
+
+std::int64_t host_seconds_of(std::uint32_t time_stamp) {
+    return epoch + time_stamp;
 }
 
 void set_geometry(Footer& footer) {

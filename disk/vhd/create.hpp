@@ -27,8 +27,9 @@ Result<void> create(Store& store, const CreateOptions& options);
 Result<void> check_size(std::string_view file, std::uint64_t size);
 // "CHS Calculation", the specification's appendix, for the current size.
 void set_geometry(Footer& footer);
-// Seconds since 2000-01-01 00:00 UTC.
-std::uint32_t time_stamp_now();
+// The format counts seconds from 2000-01-01 00:00 UTC on, the host from 1970-01-01.
+std::uint32_t time_stamp_of(std::int64_t host_seconds);
+std::int64_t host_seconds_of(std::uint32_t time_stamp);
 
 // The bytes of the area that a parent locator takes, and the locator.
 struct LocatorArea {

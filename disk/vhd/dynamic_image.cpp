@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/vhd/dynamic_image.hpp"
 
+#include "disk/vhd/create.hpp"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -179,9 +181,12 @@ bool DynamicImage::entry_valid(std::uint32_t entry) const {
         return true;
     const std::uint64_t offset = std::uint64_t{entry} * sector_size;
     const std::uint64_t end = offset + stored_block_length();
-    const std::uint64_t table_end = table_offset_ + blocks() * sizeof(std::uint32_t);
-    return offset >= sector_size + sizeof(DynamicHeader) && end <= store().size() &&
-        (end <= table_offset_ || offset >= table_end);
+    const auto meets = [&](std::uint64_t start, std::uint64_t length) {
+        return offset < start + length && start < end;
+    };
+    return offset >= sector_size && end <= store().size() &&
+        !meets(table_offset_, blocks() * sizeof(std::uint32_t)) &&
+        !meets(footer_.data_offset, sizeof(DynamicHeader));
 }
 
 std::string DynamicImage::entry_defect(std::uint64_t block, std::uint32_t entry) const {
@@ -197,11 +202,9 @@ Result<std::unique_ptr<DynamicImage>> DynamicImage::open(
     auto header = read_dynamic_header(*store, found.footer);
     if (!header)
         return std::unexpected(std::move(header).error());
-    std::unique_ptr<DynamicImage> image{new DynamicImage{std::move(store), found, options}};
-    image->header_ = *header;
-    image->table_offset_ = header->table_offset;
-    image->block_size_ = header->block_size;
-    image->bitmap_length_ = bitmap_length(header->block_size);
+    std::unique_ptr<DynamicImage> image{
+        new DynamicImage{std::move(store), found, *header, options}};
+    CROFT_DISK_TRY(image->mend_footers());
     // Payload on whole pages of the file: it can then be shared with other files, and no sector of
     // the host is written in part. Of small blocks a full disk would no longer fit the format.
     if (header->block_size >= aligned_block_min)
@@ -212,6 +215,8 @@ Result<std::unique_ptr<DynamicImage>> DynamicImage::open(
     if (!image->differencing_)
         return image;
     info.parent_identities.push_back(header->parent_unique_id.text());
+    if (header->parent_time_stamp != 0) // some programs leave it out
+        info.parent_modified = host_seconds_of(header->parent_time_stamp);
     auto paths = read_parent_paths(image->store(), *header);
     if (!paths)
         return std::unexpected(std::move(paths).error());
@@ -219,18 +224,43 @@ Result<std::unique_ptr<DynamicImage>> DynamicImage::open(
     return image;
 }
 
-DynamicImage::DynamicImage(
-    std::unique_ptr<Store> store, const FoundFooter& found, const Options& options)
+namespace {
+
+// At least as many pages as one new block of that size dirties, twice: half of all may be dirty.
+std::size_t cache_pages(std::size_t wanted, std::uint32_t block_size) {
+    const std::size_t needed = 2 * (bitmap_length(block_size) / sector_size + 1);
+    return std::max<std::size_t>({wanted, 64, needed});
+}
+
+} // namespace
+
+DynamicImage::DynamicImage(std::unique_ptr<Store> store, const FoundFooter& found,
+    const DynamicHeader& header, const Options& options)
     : Image{std::move(store)},
       footer_{found.footer},
+      header_{header},
       footer_at_end_{found.at_end},
-      cache_{sector_size, std::max<std::size_t>(options.cache_pages, 64),
-          std::max<std::size_t>(options.cache_pages, 64) / 2},
-      space_{found.end_offset, found.end_offset} {
+      block_size_{header.block_size},
+      bitmap_length_{bitmap_length(header.block_size)},
+      cache_{sector_size, cache_pages(options.cache_pages, header.block_size),
+          cache_pages(options.cache_pages, header.block_size) / 2},
+      space_{found.end_offset, found.end_offset},
+      table_offset_{header.table_offset} {
     describe(footer_, mutable_info());
     mutable_info().read_only = this->store().traits().read_only;
     differencing_ = info().allocation == Allocation::differencing;
     set_size(footer_.current_size);
+}
+
+// A power cut while the footer was written or moved leaves one at one end of the file only, or an
+// older one at the beginning.
+Result<void> DynamicImage::mend_footers() {
+    Footer copy{};
+    CROFT_DISK_TRY(store().read(0, std::as_writable_bytes(std::span{&copy, 1})));
+    footer_has_copy_ = std::ranges::equal(bytes_of(copy), bytes_of(footer_));
+    if (info().read_only || (footer_at_end_ && footer_has_copy_))
+        return {};
+    return write_footers(footer_);
 }
 
 Result<void> DynamicImage::prepare(std::uint64_t offset, std::uint64_t length, Access access) {
@@ -284,11 +314,6 @@ Result<void> DynamicImage::begin_writing() {
     if (writing_)
         return {};
     CROFT_DISK_TRY(writable());
-    if (!footer_at_end_) { // a power cut took it; the copy at the beginning is whole
-        CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer_)));
-        CROFT_DISK_TRY(store().flush());
-        footer_at_end_ = true;
-    }
     const std::lock_guard lock{state_};
     writing_ = true;
     return {};
@@ -306,18 +331,21 @@ Result<void> DynamicImage::make_page_room() {
 
 Result<void> DynamicImage::make_room() {
     bool blocks = false;
+    std::uint64_t next = 0;
     const auto look = [&] {
         const std::lock_guard lock{state_};
         blocks = space_.has_room(stored_block_length());
+        next = space_.next();
     };
     CROFT_DISK_TRY(make_page_room());
     look();
-    if (!blocks)
-        CROFT_DISK_TRY(recycle());
+    if (blocks)
+        return {};
+    recycle();
     look();
     if (blocks)
         return {};
-    return extend_to(std::max(space_.next() + stored_block_length(), space_.limit() + growth));
+    return extend_to(std::max(next + stored_block_length(), space_.limit() + growth));
 }
 
 // The footer is durable at its new place before its old one becomes room for blocks.
@@ -327,24 +355,43 @@ Result<void> DynamicImage::extend_to(std::uint64_t limit) {
         return std::unexpected(
             Error::of(ErrorCode::no_space, store().name(), "a VHD file can't grow beyond 2 TiB"));
     CROFT_DISK_TRY(store().write(limit, bytes_of(footer_)));
-    CROFT_DISK_TRY(store().flush());
-    CROFT_DISK_TRY(store().zero(old_limit, sector_size));
+    CROFT_DISK_TRY(store().order());
+    const bool zeroed = store().zero(old_limit, sector_size).has_value();
     const std::lock_guard lock{state_};
     space_.set_limit(limit);
+    if (!zeroed) // room has to be zeros: what is before the end of the old footer is left unused
+        space_.set_end(old_limit + sector_size);
     return {};
 }
 
-Result<void> DynamicImage::recycle() {
+// Room for a part of the file that is no block.
+Result<std::uint64_t> DynamicImage::take_room(std::uint64_t length) {
+    for (;;) {
+        std::uint64_t next = 0;
+        {
+            const std::lock_guard lock{state_};
+            if (const auto place = space_.take(length))
+                return *place;
+            next = space_.next();
+        }
+        CROFT_DISK_TRY(extend_to(next + length));
+    }
+}
+
+void DynamicImage::recycle() {
     std::vector<Store::Range> ranges;
     {
         const std::lock_guard lock{state_};
         ranges = space_.collect();
     }
-    for (const Store::Range& range : ranges)
-        CROFT_DISK_TRY(store().zero(range.offset, range.length));
+    const bool zeroed = std::ranges::all_of(ranges, [this](const Store::Range& range) {
+        return store().zero(range.offset, range.length).has_value();
+    });
     const std::lock_guard lock{state_};
-    space_.reuse(ranges);
-    return {};
+    if (zeroed)
+        space_.reuse(ranges);
+    else
+        space_.commit_done(std::move(ranges), true); // and once more, later
 }
 
 Result<void> DynamicImage::flush() {
@@ -352,7 +399,8 @@ Result<void> DynamicImage::flush() {
     if (info().read_only)
         return {};
     CROFT_DISK_TRY(commit());
-    return recycle();
+    recycle();
+    return {};
 }
 
 Result<void> DynamicImage::commit() {
@@ -378,9 +426,9 @@ Result<void> DynamicImage::commit() {
             CROFT_DISK_TRY(
                 store().write(offset, std::span{copy}.subspan(i * sector_size, sector_size)));
         }
-        return any ? store().flush() : Result<void>{};
+        return any ? store().order() : Result<void>{};
     };
-    Result<void> outcome = store().flush();
+    Result<void> outcome = pages.empty() ? store().flush() : store().order();
     if (outcome)
         outcome = write_those(false);
     if (outcome)
@@ -472,9 +520,11 @@ Result<void> DynamicImage::close() {
     if (!writing_)
         return info().read_only ? Result<void>{} : store().flush();
     CROFT_DISK_TRY(commit());
+    if (space_.end() == space_.limit() && footer_torn_)
+        CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer_)));
     if (space_.end() < space_.limit() && !store().traits().block_device) {
         CROFT_DISK_TRY(store().write(space_.end(), bytes_of(footer_)));
-        CROFT_DISK_TRY(store().flush());
+        CROFT_DISK_TRY(store().order());
         CROFT_DISK_TRY(store().resize(space_.end() + sector_size));
     }
     const std::lock_guard lock{state_};

@@ -38,7 +38,10 @@ public:
 
     const Footer& footer() const { return footer_; }
     const DynamicHeader& header() const { return header_; }
+    // What opening the file for writing has put right, or check() has to tell of: a power cut, or
+    // damage, left one of the two footers.
     bool footer_at_end() const { return footer_at_end_; }
+    bool footer_has_copy() const { return footer_has_copy_; }
 
     // Blocking: entries of the block allocation table as they are now, for tools.
     Result<void> read_entries(std::uint64_t first, std::span<std::uint32_t> entries);
@@ -47,17 +50,17 @@ public:
     std::uint64_t blocks() const;
     // Bytes that a block takes in the file, with its bitmap.
     std::uint64_t stored_block_length() const { return bitmap_length_ + block_size_; }
-    // For repair: a block's entry is emptied, its room is not used again; the footer and its copy
-    // are written anew.
+    // For repair: a block's entry is emptied, its room is not used again.
     Result<void> forget_entry(std::uint64_t block);
-    Result<void> rewrite_footers();
     Result<void> set_parent(const Guid& id, std::uint32_t time_stamp,
         const std::string& relative_path, const std::string& absolute_path);
 
 private:
     using Page = PageCache::Page;
 
-    DynamicImage(std::unique_ptr<Store> store, const FoundFooter& found, const Options& options);
+    DynamicImage(std::unique_ptr<Store> store, const FoundFooter& found,
+        const DynamicHeader& header, const Options& options);
+    Result<void> mend_footers();
 
     // Under state_.
     Page* entry_page(std::uint64_t block);
@@ -74,18 +77,22 @@ private:
     Result<void> begin_writing();
     Result<void> make_page_room();
     Result<void> make_room();
-    Result<void> recycle();
+    void recycle();
     Result<void> commit();
     Result<void> forget_block(std::uint64_t block);
     Result<void> change_entry(std::uint64_t block, std::uint32_t entry);
     Result<void> grow(std::uint64_t new_size);
     Result<void> move_table(std::uint64_t entries);
-    Result<void> write_footers();
+    Result<void> write_footers(Footer footer);
+    Result<void> replace_header(const DynamicHeader& header);
     Result<void> extend_to(std::uint64_t limit);
+    Result<std::uint64_t> take_room(std::uint64_t length);
 
     Footer footer_;
     DynamicHeader header_{};
-    bool footer_at_end_;
+    bool footer_at_end_;           // when the file was opened
+    bool footer_has_copy_ = false; // likewise
+    bool footer_torn_ = false;     // it could not be written, so that what is there is unknown
     std::uint64_t block_size_ = 0;
     std::uint64_t bitmap_length_ = 0;
     bool differencing_ = false;

@@ -20,11 +20,10 @@ Result<void> DynamicImage::resize(std::uint64_t new_size) {
     const std::uint64_t old_blocks = blocks();
     if (new_size > size())
         CROFT_DISK_TRY(grow(new_size));
-    footer_.current_size = new_size;
-    set_geometry(footer_);
-    footer_ = sealed(footer_);
-    CROFT_DISK_TRY(write_footers());
-    set_size(new_size);
+    Footer footer = footer_;
+    footer.current_size = new_size;
+    set_geometry(footer);
+    CROFT_DISK_TRY(write_footers(sealed(footer)));
     for (std::uint64_t block = blocks(); block < old_blocks; ++block) {
         CROFT_DISK_TRY(make_page_room());
         CROFT_DISK_TRY(change_entry(block, unused_block));
@@ -67,39 +66,40 @@ Result<void> DynamicImage::move_table(std::uint64_t entries) {
     std::vector<std::byte> table(length, std::byte{0xff});
     CROFT_DISK_TRY(
         store().read(table_offset_, std::span{table}.first(old_entries * sizeof(std::uint32_t))));
-    const std::uint64_t place = space_.end();
-    if (place + length > space_.limit())
-        CROFT_DISK_TRY(extend_to(place + length));
-    CROFT_DISK_TRY(store().write(place, table));
-    CROFT_DISK_TRY(store().flush());
+    const auto place = take_room(length);
+    if (!place)
+        return std::unexpected(place.error());
+    CROFT_DISK_TRY(store().write(*place, table));
+    CROFT_DISK_TRY(store().order());
     DynamicHeader header = header_;
-    header.table_offset = place;
+    header.table_offset = *place;
     header.max_table_entries = static_cast<std::uint32_t>(entries);
     header = sealed(header);
     // All that changes is in the header's first sector.
     CROFT_DISK_TRY(store().write(footer_.data_offset, bytes_of(header).first(sector_size)));
-    CROFT_DISK_TRY(store().flush());
+    CROFT_DISK_TRY(store().order());
     const std::lock_guard lock{state_};
-    cache_.drop(table_offset_ & ~std::uint64_t{sector_size - 1},
-        old_entries * sizeof(std::uint32_t) + sector_size);
+    // Whole sectors, and not one more: a block that follows may have a bitmap in use.
+    cache_.drop(table_offset_,
+        (old_entries * sizeof(std::uint32_t) + sector_size - 1) / sector_size * sector_size);
     header_ = header;
-    table_offset_ = place;
-    space_.set_end(place + length);
+    table_offset_ = *place;
     return {};
 }
 
 // The one at the end counts; the copy follows.
-Result<void> DynamicImage::write_footers() {
-    CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer_)));
-    CROFT_DISK_TRY(store().flush());
-    CROFT_DISK_TRY(store().write(0, bytes_of(footer_)));
-    return store().flush();
-}
-
-Result<void> DynamicImage::rewrite_footers() {
-    const std::lock_guard turn{turn_};
-    CROFT_DISK_TRY(begin_writing());
-    return write_footers();
+Result<void> DynamicImage::write_footers(Footer footer) {
+    footer_torn_ = true;
+    CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer)));
+    CROFT_DISK_TRY(store().order());
+    footer_torn_ = false;
+    {
+        const std::lock_guard lock{state_};
+        footer_ = footer;
+    }
+    set_size(footer.current_size);
+    CROFT_DISK_TRY(store().write(0, bytes_of(footer)));
+    return store().order();
 }
 
 Result<void> DynamicImage::forget_entry(std::uint64_t block) {
@@ -128,27 +128,35 @@ Result<void> DynamicImage::set_parent(const Guid& id, std::uint32_t time_stamp,
     std::ranges::copy(std::span{wide}.first(std::min(wide.size(), header.parent_name.size() - 2)),
         header.parent_name.begin());
     header.parent_locators = {};
-    std::uint64_t place = space_.end();
     std::size_t slot = 0;
     for (const auto& [platform, text] : {std::pair{platform_relative, &relative_path},
              std::pair{platform_absolute, &absolute_path}}) {
         if (text->empty())
             continue;
-        const LocatorArea area = make_locator(platform, *text, place);
-        if (place + area.bytes.size() > space_.limit())
-            CROFT_DISK_TRY(extend_to(place + area.bytes.size()));
-        CROFT_DISK_TRY(store().write(place, area.bytes));
+        LocatorArea area = make_locator(platform, *text, 0);
+        const auto place = take_room(area.bytes.size());
+        if (!place)
+            return std::unexpected(place.error());
+        area.locator.platform_data_offset = *place;
+        CROFT_DISK_TRY(store().write(*place, area.bytes));
         header.parent_locators[slot++] = area.locator;
-        place += area.bytes.size();
     }
-    CROFT_DISK_TRY(store().flush());
-    {
-        const std::lock_guard lock{state_};
-        space_.set_end(place);
-    }
-    header_ = sealed(header);
-    CROFT_DISK_TRY(store().write(footer_.data_offset, bytes_of(header_)));
-    return store().flush();
+    return replace_header(sealed(header));
+}
+
+// The header has two sectors, so it is written anew in another place, and the footer, which has
+// one, points to that in one step.
+Result<void> DynamicImage::replace_header(const DynamicHeader& header) {
+    const auto place = take_room(sizeof header);
+    if (!place)
+        return std::unexpected(place.error());
+    CROFT_DISK_TRY(store().write(*place, bytes_of(header)));
+    CROFT_DISK_TRY(store().order());
+    Footer footer = footer_;
+    footer.data_offset = *place;
+    CROFT_DISK_TRY(write_footers(sealed(footer)));
+    header_ = header;
+    return {};
 }
 
 } // namespace croft::disk::vhd

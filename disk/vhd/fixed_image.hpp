@@ -24,7 +24,11 @@ public:
     Result<void> close() override { return flush(); }
 
 private:
+    Result<void> place_footer(std::uint64_t offset, const Footer& footer);
+    Result<void> cut_file();
+
     Footer footer_;
+    std::uint64_t footer_place_; // at the end of the file
 };
 
 } // namespace croft::disk::vhd

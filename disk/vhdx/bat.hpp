@@ -28,6 +28,10 @@ struct BatShape {
     std::uint64_t block_of(std::uint64_t payload_entry) const {
         return payload_entry - payload_entry / (chunk_ratio() + 1);
     }
+    // Of the chunk that an entry belongs to.
+    std::uint64_t first_block(std::uint64_t entry) const {
+        return entry / (chunk_ratio() + 1) * chunk_ratio();
+    }
     // Entries that a disk of this size needs.
     std::uint64_t entries(std::uint64_t disk_size) const {
         const std::uint64_t count = blocks(disk_size);

@@ -20,11 +20,12 @@ public:
     Result<CheckReport> run();
 
 private:
-    Result<void> check_headers();
+    void check_headers();
     Result<void> check_region_tables();
     Result<void> check_entries();
     Result<void> check_entry(std::uint64_t index, std::uint64_t entry, std::uint64_t bitmap);
-    Result<void> drop_entry(std::uint64_t index, std::string what);
+    template <class Text>
+    Result<void> drop_entry(std::uint64_t index, const Text& what);
     bool claim(std::uint64_t offset, std::uint64_t length);
     void count_leaks();
 
@@ -35,22 +36,17 @@ private:
     std::uint64_t next_in_file_ = 0;
 };
 
-Result<void> Checker::check_headers() {
-    Store& store = image_.store();
-    for (const std::uint64_t offset : header_offsets) {
-        Header header{};
-        CROFT_DISK_TRY(store.read(offset, std::as_writable_bytes(std::span{&header, 1})));
-        if (header.signature == header_signature &&
-            Headers::sealed(header).checksum == header.checksum)
-            continue;
-        report_.add(
-            {Severity::damage, offset, "header is damaged; the other one is in use", 0, true});
+// Opening the file for writing has mended them.
+void Checker::check_headers() {
+    if (mend_ || image_.info().read_only) {
+        for (const std::uint64_t offset : image_.headers().damaged())
+            report_.add(
+                {Severity::damage, offset, "header is damaged; the other one is in use", 0, true});
     }
     if (!image_.headers().current().log_guid.is_zero() && image_.info().read_only)
         report_.add({Severity::note, image_.headers().current().log_offset,
             "the log is in use: the file was not closed; opening it for writing replays the log", 0,
             false});
-    return {};
 }
 
 Result<void> Checker::check_region_tables() {
@@ -60,10 +56,7 @@ Result<void> Checker::check_region_tables() {
         std::vector<std::byte> table(region_table_size);
         CROFT_DISK_TRY(image_.store().read(offset, table));
         image_.replay().lay_over(offset, table);
-        std::vector<std::byte> resealed = table;
-        seal_region_table(resealed);
-        const bool whole =
-            resealed == table && load<RegionTableHeader>(table).signature == region_table_signature;
+        const bool whole = is_whole_region_table(table);
         if (whole && good.empty())
             good = table;
         else if (!whole || table != good)
@@ -73,7 +66,7 @@ Result<void> Checker::check_region_tables() {
         report_.add({Severity::damage, offset,
             "region table is damaged or differs; the other one is in use", 0, true});
         if (mend_ && !good.empty())
-            CROFT_DISK_TRY(image_.store().write(offset, good));
+            CROFT_DISK_TRY(image_.mend_region_table(offset, good));
     }
     return {};
 }
@@ -89,34 +82,40 @@ bool Checker::claim(std::uint64_t offset, std::uint64_t length) {
     return free;
 }
 
-Result<void> Checker::drop_entry(std::uint64_t index, std::string what) {
+template <class Text>
+Result<void> Checker::drop_entry(std::uint64_t index, const Text& what) {
     const std::uint64_t lost = image_.shape().is_bitmap(index) ? 0 : image_.shape().block_size;
-    report_.add({Severity::loss, image_.regions().bat.offset + index * sizeof(std::uint64_t),
-        std::move(what), lost, true});
+    if (report_.wants(Severity::loss))
+        report_.add({Severity::loss, image_.regions().bat.offset + index * sizeof(std::uint64_t),
+            what(), lost, true});
+    else
+        report_.count(lost);
     return mend_ ? image_.forget_entry(index) : Result<void>{};
 }
 
 Result<void> Checker::check_entry(std::uint64_t index, std::uint64_t entry, std::uint64_t bitmap) {
     const BatShape& shape = image_.shape();
-    if (std::string defect = image_.entry_defect(index, entry); !defect.empty())
-        return drop_entry(index, std::move(defect));
+    if (!image_.entry_valid(index, entry))
+        return drop_entry(index, [&] { return image_.entry_defect(index, entry); });
     if (bat_state(entry) < 6)
         return {};
     const std::uint64_t offset = bat_offset(entry);
     const std::uint64_t length = shape.is_bitmap(index) ? bitmap_block_size : shape.block_size;
     if (!claim(offset, length))
-        return drop_entry(index,
-            fmt::format("{}: its place at {} belongs to another one as well",
+        return drop_entry(index, [&] {
+            return fmt::format("{}: its place at {} belongs to another one as well",
                 shape.is_bitmap(index) ? "sector bitmap"
                                        : fmt::format("block {}", shape.block_of(index)),
-                offset));
+                offset);
+        });
     if (shape.is_bitmap(index))
         return {};
     if (bat_state(entry) == static_cast<std::uint8_t>(BlockState::partially_present) &&
         bat_offset(bitmap) == 0)
-        return drop_entry(index,
-            fmt::format("block {} is partially present, but its chunk has no sector bitmap",
-                shape.block_of(index)));
+        return drop_entry(index, [&] {
+            return fmt::format("block {} is partially present, but its chunk has no sector bitmap",
+                shape.block_of(index));
+        });
     ++report_.blocks_used;
     report_.fragments += offset != next_in_file_;
     next_in_file_ = offset + length;
@@ -160,11 +159,11 @@ Result<CheckReport> Checker::run() {
     claim(image_.headers().current().log_offset, image_.headers().current().log_length);
     for (const Regions::Region& region : image_.regions().all)
         claim(region.offset, region.length);
-    CROFT_DISK_TRY(check_headers());
+    check_headers();
     CROFT_DISK_TRY(check_region_tables());
     CROFT_DISK_TRY(check_entries());
     if (mend_)
-        CROFT_DISK_TRY(image_.rewrite_headers());
+        CROFT_DISK_TRY(image_.flush());
     else
         count_leaks();
     return std::move(report_);

@@ -60,6 +60,7 @@ Result<Headers> Headers::read(Store& store) {
             store.read(header_offsets[slot], std::as_writable_bytes(std::span{&header, 1})));
         if (const std::string defect = defect_of(header, store.size()); !defect.empty()) {
             defects += (defects.empty() ? "" : "; ") + defect;
+            headers.damaged_.push_back(header_offsets[slot]);
             continue;
         }
         if (any && header.sequence_number <= headers.current_.sequence_number)
@@ -79,7 +80,6 @@ Result<void> Headers::update(Store& store, Header changed) {
     changed = sealed(changed);
     const std::size_t slot = 1 - slot_;
     CROFT_DISK_TRY(store.write(header_offsets[slot], bytes_of(changed)));
-    CROFT_DISK_TRY(store.flush());
     current_ = changed;
     slot_ = slot;
     return {};

@@ -5,6 +5,7 @@
 #include "disk/vhdx/layout.hpp"
 
 #include <string>
+#include <vector>
 
 namespace croft::disk::vhdx {
 
@@ -16,9 +17,11 @@ public:
 
     const Header& current() const { return current_; }
     const std::string& creator() const { return creator_; }
+    // Where there was no valid header when the file was opened; the next update() goes there.
+    const std::vector<std::uint64_t>& damaged() const { return damaged_; }
 
-    // Makes `changed` the current header, durably: it takes the place of the older one, so that a
-    // power cut leaves one of them whole.
+    // Makes `changed` the current header: it takes the place of the older one, so that a power cut
+    // leaves one of them whole. The caller makes it durable, before the next update.
     Result<void> update(Store& store, Header changed);
 
     // A header's bytes, checksum and all, for a new file.
@@ -28,6 +31,7 @@ private:
     Header current_{};
     std::size_t slot_ = 0; // which of the two places holds it
     std::string creator_;
+    std::vector<std::uint64_t> damaged_;
 };
 
 } // namespace croft::disk::vhdx

@@ -155,7 +155,7 @@ Extent VhdxImage::reserve(std::uint64_t offset, std::uint64_t length) {
         std::min(length, shape_.block_size - offset % shape_.block_size)};
     const std::lock_guard lock{state_};
     Page* page = entry_page(index);
-    if (!writing_ || frozen_ || page == nullptr)
+    if (!changing_ || frozen_ || page == nullptr)
         return extent;
     std::uint64_t entry = entry_at(*page, index);
     if (!entry_valid(index, entry))
@@ -269,6 +269,7 @@ void VhdxImage::finish(const Extent& extent, Outcome outcome) {
             complete_block(extent);
         }
         cache_.unpin(page);
+        room_.notify_one();
     }
     space_.leave(extent.ticket);
 }

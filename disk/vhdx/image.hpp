@@ -10,6 +10,7 @@
 #include "disk/vhdx/metadata.hpp"
 #include "disk/vhdx/regions.hpp"
 
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -53,23 +54,33 @@ public:
     // What is wrong with an entry, or nothing.
     std::string entry_defect(std::uint64_t index, std::uint64_t entry) const;
     bool entry_valid(std::uint64_t index, std::uint64_t entry) const;
-    // The DataWriteGuid that the first change gives the file, instead of a random one. For tools
-    // that know what becomes of the contents; before the first change only.
+    // The DataWriteGuid that the first change of the contents gives the file, instead of a random
+    // one. For tools that know what becomes of the contents; before that change only.
     void use_data_write_guid(const Guid& guid) { next_data_write_guid_ = guid; }
 
-    // For repair: an entry is emptied, its room is not used again; the headers are both written
-    // anew.
+    // For repair: an entry is emptied, its room is not used again; a region table is written anew.
     Result<void> forget_entry(std::uint64_t index);
-    Result<void> rewrite_headers();
+    Result<void> mend_region_table(std::uint64_t offset, std::span<const std::byte> table);
     // Replaces the parent locator, in the same step as all that has changed.
     Result<void> set_parent_locator(const std::vector<std::pair<std::string, std::string>>& pairs);
 
 private:
     using Page = PageCache::Page;
 
+    // Bytes of metadata; after change() the ones that were there before.
+    struct Change {
+        std::uint64_t offset;
+        std::vector<std::byte> bytes;
+    };
+    template <class Structure>
+    static Change change_to(std::uint64_t offset, const Structure& structure) {
+        const auto bytes = bytes_of(structure);
+        return {offset, {bytes.begin(), bytes.end()}};
+    }
+
     VhdxImage(std::unique_ptr<Store> store, const Options& options, std::uint32_t log_length);
     Result<void> read_structures(Headers headers);
-    Result<void> replay_log();
+    Result<void> take_over();
 
     // Under state_.
     Page* entry_page(std::uint64_t index);
@@ -93,19 +104,33 @@ private:
     Result<void> load_for(std::uint64_t block, std::uint64_t offset, Access access);
     Result<void> load_bitmap(std::uint64_t block, std::uint64_t offset, BlockState state);
     Result<std::uint64_t> checked_entry(std::uint64_t index);
+    Result<void> read_current(std::uint64_t offset, std::span<std::byte> bytes);
     Result<void> read_entries_in_turn(std::uint64_t first, std::span<std::uint64_t> entries);
-    Result<void> begin_writing();
+    // What is going to change: the file, or what the disk's user sees too.
+    enum class Changes : std::uint8_t { file, contents };
+    Result<void> begin(Changes changes);
+    Result<void> start_log(std::uint64_t end);
+    Result<void> leave_log();
     Result<void> find_end();
     Result<void> make_page_room();
     Result<void> make_room();
-    Result<void> recycle();
+    void recycle();
     Result<void> commit();
     Result<void> commit_in_place();
-    Result<void> change_page(std::uint64_t offset, std::span<const std::byte> bytes);
+    Result<void> not_in_place() const;
+    // Room for that many pages to be changed in one step; to be taken back afterwards, under
+    // state_.
+    Result<void> set_aside_pages(std::size_t pages);
+    void exchange(Change& change); // under state_
+    Result<void> change(std::span<Change> changes);
+    Result<void> change(Change one) { return change({&one, 1}); }
+    // Durable together, or not made at all.
+    Result<void> commit_change(std::span<Change> changes);
+    Result<void> store_size(std::uint64_t size);
     Result<void> forget_block(std::uint64_t block);
     Result<void> grow(std::uint64_t new_size);
     Result<void> shrink(std::uint64_t new_size);
-    Result<void> clear_entries(std::uint64_t first, std::uint64_t end);
+    Result<void> clear_blocks(std::uint64_t first, std::uint64_t disk_size);
     Result<void> allocate_blocks(std::uint64_t first, std::uint64_t end);
     Result<void> zero_tail(std::uint64_t from);
     Result<void> move_bat(std::uint64_t length);
@@ -125,10 +150,13 @@ private:
     PageCache cache_;
     Space space_;
     std::optional<Guid> next_data_write_guid_;
-    bool writing_ = false;     // the log is in use
-    bool frozen_ = false;      // the block allocation table is being moved
-    LogWriter log_;            // under turn_
-    bool all_in_place_ = true; // under turn_: what the last commit logged is in its places too
+    std::condition_variable room_; // a page is not pinned any more
+    bool changing_ = false;        // writing, and the contents have their new identifier
+    bool writing_ = false;         // the file has its new identifier
+    bool frozen_ = false;          // the block allocation table is being moved
+    LogWriter log_;                // under turn_
+    bool logging_ = false;         // under turn_: the log is in use
+    bool all_in_place_ = true;     // under turn_: what the last commit logged is in its places too
 };
 
 } // namespace croft::disk::vhdx

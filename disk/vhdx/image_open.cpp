@@ -51,7 +51,7 @@ Result<std::unique_ptr<VhdxImage>> VhdxImage::open(
 Result<void> VhdxImage::read_structures(Headers headers) {
     headers_ = std::move(headers);
     log_place_ = {headers_.current().log_offset, headers_.current().log_length};
-    CROFT_DISK_TRY(replay_log());
+    CROFT_DISK_TRY(take_over());
     auto regions = Regions::read(store(), headers_.current(), replay_);
     if (!regions)
         return std::unexpected(std::move(regions).error());
@@ -92,18 +92,37 @@ Result<void> VhdxImage::read_structures(Headers headers) {
     return {};
 }
 
-Result<void> VhdxImage::replay_log() {
+// What the last user left behind without closing the file: changes in the log, a header that was
+// being written. The file has a new FileWriteGuid before any of that is put right.
+Result<void> VhdxImage::take_over() {
     auto replay = Replay::read(store(), headers_.current());
     if (!replay)
         return std::unexpected(std::move(replay).error());
-    if (headers_.current().log_guid.is_zero() || store().traits().read_only) {
+    const bool in_use = !headers_.current().log_guid.is_zero();
+    if (store().traits().read_only || (!in_use && headers_.damaged().empty())) {
         replay_ = *std::move(replay);
         return {};
     }
+    Header header = headers_.current();
+    header.file_write_guid = Guid::random();
+    CROFT_DISK_TRY(headers_.update(store(), header));
+    CROFT_DISK_TRY(store().order());
+    if (!in_use)
+        return {};
     CROFT_DISK_TRY(replay->apply(store()));
+    return leave_log();
+}
+
+// Both headers: should the newer one be damaged some day, the older must not bring back a log whose
+// time is over.
+Result<void> VhdxImage::leave_log() {
     Header header = headers_.current();
     header.log_guid = {};
-    return headers_.update(store(), header);
+    for (std::size_t i = 0; i < header_offsets.size(); ++i) {
+        CROFT_DISK_TRY(headers_.update(store(), header));
+        CROFT_DISK_TRY(store().order());
+    }
+    return {};
 }
 
 Result<void> VhdxImage::close() {
@@ -111,12 +130,14 @@ Result<void> VhdxImage::close() {
     if (!writing_)
         return info().read_only ? Result<void>{} : store().flush();
     CROFT_DISK_TRY(commit_in_place());
+    if (logging_) {
+        CROFT_DISK_TRY(store().order()); // the pages are in their places
+        CROFT_DISK_TRY(leave_log());
+    }
     CROFT_DISK_TRY(store().flush());
-    Header header = headers_.current();
-    header.log_guid = {};
-    CROFT_DISK_TRY(headers_.update(store(), header));
+    logging_ = false;
     const std::lock_guard lock{state_};
-    writing_ = false;
+    writing_ = changing_ = false;
     if (store().traits().block_device || space_.end() >= store().size())
         return {};
     return store().resize(space_.end());

@@ -16,7 +16,7 @@ Result<void> VhdxImage::resize(std::uint64_t new_size) {
                 shape_.sector_size)));
     if (new_size == size())
         return {};
-    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(begin(Changes::contents));
     return new_size > size() ? grow(new_size) : shrink(new_size);
 }
 
@@ -25,50 +25,53 @@ Result<void> VhdxImage::grow(std::uint64_t new_size) {
     if (const std::uint64_t length = shape_.region_length(new_size); length > regions_.bat.length)
         CROFT_DISK_TRY(move_bat(length));
     CROFT_DISK_TRY(zero_tail(size()));
-    CROFT_DISK_TRY(clear_entries(shape_.entries(size()), shape_.entries(new_size)));
+    CROFT_DISK_TRY(clear_blocks(shape_.blocks(size()), new_size));
     if (metadata_.fixed)
         CROFT_DISK_TRY(allocate_blocks(shape_.blocks(size()), shape_.blocks(new_size)));
     CROFT_DISK_TRY(commit());
-    const Little<std::uint64_t> stored{new_size};
-    CROFT_DISK_TRY(change_page(metadata_.disk_size_offset, bytes_of(stored)));
-    CROFT_DISK_TRY(commit());
-    set_size(new_size);
+    return store_size(new_size);
+}
+
+Result<void> VhdxImage::store_size(std::uint64_t size) {
+    std::array changes{change_to(metadata_.disk_size_offset, Little<std::uint64_t>{size})};
+    CROFT_DISK_TRY(commit_change(changes));
+    set_size(size);
     return {};
 }
 
 // First the size, then the blocks beyond it: a power cut in between leaves room that nobody uses,
 // which is no damage.
 Result<void> VhdxImage::shrink(std::uint64_t new_size) {
-    const std::uint64_t old_entries = shape_.entries(size());
-    const Little<std::uint64_t> stored{new_size};
-    CROFT_DISK_TRY(change_page(metadata_.disk_size_offset, bytes_of(stored)));
+    const std::uint64_t old_size = size();
+    CROFT_DISK_TRY(store_size(new_size));
+    CROFT_DISK_TRY(clear_blocks(shape_.blocks(new_size), old_size));
     CROFT_DISK_TRY(commit());
-    set_size(new_size);
-    CROFT_DISK_TRY(clear_entries(shape_.entries(new_size), old_entries));
-    CROFT_DISK_TRY(commit());
-    return recycle();
+    recycle();
+    return {};
 }
 
-// Empties entries that no block of the disk has, and gives up what they point to.
-Result<void> VhdxImage::clear_entries(std::uint64_t first, std::uint64_t end) {
+// Empties the entries of the blocks from `first` on, of a disk of that size, and gives up what they
+// point to. A chunk's sector bitmap goes with the last of its blocks; its entry comes after theirs,
+// so that no power cut leaves a block without it.
+Result<void> VhdxImage::clear_blocks(std::uint64_t first, std::uint64_t disk_size) {
     std::vector<std::uint64_t> entries(64 * kibibyte);
-    while (first < end) {
+    const std::uint64_t end = shape_.entries(disk_size);
+    for (std::uint64_t from = shape_.payload_entry(first); from < end; from += entries.size()) {
         const auto some =
-            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), end - first));
-        CROFT_DISK_TRY(read_entries_in_turn(first, some));
+            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), end - from));
+        CROFT_DISK_TRY(read_entries_in_turn(from, some));
         for (std::size_t i = 0; i < some.size(); ++i) {
-            if (some[i] == 0)
+            const std::uint64_t index = from + i;
+            const bool is_bitmap = shape_.is_bitmap(index);
+            if (some[i] == 0 || (is_bitmap && shape_.first_block(index) < first))
                 continue;
-            CROFT_DISK_TRY(make_page_room());
-            const Little<std::uint64_t> nothing{0};
-            CROFT_DISK_TRY(change_page(entry_offset(first + i), bytes_of(nothing)));
-            if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
+            CROFT_DISK_TRY(change(change_to(entry_offset(index), Little<std::uint64_t>{0})));
+            if (bat_state(some[i]) < 6 || !entry_valid(index, some[i]))
                 continue;
             const std::lock_guard lock{state_};
-            space_.give_up({bat_offset(some[i]),
-                shape_.is_bitmap(first + i) ? bitmap_block_size : shape_.block_size});
+            space_.give_up(
+                {bat_offset(some[i]), is_bitmap ? bitmap_block_size : shape_.block_size});
         }
-        first += some.size();
     }
     return {};
 }
@@ -82,8 +85,8 @@ Result<void> VhdxImage::allocate_blocks(std::uint64_t first, std::uint64_t end) 
             const std::lock_guard lock{state_};
             place = space_.take(shape_.block_size).value();
         }
-        const Little<std::uint64_t> entry{bat_entry(BlockState::fully_present, place)};
-        CROFT_DISK_TRY(change_page(entry_offset(shape_.payload_entry(block)), bytes_of(entry)));
+        CROFT_DISK_TRY(change(change_to(entry_offset(shape_.payload_entry(block)),
+            Little<std::uint64_t>{bat_entry(BlockState::fully_present, place)})));
     }
     return {};
 }
@@ -133,7 +136,6 @@ Result<void> VhdxImage::move_frozen_bat(std::uint64_t length) {
         space_.set_limit(std::max(space_.limit(), store().size()));
     }
     CROFT_DISK_TRY(change_region(old.entry, place, static_cast<std::uint32_t>(length)));
-    CROFT_DISK_TRY(commit());
     const std::lock_guard lock{state_};
     cache_.drop(old.offset, old.length);
     regions_.bat.offset = place;
@@ -143,55 +145,63 @@ Result<void> VhdxImage::move_frozen_bat(std::uint64_t length) {
     return {};
 }
 
-// Changes an entry in both region tables.
+// Changes an entry of both region tables, durably, in one step. A damaged one is mended by that.
 Result<void> VhdxImage::change_region(
     std::uint32_t index, std::uint64_t offset, std::uint32_t length) {
-    std::vector<std::byte> table(region_table_size);
-    for (std::uint64_t at = 0; at < table.size(); at += log_sector_size)
-        CROFT_DISK_TRY(load_page(region_table_offsets[0] + at));
-    {
-        const std::lock_guard lock{state_};
-        for (std::uint64_t at = 0; at < table.size(); at += log_sector_size)
-            std::ranges::copy(cache_.find(region_table_offsets[0] + at)->bytes(),
-                table.begin() + static_cast<std::ptrdiff_t>(at));
+    std::array<std::vector<std::byte>, region_table_offsets.size()> tables;
+    std::vector<std::byte> table;
+    for (std::size_t i = 0; i < tables.size(); ++i) {
+        tables[i].resize(region_table_size);
+        CROFT_DISK_TRY(read_current(region_table_offsets[i], tables[i]));
+        if (table.empty() && is_whole_region_table(tables[i]))
+            table = tables[i];
     }
+    if (table.empty())
+        return std::unexpected(Error::corrupt(
+            store().name(), region_table_offsets[0], "neither region table is valid"));
     const std::size_t at = sizeof(RegionTableHeader) + index * sizeof(RegionTableEntry);
     auto entry = load<RegionTableEntry>(table, at);
     entry.file_offset = offset;
     entry.length = length;
     save(table, at, entry);
     seal_region_table(table);
-    for (const std::uint64_t start : region_table_offsets)
-        CROFT_DISK_TRY(change_page(start, table));
-    return {};
+    std::vector<Change> changes;
+    for (std::size_t i = 0; i < tables.size(); ++i) {
+        for (std::size_t page = 0; page < table.size(); page += log_sector_size) {
+            const auto now = std::span{table}.subspan(page, log_sector_size);
+            if (!std::ranges::equal(now, std::span{tables[i]}.subspan(page, log_sector_size)))
+                changes.push_back({region_table_offsets[i] + page, {now.begin(), now.end()}});
+        }
+    }
+    return commit_change(changes);
 }
 
 Result<void> VhdxImage::forget_entry(std::uint64_t index) {
     const std::lock_guard turn{turn_};
-    CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_page_room());
-    const Little<std::uint64_t> nothing{0};
-    return change_page(entry_offset(index), bytes_of(nothing));
+    CROFT_DISK_TRY(begin(Changes::contents));
+    return change(change_to(entry_offset(index), Little<std::uint64_t>{0}));
 }
 
-Result<void> VhdxImage::rewrite_headers() {
+Result<void> VhdxImage::mend_region_table(std::uint64_t offset, std::span<const std::byte> table) {
     const std::lock_guard turn{turn_};
-    CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(commit());
-    CROFT_DISK_TRY(headers_.update(store(), headers_.current()));
-    return headers_.update(store(), headers_.current());
+    CROFT_DISK_TRY(begin(Changes::file));
+    CROFT_DISK_TRY(commit_in_place());
+    CROFT_DISK_TRY(store().write(offset, table));
+    const std::lock_guard lock{state_};
+    cache_.drop(offset, table.size());
+    return {};
 }
 
+// The contents stay as they are: who gives a disk another parent sees to that.
 Result<void> VhdxImage::set_parent_locator(
     const std::vector<std::pair<std::string, std::string>>& pairs) {
     const std::lock_guard turn{turn_};
     const std::vector<std::byte> item = make_parent_locator(pairs);
-    CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_page_room());
+    CROFT_DISK_TRY(begin(Changes::file));
     std::vector<std::byte> table(metadata_table_size);
-    CROFT_DISK_TRY(store().read(regions_.metadata.offset, table));
+    CROFT_DISK_TRY(read_current(regions_.metadata.offset, table));
     const auto header = load<MetadataTableHeader>(table);
-    std::uint64_t room_from = metadata_table_size;
+    std::uint64_t place = metadata_table_size;
     std::size_t own = 0;
     for (std::size_t i = 0; i < header.entry_count; ++i) {
         const std::size_t at = sizeof header + i * sizeof(MetadataTableEntry);
@@ -199,21 +209,31 @@ Result<void> VhdxImage::set_parent_locator(
         if (entry.item_id == parent_locator_item)
             own = at;
         else
-            room_from = std::max<std::uint64_t>(room_from, entry.offset + entry.length);
+            place = std::max<std::uint64_t>(place, entry.offset + entry.length);
     }
     if (own == 0)
         return std::unexpected(
             Error::of(ErrorCode::invalid_argument, store().name(), "not a differencing disk"));
-    room_from = (room_from + 7) / 8 * 8;
-    if (room_from + item.size() > regions_.metadata.length)
+    auto entry = load<MetadataTableEntry>(table, own);
+    // Beside the old one, which counts until the table names the new one.
+    place = (place + 7) / 8 * 8;
+    const std::uint64_t own_end = std::uint64_t{entry.offset} + entry.length;
+    if (place < own_end && entry.offset < place + item.size())
+        place = (own_end + 7) / 8 * 8;
+    if (place + item.size() > regions_.metadata.length)
         return std::unexpected(Error::of(ErrorCode::no_space, store().name(),
             "the metadata region has no room for the parent locator"));
-    auto entry = load<MetadataTableEntry>(table, own);
-    entry.offset = static_cast<std::uint32_t>(room_from);
+    for (std::size_t done = 0; done < item.size();) {
+        const auto piece = std::span{item}.subspan(
+            done, std::min<std::size_t>(item.size() - done, log_sector_size));
+        CROFT_DISK_TRY(
+            change({regions_.metadata.offset + place + done, {piece.begin(), piece.end()}}));
+        done += piece.size();
+    }
+    entry.offset = static_cast<std::uint32_t>(place);
     entry.length = static_cast<std::uint32_t>(item.size());
-    CROFT_DISK_TRY(change_page(regions_.metadata.offset + room_from, item));
-    CROFT_DISK_TRY(change_page(regions_.metadata.offset + own, bytes_of(entry)));
-    CROFT_DISK_TRY(commit());
+    std::array changes{change_to(regions_.metadata.offset + own, entry)};
+    CROFT_DISK_TRY(commit_change(changes));
     metadata_.parent_locator = pairs;
     return {};
 }

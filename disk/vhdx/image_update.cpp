@@ -22,7 +22,7 @@ Result<void> VhdxImage::prepare(std::uint64_t offset, std::uint64_t length, Acce
     CROFT_DISK_TRY(load_for(offset / shape_.block_size, offset, access));
     if (access == Access::read)
         return {};
-    CROFT_DISK_TRY(begin_writing());
+    CROFT_DISK_TRY(begin(Changes::contents));
     return make_room();
 }
 
@@ -94,23 +94,43 @@ Result<void> VhdxImage::writable() const {
     return {};
 }
 
-// Before the first change: others learn by new write identifiers that the contents are not what
-// they were, and the log is taken into use.
-Result<void> VhdxImage::begin_writing() {
-    if (writing_)
+// [MS-VHDX] 2.2.2: before the first change of anything else the file has a new FileWriteGuid, and
+// before the first change of what the disk's user sees a new DataWriteGuid; by the latter the
+// children of the disk know it, so nothing else may change it.
+Result<void> VhdxImage::begin(Changes changes) {
+    if (changing_ || (writing_ && changes == Changes::file))
         return {};
     CROFT_DISK_TRY(writable());
-    CROFT_DISK_TRY(find_end());
     Header header = headers_.current();
-    header.file_write_guid = Guid::random();
-    header.data_write_guid = next_data_write_guid_.value_or(Guid::random());
-    header.log_guid = Guid::random();
-    log_ = LogWriter{header, header.log_guid};
-    CROFT_DISK_TRY(log_.write(store(), {}, store().size(), space_.end()));
-    CROFT_DISK_TRY(store().flush());
+    if (!writing_)
+        header.file_write_guid = Guid::random();
+    if (changes == Changes::contents)
+        header.data_write_guid = next_data_write_guid_.value_or(Guid::random());
+    if (writing_)
+        CROFT_DISK_TRY(store().order());
+    else
+        CROFT_DISK_TRY(find_end());
     CROFT_DISK_TRY(headers_.update(store(), header));
+    CROFT_DISK_TRY(store().flush());
     const std::lock_guard lock{state_};
     writing_ = true;
+    changing_ = changes == Changes::contents;
+    return {};
+}
+
+// At the first commit that needs it: what only writes payload in its place has no use for a log. It
+// holds an entry before the header names it.
+Result<void> VhdxImage::start_log(std::uint64_t end) {
+    if (logging_)
+        return {};
+    Header header = headers_.current();
+    header.log_guid = Guid::random();
+    log_ = LogWriter{header, header.log_guid};
+    CROFT_DISK_TRY(log_.write(store(), {}, store().size(), end));
+    CROFT_DISK_TRY(store().order());
+    CROFT_DISK_TRY(headers_.update(store(), header));
+    CROFT_DISK_TRY(store().order());
+    logging_ = true;
     return {};
 }
 
@@ -138,7 +158,9 @@ Result<void> VhdxImage::find_end() {
         end = std::min(end, store().size());
     }
     const std::lock_guard lock{state_};
-    space_ = Space{end, end};
+    // Not a new Space: reads that began earlier hold tickets of this one.
+    space_.set_end(end);
+    space_.set_limit(end);
     return {};
 }
 
@@ -149,26 +171,62 @@ Result<void> VhdxImage::make_page_room() {
         const std::lock_guard lock{state_};
         pages = cache_.has_room(claim_max);
     }
-    return pages ? Result<void>{} : commit();
+    if (pages)
+        return {};
+    CROFT_DISK_TRY(commit());
+    return all_in_place_ ? Result<void>{} : not_in_place();
+}
+
+Result<void> VhdxImage::not_in_place() const {
+    return std::unexpected(Error::of(ErrorCode::io, store().name(),
+        "changes of metadata are durable in the log, but can't be written to their places"));
+}
+
+// Pages that are pinned by writes become free when those are over; no new ones come in meanwhile.
+Result<void> VhdxImage::set_aside_pages(std::size_t pages) {
+    {
+        const std::lock_guard lock{state_};
+        if (pages > cache_.dirty_limit())
+            return std::unexpected(Error::of(ErrorCode::no_space, store().name(),
+                fmt::format("the log is too small for a change of {} pages", pages)));
+        cache_.set_aside(pages);
+    }
+    Result<void> outcome;
+    while (outcome) {
+        {
+            std::unique_lock lock{state_};
+            room_.wait(lock, [this] { return cache_.fits() || cache_.any_dirty(); });
+            if (cache_.fits())
+                return {};
+        }
+        outcome = commit();
+        if (outcome && !all_in_place_)
+            outcome = not_in_place();
+    }
+    const std::lock_guard lock{state_};
+    cache_.take_back(pages);
+    return outcome;
 }
 
 Result<void> VhdxImage::make_room() {
     bool blocks = false;
+    std::uint64_t end = 0;
     const auto look = [&] {
         const std::lock_guard lock{state_};
+        end = space_.end();
         // A block, and maybe the bitmap of its chunk, which has to be new room.
-        blocks = shape_.differencing
-            ? space_.limit() - space_.end() >= shape_.block_size + bitmap_block_size
-            : space_.has_room(shape_.block_size);
+        blocks = shape_.differencing ? space_.limit() - end >= shape_.block_size + bitmap_block_size
+                                     : space_.has_room(shape_.block_size);
     };
     CROFT_DISK_TRY(make_page_room());
     look();
-    if (!blocks)
-        CROFT_DISK_TRY(recycle());
+    if (blocks)
+        return {};
+    recycle();
     look();
     if (blocks)
         return {};
-    const std::uint64_t needed = space_.end() + shape_.block_size + bitmap_block_size;
+    const std::uint64_t needed = end + shape_.block_size + bitmap_block_size;
     const std::uint64_t limit = store().traits().block_device
         ? std::max(needed, std::min(space_.limit() + growth, store().size() / mebibyte * mebibyte))
         : std::max(needed, store().size() + growth) / mebibyte * mebibyte;
@@ -180,18 +238,27 @@ Result<void> VhdxImage::make_room() {
     return {};
 }
 
-// Blocks that were given up, whose giving up is durable, and which no I/O can reach: zeros again.
-Result<void> VhdxImage::recycle() {
+// Blocks that were given up, whose giving up is durable, and which no I/O can reach: zeros again. A
+// sector bitmap's pages in memory are of its old place; nobody holds one of them any more.
+void VhdxImage::recycle() {
     std::vector<Store::Range> ranges;
     {
         const std::lock_guard lock{state_};
         ranges = space_.collect();
     }
-    for (const Store::Range& range : ranges)
-        CROFT_DISK_TRY(store().zero(range.offset, range.length));
+    const bool zeroed = std::ranges::all_of(ranges, [this](const Store::Range& range) {
+        return store().zero(range.offset, range.length).has_value();
+    });
     const std::lock_guard lock{state_};
+    if (!zeroed) {
+        space_.commit_done(std::move(ranges), true); // and once more, later
+        return;
+    }
+    for (const Store::Range& range : ranges) {
+        if (shape_.differencing && range.length == bitmap_block_size)
+            cache_.drop(range.offset, range.length);
+    }
     space_.reuse(ranges);
-    return {};
 }
 
 Result<void> VhdxImage::flush() {
@@ -199,7 +266,8 @@ Result<void> VhdxImage::flush() {
     if (info().read_only)
         return {};
     CROFT_DISK_TRY(commit());
-    return recycle();
+    recycle();
+    return {};
 }
 
 // Payload first, so that nothing durable points to what is not; then all changed pages in one log
@@ -228,11 +296,13 @@ Result<void> VhdxImage::commit() {
     for (std::size_t i = 0; i < pages.size(); ++i)
         logged.push_back(
             {pages[i]->offset(), std::span{copy}.subspan(i * log_sector_size, log_sector_size)});
-    Result<void> outcome = store().flush();
+    Result<void> outcome = pages.empty() ? store().flush() : store().order();
+    if (outcome && !pages.empty())
+        outcome = start_log(end);
     if (outcome && !pages.empty())
         outcome = log_.write(store(), logged, store().size(), end);
     if (outcome && !pages.empty())
-        outcome = store().flush();
+        outcome = store().order();
     if (!outcome) {
         done(false, false);
         return outcome;
@@ -254,24 +324,51 @@ Result<void> VhdxImage::commit_in_place() {
         if (all_in_place_)
             return {};
     }
-    return std::unexpected(Error::of(ErrorCode::io, store().name(),
-        "changes of metadata are durable in the log, but can't be written to their places"));
+    return not_in_place();
 }
 
-Result<void> VhdxImage::change_page(std::uint64_t offset, std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-        const std::uint64_t within = offset % log_sector_size;
+void VhdxImage::exchange(Change& change) {
+    std::span bytes{change.bytes};
+    for (std::uint64_t at = change.offset; !bytes.empty();) {
+        const std::uint64_t within = at % log_sector_size;
         const auto step = static_cast<std::size_t>(
             std::min<std::uint64_t>(bytes.size(), log_sector_size - within));
-        CROFT_DISK_TRY(load_page(offset));
-        const std::lock_guard lock{state_};
-        Page* page = cache_.find(offset - within);
-        std::ranges::copy(bytes.first(step), page->bytes().subspan(within).begin());
-        cache_.mark_dirty(*page);
-        offset += step;
+        Page& page = *cache_.find(at - within);
+        std::ranges::swap_ranges(bytes.first(step), page.bytes().subspan(within));
+        cache_.mark_dirty(page);
+        at += step;
         bytes = bytes.subspan(step);
     }
+}
+
+// No commit comes in between: all of it is in one log entry.
+Result<void> VhdxImage::change(std::span<Change> changes) {
+    std::size_t pages = 0;
+    for (const Change& change : changes) {
+        const std::uint64_t end = change.offset + change.bytes.size();
+        for (std::uint64_t at = change.offset / log_sector_size * log_sector_size; at < end;
+             at += log_sector_size, ++pages)
+            CROFT_DISK_TRY(load_page(at));
+    }
+    CROFT_DISK_TRY(set_aside_pages(pages));
+    const std::lock_guard lock{state_};
+    for (Change& change : changes)
+        exchange(change);
+    cache_.take_back(pages);
     return {};
+}
+
+// What could not be made durable is undone, or a later commit would make it so behind our back. The
+// pages are in memory still, since they are dirty.
+Result<void> VhdxImage::commit_change(std::span<Change> changes) {
+    CROFT_DISK_TRY(change(changes));
+    Result<void> outcome = commit();
+    if (outcome)
+        return outcome;
+    const std::lock_guard lock{state_};
+    for (Change& change : changes)
+        exchange(change);
+    return outcome;
 }
 
 Result<void> VhdxImage::discard(
@@ -306,10 +403,10 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
         (state != BlockState::not_present || !shape_.differencing);
     if (is_empty)
         return {};
-    CROFT_DISK_TRY(begin_writing());
-    CROFT_DISK_TRY(make_page_room());
-    CROFT_DISK_TRY(load_page(entry_offset(index)));
+    CROFT_DISK_TRY(begin(Changes::contents));
+    CROFT_DISK_TRY(set_aside_pages(1));
     const std::lock_guard lock{state_};
+    cache_.take_back(1);
     Page& page = *entry_page(index);
     // The block may have been written since it was looked at: what counts is what is there now.
     const std::uint64_t now = entry_at(page, index);
@@ -320,32 +417,14 @@ Result<void> VhdxImage::forget_block(std::uint64_t block) {
     return {};
 }
 
-// The sector bitmaps stay: without a partially present block nobody looks at them, and taking them
-// away in a step of their own would leave blocks without theirs in between.
 Result<void> VhdxImage::forget_all() {
     const std::lock_guard turn{turn_};
     CROFT_DISK_TRY(writable());
     if (!shape_.differencing)
         return Image::forget_all();
-    CROFT_DISK_TRY(begin_writing());
-    std::vector<std::uint64_t> entries(64 * kibibyte);
-    const std::uint64_t count = shape_.entries(size());
-    for (std::uint64_t first = 0; first < count; first += entries.size()) {
-        const auto some =
-            std::span{entries}.first(std::min<std::uint64_t>(entries.size(), count - first));
-        CROFT_DISK_TRY(read_entries_in_turn(first, some));
-        for (std::size_t i = 0; i < some.size(); ++i) {
-            if (shape_.is_bitmap(first + i) || some[i] == 0)
-                continue;
-            CROFT_DISK_TRY(make_page_room());
-            const Little<std::uint64_t> nothing{0};
-            CROFT_DISK_TRY(change_page(entry_offset(first + i), bytes_of(nothing)));
-            if (bat_state(some[i]) < 6 || !entry_valid(first + i, some[i]))
-                continue;
-            const std::lock_guard lock{state_};
-            space_.give_up({bat_offset(some[i]), shape_.block_size});
-        }
-    }
+    // What the disk shows is the parent's by now.
+    CROFT_DISK_TRY(begin(Changes::file));
+    CROFT_DISK_TRY(clear_blocks(0, size()));
     return commit();
 }
 
@@ -354,22 +433,24 @@ Result<void> VhdxImage::read_entries(std::uint64_t first, std::span<std::uint64_
     return read_entries_in_turn(first, entries);
 }
 
+// As it is now: what is in memory counts.
+Result<void> VhdxImage::read_current(std::uint64_t offset, std::span<std::byte> bytes) {
+    CROFT_DISK_TRY(store().read(offset, bytes));
+    replay_.lay_over(offset, bytes);
+    const std::lock_guard lock{state_};
+    for (std::uint64_t at = 0; at < bytes.size();) {
+        const std::uint64_t within = (offset + at) % log_sector_size;
+        const std::uint64_t step = std::min(bytes.size() - at, log_sector_size - within);
+        if (const Page* page = cache_.find(offset + at - within))
+            std::ranges::copy(page->bytes().subspan(within, step), bytes.subspan(at).begin());
+        at += step;
+    }
+    return {};
+}
+
 Result<void> VhdxImage::read_entries_in_turn(
     std::uint64_t first, std::span<std::uint64_t> entries) {
-    const std::uint64_t start = entry_offset(first);
-    const auto bytes = std::as_writable_bytes(entries);
-    CROFT_DISK_TRY(store().read(start, bytes));
-    replay_.lay_over(start, bytes);
-    {
-        const std::lock_guard lock{state_};
-        for (std::uint64_t at = 0; at < bytes.size();) {
-            const std::uint64_t within = (start + at) % log_sector_size;
-            const std::uint64_t step = std::min(bytes.size() - at, log_sector_size - within);
-            if (const Page* page = cache_.find(start + at - within))
-                std::ranges::copy(page->bytes().subspan(within, step), bytes.subspan(at).begin());
-            at += step;
-        }
-    }
+    CROFT_DISK_TRY(read_current(entry_offset(first), std::as_writable_bytes(entries)));
     for (std::uint64_t& entry : entries)
         entry = load<Little<std::uint64_t>>(bytes_of(entry));
     return {};

@@ -232,7 +232,7 @@ Result<void> Replay::apply(Store& store) const {
         CROFT_DISK_TRY(store.zero(offset, length));
     for (const auto& [offset, page] : pages_)
         CROFT_DISK_TRY(store.write(offset, page));
-    return store.flush();
+    return store.order();
 }
 
 void Replay::lay_over(std::uint64_t offset, std::span<std::byte> bytes) const {
@@ -263,6 +263,12 @@ std::size_t LogWriter::capacity(std::uint32_t log_length) {
 Result<void> LogWriter::write(Store& store, std::span<const Page> pages,
     std::uint64_t flushed_file_offset, std::uint64_t last_file_offset) {
     const std::uint64_t area = descriptor_area(pages.size());
+    // Who gathers the pages sees to it that they fit; beyond its place an entry would destroy the
+    // other one, or what follows the log.
+    if (area + pages.size() * log_sector_size > slot_size_)
+        return std::unexpected(Error::of(ErrorCode::no_space, store.name(),
+            fmt::format("log: found {} pages to be changed in one step, expected at most {}",
+                pages.size(), capacity(2 * slot_size_))));
     std::vector<std::byte> entry(area + pages.size() * log_sector_size);
     const std::uint64_t sequence = sequence_number_ + 1;
     const std::uint32_t position = (sequence & 1U) != 0 ? 0 : slot_size_;

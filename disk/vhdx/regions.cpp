@@ -14,12 +14,12 @@ namespace {
 
 using Region = Regions::Region;
 
-std::string defect_of(const std::vector<std::byte>& table) {
+std::string defect_of(std::span<const std::byte> table) {
     const auto header = load<RegionTableHeader>(table);
     if (header.signature != region_table_signature)
         return fmt::format("region table signature: found {:#x}, expected {:#x}",
             header.signature.get(), region_table_signature);
-    std::vector<std::byte> copy = table;
+    std::vector<std::byte> copy{table.begin(), table.end()};
     seal_region_table(copy);
     if (const auto expected = load<RegionTableHeader>(copy).checksum; header.checksum != expected)
         return fmt::format("region table checksum: found {:#x}, expected {:#x}",
@@ -88,6 +88,10 @@ Result<Regions> parse(const Store& store, const Header& header, const std::vecto
 }
 
 } // namespace
+
+bool is_whole_region_table(std::span<const std::byte> table) {
+    return defect_of(table).empty();
+}
 
 void seal_region_table(std::span<std::byte> table) {
     auto header = load<RegionTableHeader>(table);

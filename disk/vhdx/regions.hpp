@@ -33,6 +33,7 @@ struct Regions {
 
 // The bytes of a region table.
 std::vector<std::byte> make_region_table(std::span<const Regions::Region> regions);
+bool is_whole_region_table(std::span<const std::byte> table);
 // Sets the checksum of a table.
 void seal_region_table(std::span<std::byte> table);
 

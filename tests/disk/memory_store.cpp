@@ -85,6 +85,7 @@ void apply(const Event& event, SparseBytes& bytes) {
         bytes.resize(event.offset);
         break;
     case Event::Kind::flush:
+    case Event::Kind::read:
         break;
     }
 }
@@ -99,7 +100,14 @@ std::uint64_t MemoryStore::size() const {
     return contents_->bytes.size();
 }
 
+int MemoryStore::fault(const Event& call, std::size_t& length) const {
+    return contents_->fault ? contents_->fault(call, length) : 0;
+}
+
 Result<void> MemoryStore::read(std::uint64_t offset, std::span<std::byte> bytes) {
+    std::size_t length = bytes.size();
+    if (const int error = fault({Event::Kind::read, offset, bytes.size(), {}}, length))
+        return std::unexpected(Error::system(name_, "read", error));
     const std::lock_guard lock{contents_->mutex};
     const std::uint64_t size = contents_->bytes.size();
     if (offset > size || bytes.size() > size - offset)
@@ -108,19 +116,28 @@ Result<void> MemoryStore::read(std::uint64_t offset, std::span<std::byte> bytes)
     return {};
 }
 
-int MemoryStore::change(Event event) {
-    const std::lock_guard lock{contents_->mutex};
-    std::size_t length = event.bytes.size();
-    const int error = contents_->fault ? contents_->fault(event.kind, length) : 0;
-    if (error != 0 && (event.kind != Event::Kind::write || length == 0))
+// Answers an errno; `length` is how much of a write was done.
+int MemoryStore::change(Event event, std::size_t& length) {
+    length = event.bytes.size();
+    const int error = fault(event, length);
+    if (error == 0)
+        length = event.bytes.size();
+    else if (event.kind != Event::Kind::write || length == 0) {
+        length = 0;
         return error;
-    if (error != 0)
-        event.bytes.resize(length);
+    }
+    event.bytes.resize(length);
+    const std::lock_guard lock{contents_->mutex};
     apply(event, contents_->bytes);
     event.when = contents_->record ? event_count.fetch_add(1) : 0;
     if (contents_->record)
         contents_->events.push_back(std::move(event));
     return error;
+}
+
+int MemoryStore::change(Event event) {
+    std::size_t length = 0;
+    return change(std::move(event), length);
 }
 
 Result<void> MemoryStore::write(std::uint64_t offset, std::span<const std::byte> bytes) {
@@ -167,10 +184,20 @@ void MemoryStore::start_read(Ring& ring, std::uint64_t offset, std::span<const i
     Completion& completion) noexcept {
     int moved = 0;
     for (const iovec& segment : segments) {
-        if (!read(offset, {static_cast<std::byte*>(segment.iov_base), segment.iov_len})) {
-            ring.post(completion, moved > 0 ? moved : -EIO);
+        std::size_t length = segment.iov_len;
+        const int error = fault({Event::Kind::read, offset, length, {}}, length);
+        auto* const bytes = static_cast<std::byte*>(segment.iov_base);
+        const std::lock_guard lock{contents_->mutex};
+        const std::uint64_t left =
+            contents_->bytes.size() - std::min(contents_->bytes.size(), offset);
+        if (error != 0 || left < length) {
+            length = error != 0 ? std::min<std::size_t>(length, left) : left;
+            contents_->bytes.read(offset, {bytes, length});
+            moved += static_cast<int>(length);
+            ring.post(completion, moved > 0 ? moved : -error);
             return;
         }
+        contents_->bytes.read(offset, {bytes, length});
         offset += segment.iov_len;
         moved += static_cast<int>(segment.iov_len);
     }
@@ -182,8 +209,10 @@ void MemoryStore::start_write(Ring& ring, std::uint64_t offset, std::span<const 
     int moved = 0;
     for (const iovec& segment : segments) {
         const std::span bytes{static_cast<const std::byte*>(segment.iov_base), segment.iov_len};
-        if (const int error =
-                change({Event::Kind::write, offset, bytes.size(), {bytes.begin(), bytes.end()}})) {
+        std::size_t length = 0;
+        if (const int error = change(
+                {Event::Kind::write, offset, bytes.size(), {bytes.begin(), bytes.end()}}, length)) {
+            moved += static_cast<int>(length);
             ring.post(completion, moved > 0 ? moved : -error);
             return;
         }

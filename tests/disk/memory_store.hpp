@@ -32,7 +32,7 @@ private:
 
 // What happened to a store, in order.
 struct Event {
-    enum class Kind : std::uint8_t { write, zero, resize, flush };
+    enum class Kind : std::uint8_t { write, zero, resize, flush, read }; // reads are not recorded
     Kind kind;
     std::uint64_t offset = 0; // of resize: the size
     std::uint64_t length = 0;
@@ -51,9 +51,9 @@ public:
         SparseBytes bytes;
         std::vector<Event> events;
         bool record = false;
-        // Asked before each call that changes something: an errno, or 0. It may cut the length of a
-        // write, which then fails after that much.
-        std::function<int(Event::Kind, std::size_t& length)> fault;
+        // Asked before each call, without the mutex: an errno, or 0. It may cut the length of a
+        // write or of an asynchronous read, which then fails after that much.
+        std::function<int(const Event& call, std::size_t& length)> fault;
         int flush_failed = 0;
     };
 
@@ -76,6 +76,8 @@ public:
         Completion& completion) noexcept override;
 
 private:
+    int fault(const Event& call, std::size_t& length) const;
+    int change(Event event, std::size_t& length);
     int change(Event event);
 
     std::string name_ = "memory";

@@ -68,13 +68,44 @@ protected:
         std::fill_n(array_.begin() + static_cast<std::ptrdiff_t>(offset), length, std::byte{0});
     }
 
+    // Whole blocks of what the format can forget read as zeros; the rest may stay.
+    void discard() {
+        const auto [offset, length] = range(3U << 20U);
+        ASSERT_TRUE(chain_->discard(offset, length));
+        std::vector<std::byte> now(length);
+        ASSERT_TRUE(chain_->read(offset, now));
+        for (std::size_t i = 0; i < length; ++i) {
+            if (now[i] != array_[offset + i]) {
+                ASSERT_EQ(now[i], std::byte{0}) << "at " << offset + i;
+            }
+            array_[offset + i] = now[i];
+        }
+    }
+
     void resize() {
-        const std::uint64_t size = disk_size / 2 + random_() % 64 * 64 * 1024;
-        if (GetParam().allocation == Allocation::differencing && size > array_.size())
-            return; // what is beyond the old end is the parent's then
+        std::uint64_t size = disk_size / 2 + random_() % 64 * 64 * 1024;
+        const bool is_child = GetParam().allocation == Allocation::differencing;
+        if (is_child) // of whole blocks; the rest of the last one may be zeros
+            size = size / (1U << 20U) * (1U << 20U);
         const auto resized = chain_->top().resize(size);
         ASSERT_TRUE(resized) << resized.error().text();
+        const std::uint64_t before = array_.size();
         array_.resize(size);
+        if (is_child && before < size)
+            came_back(before);
+    }
+
+    // The parent's, as if nothing had ever been there; but the rest of a block may be zeros.
+    void came_back(std::uint64_t before) {
+        std::vector<std::byte> now(array_.size() - before);
+        ASSERT_TRUE(chain_->read(before, now));
+        for (std::size_t i = 0; i < now.size(); ++i) {
+            const std::uint64_t at = before + i;
+            array_[at] = at < disk_size ? parent_byte(at) : std::byte{0};
+            if (at / (1U << 20U) == before / (1U << 20U) && before % (1U << 20U) != 0 &&
+                now[i] == std::byte{0})
+                array_[at] = now[i];
+        }
     }
 
     MemoryFolder folder_;
@@ -99,6 +130,9 @@ TEST_P(Model, RandomOperations) {
         case 3:
             if (step % 8 == 0)
                 resize();
+            break;
+        case 4:
+            discard();
             break;
         default:
             write();

@@ -176,6 +176,47 @@ TEST_P(Threads, APlaceWaitsForIoThatMayReachIt) {
     EXPECT_TRUE(reused_by(16));
 }
 
+// Each write takes a new block, so that the file grows every few of them.
+TEST_P(Threads, WhileTheFileGrowsManyTimes) {
+    constexpr std::uint64_t size = 4ULL << 30U;
+    constexpr std::uint64_t stride = 1U << 20U;
+    MemoryFolder folder;
+    const Kind parent{"parent", GetParam().format, Allocation::dynamic, GetParam().sector_size};
+    folder.create_one("parent", parent, size);
+    folder.create_one("disk", GetParam(), size);
+    Disk disk{folder.open()};
+    const std::uint64_t before = disk.chain().top().store().size();
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < thread_count; ++i) {
+        threads.emplace_back([&, i] {
+            QueueDriver driver{disk};
+            std::vector<std::byte> bytes(piece, static_cast<std::byte>(i + 1));
+            for (std::uint64_t at = i * stride; at < size; at += thread_count * stride) {
+                wrong += !driver.write(at + 8192, bytes).ok();
+                if (at / stride % 61 == 0)
+                    wrong += !driver.simple(Operation::flush).ok();
+            }
+        });
+    }
+    for (std::thread& thread : threads)
+        thread.join();
+    EXPECT_EQ(wrong, 0);
+    EXPECT_GT(disk.chain().top().store().size(), before + 32 * (64U << 20U));
+    ASSERT_TRUE(disk.close());
+    const auto again = folder.open(false);
+    EXPECT_TRUE(check(again->top())->clean());
+    std::vector<std::byte> bytes(3 * piece);
+    for (std::uint64_t at = 0; at < size; at += stride) {
+        ASSERT_TRUE(again->read(at + piece, bytes));
+        const auto fill = static_cast<std::byte>(at / stride % thread_count + 1);
+        ASSERT_EQ(bytes[piece - 1], std::byte{0});
+        ASSERT_EQ(bytes[piece], fill) << at;
+        ASSERT_EQ(bytes[2 * piece - 1], fill) << at;
+        ASSERT_EQ(bytes[2 * piece], std::byte{0});
+    }
+}
+
 // All threads go to the same few blocks of real files.
 TEST_P(Threads, AllOverEachOtherOnFiles) {
     constexpr std::uint64_t size = 12U << 20U;
