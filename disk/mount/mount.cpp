@@ -164,6 +164,26 @@ Result<void> unmount_ours(const std::string& directory, const std::string& sourc
     return alive ? outcome : unmount_one(directory, true);
 }
 
+// Brings to the disk what is only in memory yet, while somebody can still do something about it.
+Result<void> write_out(const Record& record) {
+    std::string lost;
+    for (const Attachment& it : record.attachments) {
+        if (top_mount(it.directory).source != it.device)
+            continue;
+        if (const auto flushed = flush_file_system(it.directory); !flushed && lost.empty())
+            lost = flushed.error().text();
+    }
+    // The kernel tells of each failure once, and its file system may have told somebody else.
+    if (const auto last = read_record(record.process); last && !last->error.empty())
+        lost = last->error;
+    if (lost.empty())
+        return {};
+    return std::unexpected(Error::of(ErrorCode::io, record.file,
+        fmt::format("found a write that failed ({}), expected all to be on the disk; everything "
+                    "stays mounted: copy away what must not be lost, then umount --force",
+            lost)));
+}
+
 } // namespace
 
 std::string real_path(const std::string& path) {
@@ -222,10 +242,12 @@ Result<Mounted> mount_disk(
     return making.keep();
 }
 
-Result<Record> unmount_disk(const std::string& target) {
+Result<Record> unmount_disk(const std::string& target, const UnmountOptions& options) {
     const auto record = find_record(target);
     if (!record)
         return std::unexpected(record.error());
+    if (record->alive && record->read_write && !options.force)
+        CROFT_DISK_TRY(write_out(*record));
     for (const Attachment& it : std::views::reverse(record->attachments))
         CROFT_DISK_TRY(unmount_ours(it.directory, it.device, record->alive));
     // One that shows file systems goes by itself now, if nobody has its raw files open.
@@ -248,7 +270,10 @@ Result<Record> unmount_disk(const std::string& target) {
             ? fmt::format("process {} that served it ended early; what was not flushed is lost, "
                           "and croft disk check says whether the disk is whole",
                   record->process)
-            : "could not be closed: " + last->error));
+            : fmt::format(
+                  "unmounted, but a write failed ({}), and what depends on it is lost; croft "
+                  "disk check looks at the disk, fsck at its file systems",
+                  last->error)));
 }
 
 } // namespace croft::disk::mount

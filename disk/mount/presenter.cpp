@@ -12,6 +12,7 @@
 #include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <ranges>
 #include <sys/mount.h>
@@ -41,13 +42,6 @@ std::string receive(int socket) {
     const ssize_t got = recv(socket, text.data(), text.size(), 0);
     text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
     return text;
-}
-
-void flush_and_detach(const std::string& directory) {
-    const Descriptor folder{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (folder.valid())
-        syncfs(folder.get());
-    umount2(directory.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
 // The serving process.
@@ -106,12 +100,19 @@ private:
         auto own = OwnRecord::create(record_);
         if (!own)
             return std::unexpected(std::move(own).error());
-        Export shown{**chain, layout_, [this] {
-                         if (!record_.raw && armed_)
-                             end();
-                     }};
+        own_ = *std::move(own);
+        Export shown{**chain, layout_,
+            {.released =
+                    [this] {
+                        if (!record_.raw && armed_)
+                            end();
+                    },
+                .failed =
+                    [this](const Error& error) {
+                        write_failed(error);
+                    }}};
         if (auto outcome = mounted(shown); !outcome) {
-            own->remove();
+            own_.remove();
             static_cast<void>((*chain)->close());
             return outcome;
         }
@@ -126,14 +127,36 @@ private:
         auto served = shown.serve();
         auto closed = (*chain)->close();
         chain->reset();
-        if (served && closed) {
-            own->remove();
-            return {};
+        for (const auto& outcome : {served, closed}) {
+            if (!outcome)
+                keep_in_mind(words_of(outcome.error()));
         }
-        if (auto last = read_record(record_.process))
-            record_ = *std::move(last);
-        record_.error = (served ? closed : served).error().text();
-        return update(record_);
+        const std::lock_guard lock{mutex_};
+        if (lost_.empty())
+            own_.remove();
+        return {};
+    }
+
+    std::string words_of(Error error) const {
+        if (error.file == record_.file)
+            error.file.clear();
+        return error.text();
+    }
+
+    // Whoever writes to the raw files hears of it at once. Of a file system's data its writer may
+    // have been told that all is well.
+    void write_failed(const Error& error) {
+        if (!record_.raw || record_.directory.empty())
+            keep_in_mind(words_of(error));
+    }
+
+    // The first of what went wrong: the rest follows from it, or would have nothing new to say.
+    void keep_in_mind(const std::string& what) {
+        const std::lock_guard lock{mutex_};
+        if (!lost_.empty())
+            return;
+        lost_ = what;
+        static_cast<void>(own_.set_error(what)); // the caller has nobody to tell
     }
 
     // Root's caller mounts, and tells; others have it done here.
@@ -160,8 +183,11 @@ private:
             const auto record = read_record(record_.process);
             if (!record || record->directory.empty())
                 continue; // it is private to a process, and goes with that
-            for (const Attachment& it : std::views::reverse(record->attachments))
-                flush_and_detach(it.directory);
+            for (const Attachment& it : std::views::reverse(record->attachments)) {
+                if (auto flushed = flush_file_system(it.directory); !flushed)
+                    keep_in_mind(flushed.error().text());
+                umount2(it.directory.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+            }
             end();
         }
     }
@@ -186,7 +212,10 @@ private:
     Layout layout_;
     Descriptor socket_;
     Descriptor fuse_;
+    OwnRecord own_;
     std::atomic<bool> armed_{false};
+    std::mutex mutex_;
+    std::string lost_; // guarded by it
 };
 
 Result<Descriptor> open_fuse() {
@@ -268,6 +297,15 @@ Result<void> Presenter::mount_on(const std::string& directory) {
         return std::unexpected(Error::system(directory, "mount on it", errno));
     fuse_ = Descriptor{};
     send_message(socket_.get(), {{"mounted", true}});
+    return {};
+}
+
+Result<void> flush_file_system(const std::string& directory) {
+    const Descriptor folder{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!folder.valid())
+        return std::unexpected(Error::system(directory, "open", errno));
+    if (syncfs(folder.get()) != 0)
+        return std::unexpected(Error::system(directory, "flush", errno));
     return {};
 }
 

@@ -37,6 +37,10 @@ private:
     Descriptor fuse_; // of root's: /dev/fuse, to be mounted by the caller
 };
 
+// Writes all of a file system to its disk. Unmounting does the same, but keeps to itself what could
+// not be written.
+Result<void> flush_file_system(const std::string& directory);
+
 // Unmounts a file system, or an export. The error `in_use` names who uses it.
 Result<void> unmount_one(const std::string& directory, bool detach = false);
 

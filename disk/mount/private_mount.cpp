@@ -109,7 +109,7 @@ private:
         return std::unexpected(Error::of(ErrorCode::io, record.file,
             last->error.empty()
                 ? fmt::format("process {} that served it ended early", record.process)
-                : "could not be closed: " + last->error));
+                : fmt::format("a write failed ({}), and what depends on it is lost", last->error)));
     }
 
     Presenter presenter_;

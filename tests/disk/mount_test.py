@@ -82,20 +82,22 @@ class Case(unittest.TestCase):
         os.mkdir("m")
 
     def unmount_all(self):
-        for it in croft_json("mount")["mounts"]:
-            if it["file"].startswith(self.folder):
-                run(CROFT, "disk", "umount", it["directory"] or it["file"], expect=None)
+        for it in self.mounts():
+            run(CROFT, "disk", "umount", "--force", it["directory"] or it["file"], expect=None)
         with open("/proc/self/mounts") as file:
             left = [line.split()[1] for line in file if self.folder in line]
         for point in reversed(left):
             run("umount", "--lazy", point, expect=None)
 
+    def mounts(self):
+        """Those of this test: others may run beside it."""
+        return [it for it in croft_json("mount")["mounts"] if it["file"].startswith(self.folder)]
+
     def assert_nothing_left(self):
         with open("/proc/self/mounts") as file:
             self.assertNotIn(self.folder, file.read())
         self.assertNotIn(self.folder, run("losetup", "--list", "--noheadings").stdout)
-        self.assertEqual([it for it in croft_json("mount")["mounts"]
-                          if it["file"].startswith(self.folder)], [])
+        self.assertEqual(self.mounts(), [])
 
     def assert_sound(self, disk):
         self.assertEqual(croft_json("check", disk)["health"], "good")
@@ -399,6 +401,81 @@ class Mounts(Case):
         self.assert_nothing_left()
 
     @contextlib.contextmanager
+    def small_room(self):
+        """A mounted disk with more room for its guest than there is for its file; answers its file.
+        The file system that it is on is gone afterwards.
+        """
+        os.mkdir("room")
+        run("mount", "-t", "tmpfs", "-o", "size=40m", "none", "room")
+        try:
+            disk = os.path.join(self.folder, "room/disk.vhdx")
+            croft("create", disk, "300M", "--block-size", "1M")
+            croft("mount", disk, "m", "--raw", "-w")
+            run("mkfs.ext4", "-q", "-F", "m/disk")
+            croft("umount", "m")
+            croft("mount", disk, "m", "-w")
+            yield disk
+        finally:
+            self.unmount_all()
+
+    def write_too_much(self):
+        with open("m/big", "wb") as file:
+            for _ in range(80):
+                file.write(os.urandom(MIB))
+
+    @tool("mkfs.ext4")
+    def test_what_does_not_fit_is_told(self):
+        with self.small_room() as disk:
+            self.write_too_much()
+            for _ in range(2):  # the kernel tells it once
+                error = croft_json("umount", "m", expect=2)["error"]
+                self.assertIn("No space left", error["what"])
+                self.assertIn("umount --force", error["what"])
+            self.assertTrue(os.path.ismount("m"))
+            self.assertEqual(os.path.getsize("m/big"), 80 * MIB)
+            self.assertIn("No space left", self.mounts()[0]["error"])
+            self.assertIn("not all is on the disk", croft("mount"))
+            error = croft_json("umount", "m", "--force", expect=2)["error"]
+            self.assertIn("No space left", error["what"])
+            self.assertFalse(os.path.ismount("m"))
+            self.assertEqual(self.mounts(), [])
+            self.assert_sound(disk)
+
+    @tool("mkfs.ext4")
+    def test_a_failure_that_somebody_was_told_of_is_told_again(self):
+        with self.small_room(), open("m/big", "wb", buffering=0) as file:
+            with self.assertRaises(OSError):
+                for _ in range(80):
+                    file.write(os.urandom(MIB))
+                os.fsync(file.fileno())
+            file.close()
+            self.assertIn("No space left", croft_json("umount", "m", expect=2)["error"]["what"])
+            croft("umount", "m", "--force", expect=2)
+
+    @tool("mkfs.ext4")
+    def test_what_others_lose_by_unmounting_stays_known(self):
+        with self.small_room() as disk:
+            server = self.mounts()[0]["process"]
+            self.write_too_much()
+            with self.ends(server):
+                run("umount", "m")
+            left = self.mounts()[0]
+            self.assertFalse(left["alive"])
+            self.assertIn("No space left", left["error"])
+            self.assertIn("No space left", croft_json("umount", disk, expect=2)["error"]["what"])
+            self.assertEqual(self.mounts(), [])
+
+    @tool("mkfs.ext4")
+    def test_a_copy_that_does_not_fit_fails(self):
+        with self.small_room() as disk:
+            croft("umount", "m")
+            with open("big", "wb") as file:
+                file.write(os.urandom(80 * MIB))
+            croft("cp", "big", f"{disk}:/", expect=2)
+            self.assertEqual(self.mounts(), [])
+            self.assert_sound(disk)
+
+    @contextlib.contextmanager
     def ends(self, process):
         """Waits for the end of a process that is no child of ours."""
         descriptor = os.pidfd_open(process)
@@ -416,7 +493,7 @@ class Mounts(Case):
         fill("m", 2)
         with self.ends(server):
             os.kill(server, signal.SIGKILL)
-        self.assertFalse(croft_json("mount")["mounts"][0]["alive"])
+        self.assertFalse(self.mounts()[0]["alive"])
         error = croft_json("umount", disk, expect=2)["error"]
         self.assertIn("ended early", error["what"])
         self.assert_nothing_left()
