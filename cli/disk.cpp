@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <memory>
 #include <unistd.h>
+#include <utility>
 
 namespace croft::cli {
 
@@ -31,6 +32,14 @@ CLI::Validator size_words() {
                 return std::string{};
             },
         "SIZE"};
+}
+
+// Zero stands for a default where there is one, which is not what who says "0" means.
+CLI::Validator more_than_nothing() {
+    return {[](std::string& text) {
+                return text == "0" ? std::string{"found 0, expected more"} : std::string{};
+            },
+        ""};
 }
 
 CLI::Validator format_words() {
@@ -57,6 +66,7 @@ struct NewDiskWords {
         command.add_flag("--fixed", fixed, "All room is allocated now");
         command.add_flag("--azure", azure, "What Azure takes: a fixed VHD of whole MiB");
         command.add_option("--block-size", block_size, "Unit of allocation")
+            ->check(more_than_nothing())
             ->transform(size_words());
         command.add_option("--sector-size", sector_size, "Logical, 512 or 4096");
         command.add_option("--physical-sector-size", physical_sector_size, "512 or 4096");
@@ -71,7 +81,7 @@ struct NewDiskWords {
             made.format = disk::Format::vhd;
             made.allocation = disk::Allocation::fixed;
         }
-        made.block_size = static_cast<std::uint32_t>(block_size);
+        made.block_size = block_size;
         made.logical_sector_size = sector_size;
         made.physical_sector_size = physical_sector_size;
         return made;
@@ -109,6 +119,7 @@ void add_create(CLI::App& app, Exit& exit) {
         });
     command->add_option("FILE", words->path)->required();
     command->add_option("SIZE", words->size, "Of the disk; by default 127 GiB, or the parent's")
+        ->check(more_than_nothing())
         ->transform(size_words());
     command->add_option("-p,--parent", words->parent, "Make a differencing disk of this one");
     command->add_flag("--replace", words->replace, "Overwrite a file that exists");
@@ -312,10 +323,9 @@ void add_map(CLI::App& app, Exit& exit) {
             auto chain = disk::open_chain(words->path, {});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
-            bool first = true;
-            if (words->as_json)
-                fmt::print("[");
-            else
+            // A map can be long, so it is told as it is found.
+            std::string_view before = "[";
+            if (!words->as_json)
                 fmt::print("{:>16} {:>16} {:>16}  {}\n", "offset", "length", "in file", "file");
             const auto visit = [&](const disk::tool::MapRange& range) -> Result<void> {
                 const std::string& file = (*chain)->images()[range.depth]->store().name();
@@ -324,19 +334,25 @@ void add_map(CLI::App& app, Exit& exit) {
                         {"data", range.data}, {"zero", !range.data}, {"depth", range.depth}};
                     if (range.data)
                         object["offset"] = range.store_offset;
-                    fmt::print("{}{}", first ? "" : ",\n ", object.dump());
+                    fmt::print("{}{}", std::exchange(before, ",\n "), object.dump());
                 } else if (range.data) {
                     fmt::print("{:>16} {:>16} {:>16}  {}\n", range.offset, range.length,
                         range.store_offset, file);
                 }
-                first = false;
                 return disk::tool::report(
                     [](std::uint64_t, std::uint64_t) { return !interrupted.load(); }, file, 0, 0);
             };
-            CROFT_DISK_TRY(disk::tool::for_each_range(**chain, visit));
-            if (words->as_json)
-                fmt::print("]\n");
-            return Exit::success;
+            auto outcome = disk::tool::for_each_range(**chain, visit);
+            if (!words->as_json)
+                return outcome ? Outcome{Exit::success}
+                               : std::unexpected(std::move(outcome).error());
+            if (outcome) {
+                fmt::print("{}]\n", before == "[" ? before : "");
+                return Exit::success;
+            }
+            // What was told already stays valid JSON: the error is the array's last element.
+            fmt::print("{}{}]\n", before, json{{"error", json_of(outcome.error())}}.dump());
+            return words->tell_people(outcome.error());
         });
     command->add_option("FILE", words->path)->required();
 }
@@ -370,6 +386,12 @@ void add_compare(CLI::App& app, Exit& exit) {
 }
 
 } // namespace
+
+void print_usage_error(const std::string& what) {
+    fmt::print("{}\n",
+        json{{"error", {{"code", "usage"}, {"file", ""}, {"what", what}}}}.dump(
+            2, ' ', false, json::error_handler_t::replace));
+}
 
 void add_disk_commands(CLI::App& app, Exit& exit) {
     CLI::App* disk = app.add_subcommand("disk", "Virtual disks: VHD, VHDX, raw and ISO");

@@ -13,6 +13,7 @@ import os
 import random
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -186,6 +187,31 @@ class LoopDevices(Case):
                     croft("convert", "-q", device, "back.raw", "--replace", "--source-format",
                           kind)
                     self.assertEqual(checksum("back.raw", size), expected)
+
+    def test_a_device_stays_one(self):
+        size = 24 * MIB
+        expected = self.source(size, 9)
+        with open("device.img", "wb") as file:
+            file.write(b"\xa5" * (32 * MIB))
+        for kind in ("vhdx", "raw"):
+            with self.loop("device.img", 32 * MIB, writable=True) as device:
+                os.symlink(device, "link")
+                for name in (device, "link"):
+                    done = subprocess.run([CROFT, "disk", "convert", "-f", kind, "source.raw", name],
+                                          capture_output=True, text=True, timeout=60)
+                    self.assertEqual(done.returncode, 2)
+                    self.assertIn("found a block device, expected nothing", done.stderr)
+                    croft("convert", "-q", "-f", kind, "source.raw", name, "--replace")
+                    self.assertTrue(stat.S_ISBLK(os.stat(device).st_mode))
+                self.assertEqual(os.readlink("link"), device)
+                os.unlink("link")
+                croft("convert", "-q", device, "back.raw", "--replace", "--source-format", kind)
+                self.assertEqual(checksum("back.raw", size), expected)
+                done = subprocess.run([CROFT, "disk", "compact", device],
+                                      capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("block device" if kind == "vhdx" else "", done.stderr)
+                self.assertTrue(stat.S_ISBLK(os.stat(device).st_mode))
 
     def test_a_vhd_on_a_device_is_refused(self):
         self.source(24 * MIB, 9)

@@ -5,6 +5,9 @@
 Usage: tools_test.py CROFT [unittest options]
 """
 
+import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import random
@@ -283,7 +286,6 @@ class Operations(Case):
 
     def test_a_disk_in_use_is_refused(self):
         croft("create", "disk.vhdx", "10M")
-        import fcntl
         with open("disk.vhdx", "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             error = croft_json("info", "disk.vhdx", expect=2)["error"]
@@ -345,6 +347,73 @@ class Operations(Case):
         self.assertIn(code, (0, 130))
         self.assert_same("old.raw" if code == 130 else "large.raw", "disk.vhdx")
         self.assertEqual([name for name in os.listdir(".") if ".croft-" in name], [])
+
+    def digest(self, name):
+        with open(name, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+
+    def test_what_can_not_be_made_leaves_the_old_file(self):
+        self.source(3 * MIB)
+        for kind, words in (("vhdx", ["10M", "--block-size", "3M"]), ("vhdx", ["1000"]),
+                            ("vhdx", ["10M", "--block-size", "4G"]), ("vhdx", ["65T"]),
+                            ("vhdx", ["10M", "--sector-size", "513"]),
+                            ("vhdx", ["10M", "--parent", "none.vhdx"]),
+                            ("vhdx", ["--parent", "disk.vhdx"]),
+                            ("vhd", ["10M", "--block-size", "3M"]), ("vhd", ["1000"]),
+                            ("vhd", ["10M", "--block-size", "2K"]), ("vhd", ["2041G"]),
+                            ("vhd", ["10M", "--block-size", "4G"]), ("raw", ["1000"]),
+                            ("iso", ["1M"])):
+            with self.subTest(kind=kind, words=words):
+                disk = f"disk.{kind}"
+                croft("convert", "source.raw", disk, "-f", "raw", "--replace")
+                if kind == "vhdx":
+                    croft("convert", "source.raw", disk, "--replace")
+                before = self.digest(disk)
+                names = sorted(os.listdir("."))
+                error = croft_json("create", disk, *words, "--replace", expect=2)["error"]
+                self.assertNotIn(".croft-", error["file"])
+                self.assertEqual(self.digest(disk), before)
+                os.unlink(disk)
+                croft("create", disk, *words, expect=2)
+                self.assertEqual(sorted([*os.listdir("."), disk]), names)
+
+    def test_a_disk_that_somebody_writes_is_not_replaced(self):
+        self.source(3 * MIB)
+        croft("create", "disk.vhdx", "10M")
+        os.chmod("disk.vhdx", 0o640)
+        with open("disk.vhdx", "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for words in (["create", "disk.vhdx", "20M"], ["convert", "source.raw", "disk.vhdx"]):
+                error = croft_json(*words, "--replace", expect=2)["error"]
+                self.assertEqual(error["code"], "in_use")
+        croft("create", "disk.vhdx", "20M", "--replace")
+        self.assertEqual(os.stat("disk.vhdx").st_mode & 0o777, 0o640)
+
+    def test_links_are_followed(self):
+        self.source(3 * MIB)
+        os.mkdir("real")
+        os.symlink("real/disk.vhdx", "link.vhdx")
+        error = croft_json("create", "link.vhdx", "10M", expect=2)["error"]
+        self.assertIn("found a symbolic link", error["what"])
+        croft("create", "real/disk.vhdx", "10M")
+        for words, size in ((["create", "link.vhdx", "20M", "--replace"], 20 * MIB),
+                            (["convert", "source.raw", "link.vhdx", "--replace"], 3 * MIB),
+                            (["compact", "link.vhdx"], 3 * MIB)):
+            inode = os.stat("real/disk.vhdx").st_ino
+            croft(*words)
+            self.assertEqual(os.readlink("link.vhdx"), "real/disk.vhdx")
+            self.assertEqual(croft_json("info", "real/disk.vhdx")["chain"][0]["size"], size)
+            self.assertNotEqual(os.stat("real/disk.vhdx").st_ino, inode)
+            self.assertEqual(os.listdir("real"), ["disk.vhdx"])
+        self.assert_same("source.raw", "link.vhdx")
+
+    def test_what_is_no_file_is_not_replaced(self):
+        self.source(3 * MIB)
+        os.mkdir("folder.vhdx")
+        os.mkfifo("pipe.vhdx")
+        for name, said in (("folder.vhdx", "found a directory"), ("pipe.vhdx", "found something")):
+            for words in (["create", name, "10M"], ["convert", "source.raw", name]):
+                self.assertIn(said, croft_json(*words, "--replace", expect=2)["error"]["what"])
 
     def test_exit_codes(self):
         croft("frobnicate", expect=64)
