@@ -23,6 +23,12 @@ void Common::print(const json& object, std::string_view text) const {
         fmt::print("{}", text);
 }
 
+Exit Common::tell_people(const disk::Error& error) const {
+    std::fflush(stdout); // where both go to one file, in this order
+    fmt::print(stderr, "croft disk: {}\n", error.text());
+    return error.code == disk::ErrorCode::interrupted ? Exit::interrupted : Exit::failure;
+}
+
 void Common::note(std::string_view text) const {
     if (!quiet)
         fmt::print(stderr, "croft disk: {}\n", text);
@@ -34,8 +40,7 @@ Exit tell(const disk::Error& error, const Common& common) {
     if (common.as_json)
         fmt::print("{}\n",
             json{{"error", json_of(error)}}.dump(2, ' ', false, json::error_handler_t::replace));
-    fmt::print(stderr, "croft disk: {}\n", error.text());
-    return error.code == disk::ErrorCode::interrupted ? Exit::interrupted : Exit::failure;
+    return common.tell_people(error);
 }
 
 } // namespace

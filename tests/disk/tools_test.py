@@ -415,6 +415,23 @@ class Operations(Case):
             for words in (["create", name, "10M"], ["convert", "source.raw", name]):
                 self.assertIn(said, croft_json(*words, "--replace", expect=2)["error"]["what"])
 
+    def test_json_stays_json(self):
+        croft("convert", self.source(10 * MIB, 4), "disk.vhdx", "--block-size", "1M")
+        self.assertEqual(sum(piece["length"] for piece in croft_json("map", "disk.vhdx")), 10 * MIB)
+        with open("disk.vhdx", "r+b") as file:
+            file.seek(3 * MIB + 5 * 8)  # an entry of the table
+            file.write(b"\xff" * 8)
+        *pieces, last = croft_json("map", "disk.vhdx", expect=2)
+        self.assertEqual(last["error"]["code"], "corrupt")
+        self.assertEqual([piece["start"] for piece in pieces][0], 0)
+        self.assertLessEqual(sum(piece["length"] for piece in pieces), 5 * MIB)
+        self.assertIn("error", croft_json("map", "none.vhdx", expect=2))
+        for words in (["info"], ["frobnicate"], ["create", "disk.vhdx", "10 apples"],
+                      ["create", "disk.vhdx", "0"], ["info", "disk.vhdx", "--wrong"]):
+            error = croft_json(*words, expect=64)["error"]
+            self.assertEqual(error["code"], "usage")
+            self.assertTrue(error["what"])
+
     def test_exit_codes(self):
         croft("frobnicate", expect=64)
         croft("create", "disk.vhdx", "10 apples", expect=64)
