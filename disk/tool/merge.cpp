@@ -116,18 +116,29 @@ Result<std::optional<Difference>> compare(
         return Difference{std::min((*one)->size(), (*other)->size()), true};
     std::vector<std::byte> ours(buffer_size);
     std::vector<std::byte> theirs(buffer_size);
+    // Both are asked for whole sectors, which need not be of the same size.
+    const std::uint64_t unit = std::max(
+        (*one)->top().info().logical_sector_size, (*other)->top().info().logical_sector_size);
     // Answers whether the piece is zeros for certain, and shortens it to what is known.
-    const auto known_zeros = [](Chain& chain, std::uint64_t offset,
+    const auto known_zeros = [&](Chain& chain, std::uint64_t offset,
                                  std::uint64_t& length) -> Result<bool> {
         if (offset >= chain.size())
             return true;
-        auto place = chain.locate(offset, std::min(length, chain.size() - offset));
+        const std::uint64_t whole = (length + unit - 1) / unit * unit;
+        auto place = chain.locate(offset, std::min(whole, chain.size() - offset));
         if (!place)
             return std::unexpected(std::move(place).error());
-        length = place->extent.length;
+        length = std::min(length, place->extent.length);
         if (place->image != nullptr)
             place->image->finish(place->extent, Image::Outcome::was_read);
         return place->image == nullptr;
+    };
+    // What is beyond the end counts as zeros.
+    const auto read = [](Chain& chain, std::uint64_t offset, std::span<std::byte> bytes) {
+        const std::uint64_t there =
+            std::min<std::uint64_t>(bytes.size(), chain.size() - std::min(chain.size(), offset));
+        std::ranges::fill(bytes.subspan(there), std::byte{0});
+        return there != 0 ? chain.read(offset, bytes.first(there)) : Result<void>{};
     };
     for (std::uint64_t offset = 0; offset < size;) {
         std::uint64_t length = size - offset;
@@ -135,16 +146,15 @@ Result<std::optional<Difference>> compare(
         const auto right = left ? known_zeros(**other, offset, length) : left;
         if (!right)
             return std::unexpected(right.error());
-        if (!*left || !*right) {
+        const bool skipped = *left && *right && length >= std::min(unit, size - offset);
+        if (length < size - offset)
+            length = std::max(length / unit * unit, std::min(unit, size - offset));
+        if (!skipped) {
             length = std::min<std::uint64_t>(length, buffer_size);
             const auto a = std::span{ours}.first(static_cast<std::size_t>(length));
             const auto b = std::span{theirs}.first(static_cast<std::size_t>(length));
-            std::ranges::fill(a, std::byte{0});
-            std::ranges::fill(b, std::byte{0});
-            if (!*left)
-                CROFT_DISK_TRY((*one)->read(offset, a));
-            if (!*right)
-                CROFT_DISK_TRY((*other)->read(offset, b));
+            CROFT_DISK_TRY(read(**one, offset, a));
+            CROFT_DISK_TRY(read(**other, offset, b));
             if (const auto [x, y] = std::ranges::mismatch(a, b); x != a.end())
                 return Difference{offset + static_cast<std::uint64_t>(x - a.begin()), false};
         }

@@ -415,6 +415,44 @@ class Operations(Case):
             for words in (["create", name, "10M"], ["convert", "source.raw", name]):
                 self.assertIn(said, croft_json(*words, "--replace", expect=2)["error"]["what"])
 
+    def test_larger_sectors(self):
+        for size in (37 * MIB + 512, 8 * MIB + 4096 + 3584, 1536):
+            source = self.source(size, 5)
+            croft("convert", source, "large.vhdx", "--sector-size", "4096", "--replace")
+            self.assertEqual(croft_json("info", "large.vhdx")["chain"][0]["size"],
+                             (size + 4095) // 4096 * 4096)
+            self.assertIn("identical", croft("compare", source, "large.vhdx"))
+            self.assert_sound("large.vhdx")
+
+    @unittest.skipUnless(os.access("/dev/fuse", os.W_OK), "a write of one sector takes /dev/fuse")
+    def test_pieces_of_small_sectors_into_larger_ones(self):
+        for kind in ("vhdx", "vhd"):
+            croft("convert", self.source(4 * MIB + 512, 6), f"one.{kind}", "--replace")
+            croft("create", f"two.{kind}", "-p", f"one.{kind}", "--replace")
+            with open("source.raw", "r+b") as file, contextlib.ExitStack() as mounted:
+                # Sectors here and there, so that pages mix the child's and its parent's.
+                rng = random.Random(7)
+                os.makedirs("m", exist_ok=True)
+                croft("mount", f"two.{kind}", "m", "--raw", "-w")
+                mounted.callback(croft, "umount", "m")
+                with open("m/disk", "r+b", buffering=0) as disk:
+                    for _ in range(200):
+                        place = rng.randrange(4 * MIB // 512 + 1) * 512
+                        data = rng.choice([bytes(512), rng.randbytes(512)])
+                        for written in (file, disk):
+                            written.seek(place)
+                            written.write(data)
+            croft("convert", f"two.{kind}", "large.vhdx", "--sector-size", "4096", "--replace")
+            self.assertIn("identical", croft("compare", "source.raw", "large.vhdx"))
+            # Into one that is there already, what is beyond the source stays.
+            with open("full.raw", "wb") as file:
+                file.write(b"x" * 5 * MIB)
+            croft("convert", "full.raw", "large.vhdx", "--sector-size", "4096", "--replace")
+            croft("convert", "-n", "-f", "vhdx", f"two.{kind}", "large.vhdx")
+            with open("source.raw", "ab") as file:
+                file.write(b"x" * (5 * MIB - file.tell()))
+            self.assert_same("source.raw", "large.vhdx")
+
     def test_json_stays_json(self):
         croft("convert", self.source(10 * MIB, 4), "disk.vhdx", "--block-size", "1M")
         self.assertEqual(sum(piece["length"] for piece in croft_json("map", "disk.vhdx")), 10 * MIB)
