@@ -176,7 +176,10 @@ void add_mount(CLI::App& app, Exit& exit) {
     const auto target = std::make_shared<Words>();
     command = add_command(app, exit, "umount", "Unmount a disk; returns when all is on it", target,
         [target]() -> Outcome {
-            const auto record = mount::unmount_disk(target->file, {.force = target->force});
+            const auto record = mount::unmount_disk(
+                target->file, {.force = target->force, .note = [&target](const std::string& text) {
+                                   target->note(text);
+                               }});
             if (!record)
                 return std::unexpected(record.error());
             target->print({{"file", record->file}, {"directory", record->directory}}, "");

@@ -55,6 +55,7 @@ public:
     }
 
     static const fuse_lowlevel_ops& table();
+    bool idle() const { return open_files_ == 0; }
 
 private:
     struct Node {
@@ -319,6 +320,10 @@ Export::~Export() {
     if (mounted_here_)
         fuse_session_unmount(session_);
     fuse_session_destroy(session_);
+}
+
+bool Export::idle() const {
+    return operations_->idle();
 }
 
 Result<void> Export::make_session(const std::string& options) {

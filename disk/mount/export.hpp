@@ -57,6 +57,8 @@ public:
     Result<void> mount(const std::string& source, const std::string& directory);
     // Until it is unmounted.
     Result<void> serve();
+    // No raw file is open.
+    bool idle() const;
 
 private:
     class Operations;

@@ -30,6 +30,7 @@ Result<Mounted> mount_disk(
 
 struct UnmountOptions {
     bool force = false; // also when not all that was written can be brought to the disk
+    std::function<void(const std::string&)> note{}; // told whom it waits for
 };
 
 // Ends what mount_disk() made, by its directory or by the disk's file, and returns when all is in

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -104,7 +103,7 @@ private:
         Export shown{**chain, layout_,
             {.released =
                     [this] {
-                        if (!record_.raw && armed_)
+                        if (armed_)
                             end();
                     },
                 .failed =
@@ -119,12 +118,15 @@ private:
         std::thread{[this] {
             wait_for_signal();
         }}.detach();
-        std::thread{[this] {
+        std::thread arming{[this, &shown] {
             while (!receive(socket_.get()).empty()) {
             }
-            arm();
-        }}.detach();
+            arm(shown);
+        }};
         auto served = shown.serve();
+        ended_ = true;
+        shutdown(socket_.get(), SHUT_RDWR);
+        arming.join();
         auto closed = (*chain)->close();
         chain->reset();
         for (const auto& outcome : {served, closed}) {
@@ -192,14 +194,19 @@ private:
         }
     }
 
-    void arm() {
-        const auto record = read_record(record_.process);
-        armed_ = record && !record->attachments.empty();
+    // The caller has mounted what there is to mount, or died of it: the end of the last file system
+    // is the end from now on, and it may have been before.
+    void arm(const Export& shown) {
+        if (record_.raw)
+            return;
+        armed_ = true;
+        if (shown.idle() && !ended_)
+            end();
     }
 
     // Whatever still lies over the export is not ours to remove.
     void end() const {
-        const TopMount top = top_mount(record_.directory);
+        const MountedHere top = top_mount(record_.directory);
         if (top.type != fuse_type || top.source != record_.file)
             return;
         if (geteuid() == 0)
@@ -214,6 +221,7 @@ private:
     Descriptor fuse_;
     OwnRecord own_;
     std::atomic<bool> armed_{false};
+    std::atomic<bool> ended_{false};
     std::mutex mutex_;
     std::string lost_; // guarded by it
 };
@@ -312,19 +320,14 @@ Result<void> flush_file_system(const std::string& directory) {
 Result<void> unmount_one(const std::string& directory, bool detach) {
     if (geteuid() != 0)
         return unmount_unprivileged(directory, detach);
-    struct stat status {};
-    const bool known = stat(directory.c_str(), &status) == 0;
-    std::string user;
-    // A loop device that was on one of its files lets go of it in its own time, and somebody who
-    // just looks at that device may hold it up. Nothing tells when that is over.
-    for (unsigned attempts = 0; attempts < 200 && user.empty(); ++attempts) {
-        if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
-            return {};
-        if (errno != EBUSY)
-            return std::unexpected(Error::system(directory, "unmount", errno));
-        user = known ? mount_user(status.st_dev) : std::string{};
-        std::this_thread::sleep_for(std::chrono::milliseconds{user.empty() ? 10 : 0});
-    }
+    const MountedHere top = top_mount(directory);
+    if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
+        return {};
+    if (errno != EBUSY)
+        return std::unexpected(Error::system(directory, "unmount", errno));
+    std::string user = mount_user(top.device);
+    if (user.empty())
+        user = loop_device_on(top.device, {});
     return std::unexpected(Error::of(ErrorCode::in_use, directory,
         "in use by " + (user.empty() ? std::string{"something that /proc does not show"} : user)));
 }

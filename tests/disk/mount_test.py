@@ -526,6 +526,68 @@ class Mounts(Case):
         self.assert_nothing_left()
         self.assert_sound(disk)
 
+    @tool("mkfs.ext4")
+    def test_umount_waits_for_who_looks_at_the_loop_device(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        device = croft_json("mount", disk, "m", "-w")["file_systems"][0]["device"]
+        fill("m", 1)
+        expected = sums("m")
+        looking = os.open(device, os.O_RDONLY)
+        with open("said", "w+") as said:
+            unmounting = subprocess.Popen([CROFT, "disk", "umount", "m"], stderr=said)
+            try:
+                # No time is too long: the end of the wait is an event.
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    unmounting.wait(3)
+                self.assertFalse(os.path.exists("m/file1"))
+            finally:
+                os.close(looking)
+                code = unmounting.wait(60)
+            said.seek(0)
+            words = said.read()
+            self.assertEqual(code, 0, words)
+            self.assertIn(f"waiting for process {os.getpid()} (", words)
+            self.assertIn(f"which has {device} open", words)
+        self.assert_nothing_left()
+        croft("mount", disk, "m")
+        self.assertEqual(sums("m"), expected)
+        croft("umount", "m")
+
+    @tool("mkfs.ext4", "sfdisk")
+    def test_a_raw_file_in_use_keeps_all_mounted(self):
+        disk = partitioned("disk.vhdx", "label: gpt\nsize=100M\nsize=20M\n", {1: "ext4"})
+        croft("mount", disk, "m", "-w")
+        with open("m/.raw/p2", "rb"):
+            self.assertIn(f"process {os.getpid()} (",
+                          croft_json("umount", "m", expect=2)["error"]["what"])
+        device = run("losetup", "--find", "--show", "m/.raw/p2").stdout.strip()
+        try:
+            self.assertIn(device, croft_json("umount", "m", expect=2)["error"]["what"])
+        finally:
+            run("losetup", "--detach", device)
+        self.assertTrue(os.path.ismount("m/p1"))
+        croft("umount", "m")
+        self.assert_nothing_left()
+
+    @tool("mkfs.ext4")
+    def test_what_lies_over_a_mount_is_told(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        croft("mount", disk, "m", "-w")
+        run("mount", "-t", "tmpfs", "over", "m")
+        self.assertIn("found over mounted over", croft_json("umount", disk, expect=2)["error"]["what"])
+        run("umount", "m")
+        croft("umount", disk)
+        self.assert_nothing_left()
+
+    @tool("mkfs.ext4")
+    def test_a_mount_ends_at_once(self):
+        disk = make_disk("disk.vhdx", "ext4")
+        for _ in range(10):
+            server = croft_json("mount", disk, "m", "-w")["process"]
+            with contextlib.suppress(ProcessLookupError), self.ends(server):
+                run("umount", "m")
+            self.assert_nothing_left()
+
     @tool("mkfs.ext4", "fstrim")
     def test_what_is_discarded_is_given_back(self):
         for name in ("disk.vhdx", "disk.vhd"):
