@@ -42,15 +42,6 @@ CLI::Validator more_than_nothing() {
         ""};
 }
 
-CLI::Validator format_words() {
-    return {[](std::string& text) {
-                return disk::tool::format_of_word(text)
-                    ? std::string{}
-                    : "found '" + text + "', expected raw, vhd, vhdx or iso";
-            },
-        "FORMAT"};
-}
-
 // The options that describe a disk to be made.
 struct NewDiskWords {
     std::string format;
@@ -133,7 +124,7 @@ void add_info(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
         app, exit, "info", "Show a disk and its ancestors", words, [words]() -> Outcome {
-            auto chain = disk::open_chain(words->path, {});
+            auto chain = disk::open_chain(words->path, {.format = words->opened_as()});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
             json images = json::array();
@@ -147,6 +138,7 @@ void add_info(CLI::App& app, Exit& exit) {
             return Exit::success;
         });
     command->add_option("FILE", words->path)->required();
+    add_format_option(*command, *words);
 }
 
 void add_convert(CLI::App& app, Exit& exit) {
@@ -169,7 +161,8 @@ void add_convert(CLI::App& app, Exit& exit) {
         });
     command->add_option("SOURCE", words->source)->required();
     command->add_option("TARGET", words->target)->required();
-    command->add_option("--source-format", words->source_format, "Instead of looking into the file")
+    command
+        ->add_option("-F,--source-format", words->source_format, "Instead of looking into the file")
         ->check(format_words());
     command->add_flag("-n,--into-existing", words->options.into_existing,
         "Write into a target that is there already");
@@ -181,7 +174,9 @@ void add_convert(CLI::App& app, Exit& exit) {
 }
 
 Outcome check_disk(const Common& common, const std::string& path, bool azure, bool repair) {
-    auto chain = disk::open_chain(path, {.write = repair, .with_parents = false});
+    const disk::OpenOptions as_told{
+        .write = repair, .format = common.opened_as(), .with_parents = false};
+    auto chain = disk::open_chain(path, as_told);
     if (!chain)
         return std::unexpected(std::move(chain).error());
     disk::Image& image = (*chain)->top();
@@ -194,7 +189,7 @@ Outcome check_disk(const Common& common, const std::string& path, bool azure, bo
     if (repair) {
         CROFT_DISK_TRY((*chain)->close());
         chain->reset(); // lets go of the file
-        auto again = disk::open_chain(path, {.with_parents = false});
+        auto again = disk::open_chain(path, {.format = common.opened_as(), .with_parents = false});
         if (!again)
             return std::unexpected(std::move(again).error());
         const auto after = disk::check((*again)->top());
@@ -224,12 +219,14 @@ void add_check(CLI::App& app, Exit& exit) {
     CLI::App* check = add_command(app, exit, "check", "Look for damage; change nothing", words,
         [words] { return check_disk(*words, words->path, words->azure, false); });
     check->add_option("FILE", words->path)->required();
+    add_format_option(*check, *words);
     check->add_flag("--azure", words->azure, "Say why Azure would turn the disk away");
     const auto repair_words = std::make_shared<Words>();
     CLI::App* repair =
         add_command(app, exit, "repair", "Mend what check calls repairable", repair_words,
             [words = repair_words] { return check_disk(*words, words->path, false, true); });
     repair->add_option("FILE", repair_words->path)->required();
+    add_format_option(*repair, *repair_words);
 }
 
 void add_resize(CLI::App& app, Exit& exit) {
@@ -241,7 +238,8 @@ void add_resize(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* command =
         add_command(app, exit, "resize", "Change the size of a disk", words, [words]() -> Outcome {
-            auto chain = disk::open_chain(words->path, {.write = true, .with_parents = false});
+            auto chain = disk::open_chain(
+                words->path, {.write = true, .format = words->opened_as(), .with_parents = false});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
             const std::uint64_t before = (*chain)->size();
@@ -258,6 +256,7 @@ void add_resize(CLI::App& app, Exit& exit) {
             return Exit::success;
         });
     command->add_option("FILE", words->path)->required();
+    add_format_option(*command, *words);
     command->add_option("SIZE", words->size)->required()->transform(size_words());
     command->add_flag("--shrink", words->shrink, "Allow a smaller size");
 }
@@ -269,7 +268,8 @@ void add_compact(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
         app, exit, "compact", "Give back what the disk does not need", words, [words]() -> Outcome {
-            const auto freed = disk::tool::compact(words->path, words->progress());
+            const auto freed =
+                disk::tool::compact(words->path, words->progress(), words->opened_as());
             if (!freed)
                 return std::unexpected(freed.error());
             words->print({{"freed", *freed}},
@@ -277,6 +277,7 @@ void add_compact(CLI::App& app, Exit& exit) {
             return Exit::success;
         });
     command->add_option("FILE", words->path)->required();
+    add_format_option(*command, *words);
 }
 
 void add_merge(CLI::App& app, Exit& exit) {
@@ -288,7 +289,8 @@ void add_merge(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* merge = add_command(app, exit, "merge", "Write a child's contents into its parent",
         words, [words]() -> Outcome {
-            const auto parent = disk::tool::merge(words->child, words->progress());
+            const auto parent =
+                disk::tool::merge(words->child, words->opened_as(), words->progress());
             if (!parent)
                 return std::unexpected(parent.error());
             if (words->remove && ::unlink(words->child.c_str()) != 0)
@@ -298,16 +300,18 @@ void add_merge(CLI::App& app, Exit& exit) {
             return Exit::success;
         });
     merge->add_option("CHILD", words->child)->required();
+    add_format_option(*merge, *words);
     merge->add_flag("--remove", words->remove, "Remove the child afterwards");
     const auto other = std::make_shared<Words>();
     CLI::App* rebase = add_command(
         app, exit, "rebase", "Give a child another parent", other, [words = other]() -> Outcome {
-            CROFT_DISK_TRY(disk::tool::rebase(
-                words->child, words->parent, words->only_locator, words->progress()));
+            CROFT_DISK_TRY(disk::tool::rebase(words->child, words->opened_as(), words->parent,
+                words->only_locator, words->progress()));
             words->print({{"parent", words->parent}}, "");
             return Exit::success;
         });
     rebase->add_option("CHILD", other->child)->required();
+    add_format_option(*rebase, *other);
     rebase->add_option("PARENT", other->parent)->required();
     rebase->add_flag("-u,--only-locator", other->only_locator,
         "Do not keep what the child shows: the parent only has another place");
@@ -320,7 +324,7 @@ void add_map(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
         app, exit, "map", "Show what of a disk holds data, and where", words, [words]() -> Outcome {
-            auto chain = disk::open_chain(words->path, {});
+            auto chain = disk::open_chain(words->path, {.format = words->opened_as()});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
             // A map can be long, so it is told as it is found.
@@ -355,18 +359,20 @@ void add_map(CLI::App& app, Exit& exit) {
             return words->tell_people(outcome.error());
         });
     command->add_option("FILE", words->path)->required();
+    add_format_option(*command, *words);
 }
 
 void add_compare(CLI::App& app, Exit& exit) {
     struct Words : Common {
-        std::string first, second;
+        std::string first, second, second_format;
         bool strict = false;
     };
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
         app, exit, "compare", "Tell whether two disks hold the same", words, [words]() -> Outcome {
-            const auto difference =
-                disk::tool::compare(words->first, words->second, words->strict, words->progress());
+            const auto difference = disk::tool::compare({words->first, words->opened_as()},
+                {words->second, disk::tool::format_of_word(words->second_format)}, words->strict,
+                words->progress());
             if (!difference)
                 return std::unexpected(difference.error());
             if (!*difference) {
@@ -382,6 +388,9 @@ void add_compare(CLI::App& app, Exit& exit) {
         });
     command->add_option("FIRST", words->first)->required();
     command->add_option("SECOND", words->second)->required();
+    add_format_option(*command, *words);
+    command->add_option("-F,--second-format", words->second_format, "The same, of the second disk")
+        ->check(format_words());
     command->add_flag("-s,--strict", words->strict, "Sizes have to be the same, too");
 }
 

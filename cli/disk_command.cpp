@@ -2,12 +2,17 @@
 #include "cli/disk_command.hpp"
 
 #include "cli/disk_report.hpp"
+#include "disk/tool/create.hpp"
 
 #include <fmt/format.h>
 
 namespace croft::cli {
 
 using nlohmann::json;
+
+std::optional<disk::Format> Common::opened_as() const {
+    return format.empty() ? std::nullopt : disk::tool::format_of_word(format);
+}
 
 disk::tool::Progress Common::progress() const {
     auto line = std::make_shared<ProgressLine>(!quiet && !as_json);
@@ -44,6 +49,20 @@ Exit tell(const disk::Error& error, const Common& common) {
 }
 
 } // namespace
+
+CLI::Validator format_words() {
+    return {[](std::string& text) {
+                return disk::tool::format_of_word(text)
+                    ? std::string{}
+                    : "found '" + text + "', expected raw, vhd, vhdx or iso";
+            },
+        "FORMAT"};
+}
+
+void add_format_option(CLI::App& command, Common& common) {
+    command.add_option("-f,--format", common.format, "Instead of looking into the file")
+        ->check(format_words());
+}
 
 CLI::App* add_command(CLI::App& app, Exit& exit, const std::string& name, const std::string& about,
     const std::shared_ptr<Common>& common, std::function<Outcome()> run) {

@@ -83,7 +83,7 @@ std::string text_of(const mount::Volume& volume) {
 }
 
 Outcome show(const Common& common, const std::string& file) {
-    const auto contents = mount::read_contents(file);
+    const auto contents = mount::read_contents(file, common.opened_as());
     if (!contents)
         return std::unexpected(contents.error());
     std::string text = fmt::format("{}: {}, {}\n", file, size_text(contents->size),
@@ -155,6 +155,7 @@ void add_mount(CLI::App& app, Exit& exit) {
                 return show(*words, words->file);
             if (words->partition != 0)
                 words->options.partition = words->partition;
+            words->options.format = words->opened_as();
             const auto mounted = mount::mount_disk(words->file, words->directory, words->options);
             if (!mounted)
                 return std::unexpected(mounted.error());
@@ -169,6 +170,7 @@ void add_mount(CLI::App& app, Exit& exit) {
         });
     command->add_option("FILE", words->file, "The disk; without, what is mounted is listed");
     command->add_option("DIR", words->directory, "Where; without, the partitions are listed");
+    add_format_option(*command, *words);
     command->add_flag("-w,--read-write", words->options.write, "What is written goes to the disk");
     command->add_option("-p,--partition", words->partition, "Only this one, seen in DIR itself")
         ->check(CLI::PositiveNumber);

@@ -242,14 +242,17 @@ Result<Mounted> mount_disk(
         return std::unexpected(needs_root(file));
     const std::string on = real_path(directory);
     CROFT_DISK_TRY(check_directory(on));
-    const auto contents = read_contents(file);
+    const auto contents = read_contents(file, options.format);
     if (!contents)
         return std::unexpected(contents.error());
     const auto plan = make_plan(file, *contents, options);
     if (!plan)
         return std::unexpected(plan.error());
-    auto presenter = Presenter::start(
-        {.file = real_path(file), .directory = on, .read_write = options.write, .raw = options.raw},
+    auto presenter = Presenter::start({.file = real_path(file),
+                                          .directory = on,
+                                          .read_write = options.write,
+                                          .raw = options.raw,
+                                          .format = options.format},
         plan->layout);
     if (!presenter)
         return std::unexpected(std::move(presenter).error());

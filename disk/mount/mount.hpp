@@ -14,6 +14,7 @@ namespace croft::disk::mount {
 struct MountOptions {
     bool write = false;
     bool raw = false; // only the raw files; needs no privileges but those of fusermount3
+    std::optional<Format> format{}; // without, what is in the file decides; see OpenOptions
     std::optional<unsigned> partition{};
     std::function<bool()> stopped{}; // asked where there is something to wait for
 };

@@ -92,7 +92,8 @@ private:
     }
 
     Result<void> present() {
-        auto chain = open_chain(record_.file, {.write = record_.read_write});
+        auto chain =
+            open_chain(record_.file, {.write = record_.read_write, .format = record_.format});
         if (!chain)
             return std::unexpected(std::move(chain).error());
         record_.process = getpid();

@@ -14,8 +14,9 @@ namespace croft::disk::mount {
 // shows file systems unmounts itself as soon as the last of them is gone.
 class Presenter {
 public:
-    // Forks: no other thread may be running. The record's `file`, `directory`, `read_write` and
-    // `raw` say what is wanted; an empty directory stands for one that is private to the caller.
+    // Forks: no other thread may be running. The record's `file`, `format`, `directory`,
+    // `read_write` and `raw` say what is wanted; an empty directory stands for one that is private
+    // to the caller.
     static Result<Presenter> start(Record wanted, const Layout& layout);
     Presenter(Presenter&&) = default;
     Presenter& operator=(Presenter&&) = default;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "disk/file_store.hpp"
+#include "disk/image.hpp"
 
 #include <optional>
 #include <string>
@@ -25,7 +26,8 @@ struct Record {
     std::string file;      // the disk's, absolute
     std::string directory; // the mount point; empty while files are copied
     bool read_write = false;
-    bool raw = false; // shows the raw files, mounts no file systems
+    bool raw = false;               // shows the raw files, mounts no file systems
+    std::optional<Format> format{}; // what the disk was opened as, if that was said
     std::vector<Attachment> attachments{};
     std::string error{}; // what could not be written, or why the disk could not be closed
     bool alive = true;   // of a record that was read: the process is there

@@ -110,9 +110,10 @@ Result<void> convert(
     return draft->keep();
 }
 
-Result<std::uint64_t> compact(const std::string& path, const Progress& progress) {
+Result<std::uint64_t> compact(
+    const std::string& path, const Progress& progress, std::optional<Format> format) {
     // For writing, so that nobody else has it, and its log is replayed.
-    auto opened = open_chain(path, {.write = true, .with_parents = false});
+    auto opened = open_chain(path, {.write = true, .format = format, .with_parents = false});
     if (!opened)
         return std::unexpected(std::move(opened).error());
     Chain& from = **opened;

@@ -21,10 +21,11 @@ std::string path_of(const Image& image) {
 
 } // namespace
 
-Result<std::string> merge(const std::string& child, const Progress& progress) {
+Result<std::string> merge(
+    const std::string& child, std::optional<Format> format, const Progress& progress) {
     std::string parent_path;
     {
-        auto chain = open_chain(child, {});
+        auto chain = open_chain(child, {.format = format});
         if (!chain)
             return std::unexpected(std::move(chain).error());
         if ((*chain)->images().size() < 2)
@@ -32,10 +33,10 @@ Result<std::string> merge(const std::string& child, const Progress& progress) {
                 Error::of(ErrorCode::invalid_argument, child, "has no parent to merge into"));
         parent_path = path_of(*(*chain)->images()[1]);
     }
-    auto from = open_chain(child, {.write = true, .with_parents = false});
+    auto from = open_chain(child, {.write = true, .format = format, .with_parents = false});
     if (!from)
         return std::unexpected(std::move(from).error());
-    auto to = open_chain(parent_path, {.write = true});
+    auto to = open_chain(parent_path, {.write = true, .format = (*from)->top().info().format});
     if (!to)
         return std::unexpected(std::move(to).error());
     CROFT_DISK_TRY(announce((*from)->top(), (*to)->top()));
@@ -48,19 +49,20 @@ Result<std::string> merge(const std::string& child, const Progress& progress) {
     return parent_path;
 }
 
-Result<void> rebase(const std::string& child, const std::string& parent, bool only_locator,
-    const Progress& progress) {
-    auto opened = open_chain(child, {.write = true, .with_parents = !only_locator});
+Result<void> rebase(const std::string& child, std::optional<Format> format,
+    const std::string& parent, bool only_locator, const Progress& progress) {
+    auto opened =
+        open_chain(child, {.write = true, .format = format, .with_parents = !only_locator});
     if (!opened)
         return std::unexpected(std::move(opened).error());
     Chain& chain = **opened;
-    auto next = open_chain(parent, {});
-    if (!next)
-        return std::unexpected(std::move(next).error());
     const ImageInfo& info = chain.top().info();
     if (info.allocation != Allocation::differencing)
         return std::unexpected(
             Error::of(ErrorCode::invalid_argument, child, "not a differencing disk"));
+    auto next = open_chain(parent, {});
+    if (!next)
+        return std::unexpected(std::move(next).error());
     if ((*next)->top().info().format != info.format ||
         (*next)->top().info().logical_sector_size != info.logical_sector_size)
         return std::unexpected(Error::of(
@@ -104,11 +106,11 @@ Result<void> rebase(const std::string& child, const std::string& parent, bool on
 }
 
 Result<std::optional<Difference>> compare(
-    const std::string& first, const std::string& second, bool strict, const Progress& progress) {
-    auto one = open_chain(first, {});
+    const Compared& first, const Compared& second, bool strict, const Progress& progress) {
+    auto one = open_chain(first.path, {.format = first.format});
     if (!one)
         return std::unexpected(std::move(one).error());
-    auto other = open_chain(second, {});
+    auto other = open_chain(second.path, {.format = second.format});
     if (!other)
         return std::unexpected(std::move(other).error());
     const std::uint64_t size = std::max((*one)->size(), (*other)->size());
@@ -159,7 +161,7 @@ Result<std::optional<Difference>> compare(
                 return Difference{offset + static_cast<std::uint64_t>(x - a.begin()), false};
         }
         offset += length;
-        CROFT_DISK_TRY(report(progress, first, offset, size));
+        CROFT_DISK_TRY(report(progress, first.path, offset, size));
     }
     return std::optional<Difference>{};
 }
