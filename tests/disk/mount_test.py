@@ -9,7 +9,6 @@ Ends with 77 where nothing can be mounted.
 
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import os
 import random
@@ -21,37 +20,15 @@ import sys
 import tempfile
 import unittest
 
-CROFT = os.path.abspath(sys.argv.pop(1))
-MIB = 1 << 20
+from command import (CROFT, MIB, Case, checksum, croft, croft_error, croft_json, manual_examples,
+                     needs, run)
+
 NOBODY = 65534
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../cli/croft-disk.1")
-
-
-def run(*words, expect=0, **more):
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
-                          timeout=120, **more)
-    if expect is not None and done.returncode != expect:
-        raise AssertionError(f"{words}: exit {done.returncode}, expected {expect}\n"
-                             f"{done.stdout}{done.stderr}")
-    return done
-
-
-def croft(*words, expect=0, **more):
-    return run(CROFT, "disk", *words, expect=expect, **more).stdout
-
-
-def croft_json(*words, expect=0):
-    return json.loads(croft(*words, "--json", expect=expect))
 
 
 def kernel_knows(kind):
     with open("/proc/filesystems") as file:
         return kind in file.read().split()
-
-
-def tool(*names):
-    missing = [name for name in names if not shutil.which(name)]
-    return unittest.skipIf(missing, f"not installed: {', '.join(missing)}")
 
 
 def no_mounts():
@@ -71,13 +48,9 @@ def no_mounts():
     return None
 
 
-class Case(unittest.TestCase):
+class Mounting(Case):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="croft-mount-")
-        self.addCleanup(shutil.rmtree, self.folder)
-        before = os.getcwd()
-        os.chdir(self.folder)
-        self.addCleanup(os.chdir, before)
+        super().setUp()
         self.addCleanup(self.unmount_all)
         os.mkdir("m")
 
@@ -98,9 +71,6 @@ class Case(unittest.TestCase):
             self.assertNotIn(self.folder, file.read())
         self.assertNotIn(self.folder, run("losetup", "--list", "--noheadings").stdout)
         self.assertEqual(self.mounts(), [])
-
-    def assert_sound(self, disk):
-        self.assertEqual(croft_json("check", disk)["health"], "good")
 
     def raw_of(self, disk):
         """The disk's contents, read by somebody else."""
@@ -153,12 +123,11 @@ def sums(folder):
         for name in names:
             path = os.path.join(top, name)
             if "lost+found" not in path and "System Volume" not in path:
-                with open(path, "rb") as file:
-                    found[os.path.relpath(path, folder)] = hashlib.sha256(file.read()).hexdigest()
+                found[os.path.relpath(path, folder)] = checksum(path)
     return found
 
 
-class Tables(Case):
+class Tables(Mounting):
     """What others have divided; nothing is mounted for it."""
 
     def assert_as_sfdisk(self, disk):
@@ -177,7 +146,7 @@ class Tables(Case):
             file.truncate(256 * MIB)
         return "disk.raw"
 
-    @tool("sfdisk")
+    @needs("sfdisk")
     def test_sfdisk(self):
         disk = self.disk()
         run("sfdisk", "-q", disk, input="label: gpt\nsize=20M,name=first\nsize=30M\n,\n")
@@ -192,7 +161,7 @@ class Tables(Case):
         self.assertTrue(shown["volumes"][0]["bootable"])
         self.assertIn(5, [it["number"] for it in shown["volumes"]])
 
-    @tool("sgdisk", "sfdisk")
+    @needs("sgdisk", "sfdisk")
     def test_sgdisk(self):
         disk = self.disk()
         run("sgdisk", "-n", "3:0:+20M", "-n", "1:0:+9M", "-n", "128:0:0", "-t", "1:ef00", disk)
@@ -206,7 +175,7 @@ class Tables(Case):
         self.assertEqual(len(shown["volumes"]), 3)
         self.assertIn("backup stands in", shown["notes"][0])
 
-    @tool("parted", "sfdisk")
+    @needs("parted", "sfdisk")
     def test_parted(self):
         disk = self.disk()
         run("parted", "-s", disk, "mklabel", "msdos", "mkpart", "primary", "ext2", "1MiB", "50MiB",
@@ -237,7 +206,7 @@ class Tables(Case):
             self.assertEqual(done.stderr.count("\n"), 1)
 
 
-class Mounts(Case):
+class Mounts(Mounting):
     def write_and_read(self, disk, kind):
         """A file system is changed through a mount, and looked at by others."""
         croft("mount", disk, "m", "--read-write")
@@ -261,45 +230,40 @@ class Mounts(Case):
         with self.assertRaises(OSError):
             with open("m/new", "wb"):
                 pass
-        before = self.digest(disk)
+        before = checksum(disk)
         croft("umount", disk)
-        self.assertEqual(self.digest(disk), before)
+        self.assertEqual(checksum(disk), before)
         self.assert_nothing_left()
 
-    def digest(self, path):
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(
-                hashlib, "file_digest") else hashlib.sha256(file.read()).hexdigest()
-
-    @tool("mkfs.ext4", "qemu-img")
+    @needs("mkfs.ext4", "qemu-img")
     def test_ext4(self):
         for name in ("disk.vhdx", "disk.vhd", "disk.raw"):
             with self.subTest(name):
                 self.write_and_read(make_disk(name, "ext4"), "ext4")
 
-    @tool("mkfs.xfs", "qemu-img")
+    @needs("mkfs.xfs", "qemu-img")
     def test_xfs(self):
         if not kernel_knows("xfs"):
             self.skipTest("the kernel has no xfs")
         self.write_and_read(make_disk("disk.vhdx", "xfs", 400 * MIB), "xfs")
 
-    @tool("mkfs.ntfs", "ntfs-3g", "qemu-img")
+    @needs("mkfs.ntfs", "ntfs-3g", "qemu-img")
     def test_ntfs(self):
         self.write_and_read(make_disk("disk.vhdx", "ntfs"), "ntfs")
 
-    @tool("mkfs.exfat", "qemu-img")
+    @needs("mkfs.exfat", "qemu-img")
     def test_exfat(self):
         if not kernel_knows("exfat") and not shutil.which("mount.exfat-fuse"):
             self.skipTest("neither the kernel nor a program has exfat")
         self.write_and_read(make_disk("disk.vhdx", "exfat"), "exfat")
 
-    @tool("mkfs.vfat", "qemu-img")
+    @needs("mkfs.vfat", "qemu-img")
     def test_fat(self):
         if not kernel_knows("vfat"):
             self.skipTest("the kernel has no vfat, and fusefat is only used for reading")
         self.write_and_read(make_disk("disk.vhdx", "vfat"), "vfat")
 
-    @tool("mkfs.vfat", "mcopy", "fusefat")
+    @needs("mkfs.vfat", "mcopy", "fusefat")
     def test_fat_by_others(self):
         disk = make_disk("disk.vhdx", "vfat")
         croft("mount", disk, "m", "--raw", "--read-write")
@@ -310,14 +274,14 @@ class Mounts(Case):
         croft("umount", "m")
         self.assert_sound(disk)
         croft("mount", disk, "m")
-        self.assertEqual(sums("m"), {"a long folder name/and a file": self.digest("file")})
+        self.assertEqual(sums("m"), {"a long folder name/and a file": checksum("file")})
         croft("umount", "m")
         if not kernel_knows("vfat"):
             self.assertIn("only used for reading", run(
                 CROFT, "disk", "mount", disk, "m", "-w", expect=2).stderr)
         self.assert_nothing_left()
 
-    @tool("sfdisk", "mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
+    @needs("sfdisk", "mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
     def test_partitions(self):
         disk = partitioned("disk.vhdx", "label: gpt\nsize=100M\nsize=20M\nsize=100M\n",
                            {1: "ext4", 3: "ntfs"})
@@ -339,7 +303,7 @@ class Mounts(Case):
         self.assertIn("found no partition 9", done.stderr)
         self.assert_nothing_left()
 
-    @tool("mkfs.ext4", "qemu-img")
+    @needs("mkfs.ext4", "qemu-img")
     def test_chains(self):
         for kind in ("vhdx", "vhd"):
             make_disk(f"one.{kind}", "ext4")
@@ -348,12 +312,12 @@ class Mounts(Case):
             croft("umount", "m")
             croft("create", f"two.{kind}", "-p", f"one.{kind}")
             croft("create", f"three.{kind}", "-p", f"two.{kind}")
-            before = self.digest(f"one.{kind}"), self.digest(f"two.{kind}")
+            before = checksum(f"one.{kind}"), checksum(f"two.{kind}")
             croft("mount", f"three.{kind}", "m", "-w")
             fill("m", 2, 8)
             expected = sums("m")
             croft("umount", "m")
-            self.assertEqual((self.digest(f"one.{kind}"), self.digest(f"two.{kind}")), before)
+            self.assertEqual((checksum(f"one.{kind}"), checksum(f"two.{kind}")), before)
             self.assert_sound(f"three.{kind}")
             croft("merge", f"three.{kind}", "--remove")
             run("e2fsck", "-fn", self.raw_of(f"one.{kind}"))
@@ -361,17 +325,17 @@ class Mounts(Case):
             self.assertEqual(sums("m"), expected)
             croft("umount", "m")
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_a_disk_in_use_is_refused(self):
         disk = make_disk("disk.vhdx", "ext4")
         mounted = croft_json("mount", disk, "m", "-w")
         os.mkdir("other")
         for words in (["mount", disk, "other"], ["info", disk], ["cp", f"{disk}:/x", "."]):
-            error = croft_json(*words, expect=2)["error"]
+            error = croft_error(*words)
             self.assertEqual(error["code"], "in_use")
             self.assertIn(f"process {mounted['process']} (croft disk mount {disk} m -w",
                           error["what"])
-        error = croft_json("mount", disk, "m", expect=2)["error"]
+        error = croft_error("mount", disk, "m")
         self.assertEqual(error["code"], "in_use")
         if shutil.which("qemu-io"):
             self.assertIn("lock", run("qemu-io", "-f", "vhdx", "-c", "read 0 512", disk,
@@ -380,19 +344,19 @@ class Mounts(Case):
         # Readers share.
         croft("mount", disk, "m")
         croft("mount", disk, "other")
-        error = croft_json("umount", disk, expect=2)["error"]
+        error = croft_error("umount", disk)
         self.assertIn("2 times", error["what"])
         croft("umount", "other")
         croft("umount", disk)
         self.assert_nothing_left()
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_a_mount_in_use_stays(self):
         disk = make_disk("disk.vhdx", "ext4")
         croft("mount", disk, "m", "-w")
         user = subprocess.Popen(["cat"], cwd="m", stdin=subprocess.PIPE)
         try:
-            error = croft_json("umount", "m", expect=2)["error"]
+            error = croft_error("umount", "m")
             self.assertEqual(error["code"], "in_use")
             self.assertIn(f"process {user.pid} (cat)", error["what"])
         finally:
@@ -423,25 +387,25 @@ class Mounts(Case):
             for _ in range(80):
                 file.write(os.urandom(MIB))
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_what_does_not_fit_is_told(self):
         with self.small_room() as disk:
             self.write_too_much()
             for _ in range(2):  # the kernel tells it once
-                error = croft_json("umount", "m", expect=2)["error"]
+                error = croft_error("umount", "m")
                 self.assertIn("No space left", error["what"])
                 self.assertIn("umount --force", error["what"])
             self.assertTrue(os.path.ismount("m"))
             self.assertEqual(os.path.getsize("m/big"), 80 * MIB)
             self.assertIn("No space left", self.mounts()[0]["error"])
             self.assertIn("not all is on the disk", croft("mount"))
-            error = croft_json("umount", "m", "--force", expect=2)["error"]
+            error = croft_error("umount", "m", "--force")
             self.assertIn("No space left", error["what"])
             self.assertFalse(os.path.ismount("m"))
             self.assertEqual(self.mounts(), [])
             self.assert_sound(disk)
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_a_failure_that_somebody_was_told_of_is_told_again(self):
         with self.small_room(), open("m/big", "wb", buffering=0) as file:
             with self.assertRaises(OSError):
@@ -449,10 +413,10 @@ class Mounts(Case):
                     file.write(os.urandom(MIB))
                 os.fsync(file.fileno())
             file.close()
-            self.assertIn("No space left", croft_json("umount", "m", expect=2)["error"]["what"])
+            self.assertIn("No space left", croft_error("umount", "m")["what"])
             croft("umount", "m", "--force", expect=2)
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_what_others_lose_by_unmounting_stays_known(self):
         with self.small_room() as disk:
             server = self.mounts()[0]["process"]
@@ -462,10 +426,10 @@ class Mounts(Case):
             left = self.mounts()[0]
             self.assertFalse(left["alive"])
             self.assertIn("No space left", left["error"])
-            self.assertIn("No space left", croft_json("umount", disk, expect=2)["error"]["what"])
+            self.assertIn("No space left", croft_error("umount", disk)["what"])
             self.assertEqual(self.mounts(), [])
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_a_copy_that_does_not_fit_fails(self):
         with self.small_room() as disk:
             croft("umount", "m")
@@ -483,7 +447,7 @@ class Mounts(Case):
         self.assertTrue(select.select([descriptor], [], [], 60)[0], "the process goes on")
         os.close(descriptor)
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_a_killed_server_leaves_a_whole_disk(self):
         disk = make_disk("disk.vhdx", "ext4")
         server = croft_json("mount", disk, "m", "-w")["process"]
@@ -494,7 +458,7 @@ class Mounts(Case):
         with self.ends(server):
             os.kill(server, signal.SIGKILL)
         self.assertFalse(self.mounts()[0]["alive"])
-        error = croft_json("umount", disk, expect=2)["error"]
+        error = croft_error("umount", disk)
         self.assertIn("ended early", error["what"])
         self.assert_nothing_left()
         self.assert_sound(disk)
@@ -503,7 +467,7 @@ class Mounts(Case):
         croft("umount", "m")
         run("e2fsck", "-fn", self.raw_of(disk))
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_a_server_told_to_end_flushes_first(self):
         disk = make_disk("disk.vhdx", "ext4")
         server = croft_json("mount", disk, "m", "-w")["process"]
@@ -516,7 +480,7 @@ class Mounts(Case):
         self.assertEqual(sums("m"), expected)
         croft("umount", "m")
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_umount_of_others_ends_it_too(self):
         disk = make_disk("disk.vhdx", "ext4")
         server = croft_json("mount", disk, "m", "-w")["process"]
@@ -526,7 +490,7 @@ class Mounts(Case):
         self.assert_nothing_left()
         self.assert_sound(disk)
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_umount_waits_for_who_looks_at_the_loop_device(self):
         disk = make_disk("disk.vhdx", "ext4")
         device = croft_json("mount", disk, "m", "-w")["file_systems"][0]["device"]
@@ -553,33 +517,33 @@ class Mounts(Case):
         self.assertEqual(sums("m"), expected)
         croft("umount", "m")
 
-    @tool("mkfs.ext4", "sfdisk")
+    @needs("mkfs.ext4", "sfdisk")
     def test_a_raw_file_in_use_keeps_all_mounted(self):
         disk = partitioned("disk.vhdx", "label: gpt\nsize=100M\nsize=20M\n", {1: "ext4"})
         croft("mount", disk, "m", "-w")
         with open("m/.raw/p2", "rb"):
             self.assertIn(f"process {os.getpid()} (",
-                          croft_json("umount", "m", expect=2)["error"]["what"])
+                          croft_error("umount", "m")["what"])
         device = run("losetup", "--find", "--show", "m/.raw/p2").stdout.strip()
         try:
-            self.assertIn(device, croft_json("umount", "m", expect=2)["error"]["what"])
+            self.assertIn(device, croft_error("umount", "m")["what"])
         finally:
             run("losetup", "--detach", device)
         self.assertTrue(os.path.ismount("m/p1"))
         croft("umount", "m")
         self.assert_nothing_left()
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_what_lies_over_a_mount_is_told(self):
         disk = make_disk("disk.vhdx", "ext4")
         croft("mount", disk, "m", "-w")
         run("mount", "-t", "tmpfs", "over", "m")
-        self.assertIn("found over mounted over", croft_json("umount", disk, expect=2)["error"]["what"])
+        self.assertIn("found over mounted over", croft_error("umount", disk)["what"])
         run("umount", "m")
         croft("umount", disk)
         self.assert_nothing_left()
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_a_mount_ends_at_once(self):
         disk = make_disk("disk.vhdx", "ext4")
         for _ in range(10):
@@ -588,7 +552,7 @@ class Mounts(Case):
                 run("umount", "m")
             self.assert_nothing_left()
 
-    @tool("mkfs.ext4", "fstrim")
+    @needs("mkfs.ext4", "fstrim")
     def test_what_is_discarded_is_given_back(self):
         for name in ("disk.vhdx", "disk.vhd"):
             disk = make_disk(name, "ext4")
@@ -690,7 +654,7 @@ class Mounts(Case):
             self.assertEqual(file.read(6), b"hello\0")
 
 
-class Copies(Case):
+class Copies(Mounting):
     def tree(self):
         os.makedirs("tree/folder/deep")
         fill("tree", 1, 4)
@@ -704,7 +668,7 @@ class Copies(Case):
             file.write(b"data")
         return "tree"
 
-    @tool("sfdisk", "mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
+    @needs("sfdisk", "mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
     def test_in_and_out(self):
         disk = partitioned("disk.vhdx", "label: dos\nsize=150M\nsize=100M,type=7\n",
                            {1: "ext4", 2: "ntfs"})
@@ -730,12 +694,12 @@ class Copies(Case):
         croft("cp", "-a", "tree/file1", f"{disk}:1:/")
         croft("cp", "-a", f"{disk}:1:/file1", "whole")
         self.assertEqual(os.stat("whole").st_mode & 0o7777, 0o4750)
-        error = croft_json("cp", f"{disk}:1:/nothing", ".", expect=2)["error"]
+        error = croft_error("cp", f"{disk}:1:/nothing", ".")
         self.assertIn("disk.vhdx:1:/nothing", error["file"])
         self.assert_nothing_left()
         self.assert_sound(disk)
 
-    @tool("mkfs.ext4")
+    @needs("mkfs.ext4")
     def test_links_of_a_guest_lead_nowhere_else(self):
         disk = make_disk("disk.vhdx", "ext4")
         os.mkdir("secret")
@@ -752,7 +716,7 @@ class Copies(Case):
         self.assertFalse(os.path.exists("stolen"))
         self.assert_nothing_left()
 
-    @tool("mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
+    @needs("mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
     def test_a_stopped_copy_leaves_nothing(self):
         with open("big", "wb") as file:
             for _ in range(160):
@@ -789,20 +753,15 @@ class Copies(Case):
         raise AssertionError("the copy was over before it was seen")
 
 
-class Manual(Case):
-    @tool("sfdisk", "mkfs.ext4")
+class Manual(Mounting):
+    @needs("sfdisk", "mkfs.ext4")
     def test_examples_run(self):
         partitioned("system.vhdx", "label: gpt\nsize=100M\nsize=100M\n", {1: "ext4", 2: "ext4"})
         with open("hosts", "w") as file:
             file.write("127.0.0.1 localhost\n")
         os.mkdir("mnt")
-        with open(PAGE) as file:
-            page = file.read()
-        commands = [line.replace("\\-", "-") for example in page.split(".EX\n")[1:]
-                    for line in example.split(".EE")[0].splitlines()]
         ran = 0
-        for command in commands:
-            words = command.split()
+        for words in manual_examples():
             if words[2] in ("mount", "umount", "cp"):
                 croft(*words[2:])
                 ran += 1

@@ -8,42 +8,18 @@ Usage: tools_test.py CROFT [unittest options]
 import contextlib
 import fcntl
 import filecmp
-import hashlib
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
 
-CROFT = os.path.abspath(sys.argv.pop(1))
-MIB = 1 << 20
+from command import (CROFT, MANUAL, MIB, Case, checksum, croft, croft_error, croft_json,
+                     manual_examples, needs, no_loop_devices, run)
+
 SIZES = [3 * MIB, 37 * MIB, 37 * MIB + 512, 8 * MIB - 4096 - 512]
-
-
-def croft(*words, expect=0):
-    done = subprocess.run([CROFT, "disk", *map(str, words)],
-                          capture_output=True, text=True, timeout=120)
-    if done.returncode != expect:
-        raise AssertionError(f"croft disk {words}: exit {done.returncode}, expected {expect}\n"
-                             f"{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def croft_json(*words, expect=0):
-    return json.loads(croft(*words, "--json", expect=expect))
-
-
-def qemu(*words):
-    done = subprocess.run(["qemu-img", *map(str, words)],
-                          capture_output=True, text=True, timeout=120)
-    if done.returncode != 0:
-        raise AssertionError(f"qemu-img {words}: {done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def contents(size, seed):
@@ -56,29 +32,15 @@ def contents(size, seed):
     return bytes(data)
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="croft-disk-")
-        self.addCleanup(shutil.rmtree, self.folder)
-        before = os.getcwd()
-        os.chdir(self.folder)
-        self.addCleanup(os.chdir, before)
-
+class Tools(Case):
     def source(self, size=37 * MIB, seed=1, name="source.raw"):
         with open(name, "wb") as file:
             file.write(contents(size, seed))
         return name
 
-    def assert_same(self, first, second):
-        self.assertIn("identical", croft("compare", "-s", first, second))
 
-    def assert_sound(self, *names):
-        for name in names:
-            self.assertEqual(croft_json("check", name)["health"], "good", name)
-
-
-@unittest.skipUnless(shutil.which("qemu-img"), "qemu-img is not installed")
-class Interoperability(Case):
+@needs("qemu-img")
+class Interoperability(Tools):
     OURS = [("vhdx", []), ("vhdx", ["--fixed"]), ("vhdx", ["--block-size", "1M"]),
             ("vhdx", ["--block-size", "256M"]), ("vhd", []), ("vhd", ["--fixed"]), ("raw", [])]
     QEMU = {"vhdx": "vhdx", "vhd": "vpc", "raw": "raw"}
@@ -95,9 +57,9 @@ class Interoperability(Case):
                 with self.subTest(size=size, kind=kind, options=options):
                     target = f"ours{number}.{kind}"
                     croft("convert", source, target, "-f", kind, "--replace", *options)
-                    qemu("compare", "-f", "raw", "-F", self.QEMU[kind], source, target)
+                    run("qemu-img", "compare", "-f", "raw", "-F", self.QEMU[kind], source, target)
                     if kind == "vhdx":
-                        qemu("check", "-f", "vhdx", target)
+                        run("qemu-img", "check", "-f", "vhdx", target)
                     self.assert_sound(target)
 
     def test_we_read_what_qemu_writes(self):
@@ -106,7 +68,8 @@ class Interoperability(Case):
             for number, (kind, options) in enumerate(self.THEIRS):
                 with self.subTest(size=size, kind=kind, options=options):
                     target = f"theirs{number}"
-                    qemu("convert", "-f", "raw", "-O", kind, "-o", options[0], source, target)
+                    run("qemu-img", "convert", "-f", "raw", "-O", kind, "-o", options[0], source,
+                        target)
                     self.assert_same(source, target)
                     self.assert_sound(target)
 
@@ -116,8 +79,7 @@ class Interoperability(Case):
                 disk = f"disk.{kind}"
                 source = self.source(16 * MIB, 5)
                 croft("convert", source, disk)
-                subprocess.run(["qemu-io", "-f", self.QEMU[kind], "-c",
-                               "write -P 0x5a 9M 3M", disk], check=True, capture_output=True)
+                run("qemu-io", "-f", self.QEMU[kind], "-c", "write -P 0x5a 9M 3M", disk)
                 with open(source, "r+b") as file:
                     file.seek(9 * MIB)
                     file.write(b"\x5a" * 3 * MIB)
@@ -125,24 +87,12 @@ class Interoperability(Case):
                 self.assert_sound(disk)
                 second = self.source(16 * MIB, 6)
                 croft("convert", "-n", second, disk, "-f", kind)
-                qemu("compare", "-f", "raw", "-F", self.QEMU[kind], second, disk)
+                run("qemu-img", "compare", "-f", "raw", "-F", self.QEMU[kind], second, disk)
 
     def test_a_log_that_qemu_left_in_use(self):
-        qemu("create", "-f", "vhdx", "disk.vhdx", "64M")
-        subprocess.run(["qemu-io",
-    "-f",
-    "vhdx",
-    "-c",
-    "write -P 7 0 1M",
-    "-c",
-    "write -P 8 40M 1M",
-    "-c",
-    "flush",
-    "-c",
-    "sigraise 9",
-    "disk.vhdx"],
-    capture_output=True,
-     timeout=60)
+        run("qemu-img", "create", "-f", "vhdx", "disk.vhdx", "64M")
+        run("qemu-io", "-f", "vhdx", "-c", "write -P 7 0 1M", "-c", "write -P 8 40M 1M", "-c",
+            "flush", "-c", "sigraise 9", "disk.vhdx", expect=None)
         with open("expected.raw", "wb") as file:
             file.write(b"\x07" * MIB + bytes(39 * MIB) + b"\x08" * MIB + bytes(23 * MIB))
         self.assert_same("expected.raw", "disk.vhdx")
@@ -157,22 +107,14 @@ class Interoperability(Case):
         self.assert_same(source, "parent.vhd")
 
 
-class Operations(Case):
+class Operations(Tools):
     def chain(self, kind):
         """A chain of three and what it shows."""
         croft("convert", self.source(24 * MIB, 1, "one.raw"), f"one.{kind}")
         for name, parent, seed in (("two", "one", 2), ("three", "two", 3)):
             croft("create", f"{name}.{kind}", "-p", f"{parent}.{kind}")
-            croft(
-    "convert",
-    "-n",
-    self.source(
-        24 * MIB,
-        seed,
-        f"{name}.raw"),
-        f"{name}.{kind}",
-        "-f",
-         kind)
+            croft("convert", "-n", "-f", kind, self.source(24 * MIB, seed, f"{name}.raw"),
+                  f"{name}.{kind}")
 
     def test_chain_info_and_map(self):
         for kind in ("vhdx", "vhd"):
@@ -199,10 +141,10 @@ class Operations(Case):
         self.chain("vhdx")
         croft("create", "other.vhdx", "24M")
         os.replace("other.vhdx", "two.vhdx")
-        message = croft_json("info", "three.vhdx", expect=2)["error"]
+        message = croft_error("info", "three.vhdx")
         self.assertEqual(message["code"], "parent_mismatch")
         os.remove("two.vhdx")
-        message = croft_json("info", "three.vhdx", expect=2)["error"]
+        message = croft_error("info", "three.vhdx")
         self.assertEqual(message["code"], "not_found")
 
     def test_rebase(self):
@@ -289,12 +231,12 @@ class Operations(Case):
         croft("create", "disk.vhdx", "10M")
         with open("disk.vhdx", "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            error = croft_json("info", "disk.vhdx", expect=2)["error"]
+            error = croft_error("info", "disk.vhdx")
             self.assertEqual(error["code"], "in_use")
             self.assertIn(f"process {os.getpid()} (", error["what"])
             self.assertIn("tools_test.py", error["what"])
 
-    @unittest.skipUnless(shutil.which("qemu-io"), "qemu-io is not installed")
+    @needs("qemu-io")
     def test_a_disk_that_qemu_uses_is_refused(self):
         croft("create", "disk.vhdx", "10M")
         qemu_io = subprocess.Popen(["qemu-io", "-f", "vhdx", "disk.vhdx"], stdin=subprocess.PIPE,
@@ -303,27 +245,22 @@ class Operations(Case):
             qemu_io.stdin.write("length\n")
             qemu_io.stdin.flush()
             qemu_io.stdout.readline()
-            error = croft_json("info", "disk.vhdx", expect=2)["error"]
+            error = croft_error("info", "disk.vhdx")
             self.assertEqual(error["code"], "in_use")
             self.assertIn(f"process {qemu_io.pid} (qemu-io -f vhdx disk.vhdx)", error["what"])
         finally:
             qemu_io.communicate("quit\n", timeout=60)
 
-    @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/loop-control"),
-                         "loop devices need root and /dev/loop-control")
+    @unittest.skipIf(no_loop_devices(), no_loop_devices())
     def test_a_file_under_a_loop_device_is_refused(self):
         self.source(3 * MIB)
-        done = subprocess.run(["losetup", "--find", "--show", "source.raw"],
-                              capture_output=True, text=True)
-        if done.returncode != 0:
-            self.skipTest(f"losetup: {done.stderr.strip()}")
-        loop = done.stdout.strip()
+        loop = run("losetup", "--find", "--show", "source.raw").stdout.strip()
         try:
-            error = croft_json("info", "source.raw", expect=2)["error"]
+            error = croft_error("info", "source.raw")
             self.assertEqual(error["code"], "in_use")
             self.assertIn(f"loop device {loop}", error["what"])
         finally:
-            subprocess.run(["losetup", "--detach", loop], check=True)
+            run("losetup", "--detach", loop)
         croft("info", "source.raw")
 
     def test_nothing_is_overwritten_unasked(self):
@@ -349,10 +286,6 @@ class Operations(Case):
         self.assert_same("old.raw" if code == 130 else "large.raw", "disk.vhdx")
         self.assertEqual([name for name in os.listdir(".") if ".croft-" in name], [])
 
-    def digest(self, name):
-        with open(name, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
-
     def test_what_can_not_be_made_leaves_the_old_file(self):
         self.source(3 * MIB)
         for kind, words in (("vhdx", ["10M", "--block-size", "3M"]), ("vhdx", ["1000"]),
@@ -369,11 +302,11 @@ class Operations(Case):
                 croft("convert", "source.raw", disk, "-f", "raw", "--replace")
                 if kind == "vhdx":
                     croft("convert", "source.raw", disk, "--replace")
-                before = self.digest(disk)
+                before = checksum(disk)
                 names = sorted(os.listdir("."))
-                error = croft_json("create", disk, *words, "--replace", expect=2)["error"]
+                error = croft_error("create", disk, *words, "--replace")
                 self.assertNotIn(".croft-", error["file"])
-                self.assertEqual(self.digest(disk), before)
+                self.assertEqual(checksum(disk), before)
                 os.unlink(disk)
                 croft("create", disk, *words, expect=2)
                 self.assertEqual(sorted([*os.listdir("."), disk]), names)
@@ -385,7 +318,7 @@ class Operations(Case):
         with open("disk.vhdx", "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             for words in (["create", "disk.vhdx", "20M"], ["convert", "source.raw", "disk.vhdx"]):
-                error = croft_json(*words, "--replace", expect=2)["error"]
+                error = croft_error(*words, "--replace")
                 self.assertEqual(error["code"], "in_use")
         croft("create", "disk.vhdx", "20M", "--replace")
         self.assertEqual(os.stat("disk.vhdx").st_mode & 0o777, 0o640)
@@ -394,7 +327,7 @@ class Operations(Case):
         self.source(3 * MIB)
         os.mkdir("real")
         os.symlink("real/disk.vhdx", "link.vhdx")
-        error = croft_json("create", "link.vhdx", "10M", expect=2)["error"]
+        error = croft_error("create", "link.vhdx", "10M")
         self.assertIn("found a symbolic link", error["what"])
         croft("create", "real/disk.vhdx", "10M")
         for words, size in ((["create", "link.vhdx", "20M", "--replace"], 20 * MIB),
@@ -414,7 +347,7 @@ class Operations(Case):
         os.mkfifo("pipe.vhdx")
         for name, said in (("folder.vhdx", "found a directory"), ("pipe.vhdx", "found something")):
             for words in (["create", name, "10M"], ["convert", "source.raw", name]):
-                self.assertIn(said, croft_json(*words, "--replace", expect=2)["error"]["what"])
+                self.assertIn(said, croft_error(*words, "--replace")["what"])
 
     def test_larger_sectors(self):
         for size in (37 * MIB + 512, 8 * MIB + 4096 + 3584, 1536):
@@ -467,7 +400,7 @@ class Operations(Case):
         self.assertIn("error", croft_json("map", "none.vhdx", expect=2))
         for words in (["info"], ["frobnicate"], ["create", "disk.vhdx", "10 apples"],
                       ["create", "disk.vhdx", "0"], ["info", "disk.vhdx", "--wrong"]):
-            error = croft_json(*words, expect=64)["error"]
+            error = croft_error(*words, expect=64)
             self.assertEqual(error["code"], "usage")
             self.assertTrue(error["what"])
 
@@ -526,7 +459,7 @@ class UntrustedRaw(Case):
             self.assert_same_file("m/disk", "copy.img")
         finally:
             croft("umount", "m")
-        error = croft_json("cp", "-f", "raw", "guest.img:/x", ".", expect=2)["error"]
+        error = croft_error("cp", "-f", "raw", "guest.img:/x", ".")
         self.assertIn("found these file systems: none", error["what"])
 
     def assert_same_file(self, first, second):
@@ -571,22 +504,16 @@ class Completion(unittest.TestCase):
 
 
 class Manual(Case):
-    PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../cli/croft-disk.1")
-
     def test_examples_run(self):
-        with open(self.PAGE) as file:
-            page = file.read()
-        commands = [line.replace("\\-", "-") for example in page.split(".EX\n")[1:]
-                    for line in example.split(".EE")[0].splitlines()]
-        self.assertGreater(len(commands), 5)
-        for command in commands:
-            words = command.split()
+        examples = manual_examples()
+        self.assertGreater(len(examples), 5)
+        for words in examples:
             self.assertEqual(words[:2], ["croft", "disk"])
             if words[2] not in ("mount", "umount", "cp"):  # mount_test.py runs those
                 croft(*words[2:])
 
     def test_every_sub_command_is_described(self):
-        with open(self.PAGE) as file:
+        with open(MANUAL, encoding="utf-8") as file:
             page = file.read()
         listing = croft("--help").split("Subcommands:")[1]
         for line in listing.strip().splitlines():
