@@ -173,7 +173,18 @@ void add_convert(CLI::App& app, Exit& exit) {
     words->disk.add_to(*command);
 }
 
-Outcome check_disk(const Common& common, const std::string& path, bool azure, bool repair) {
+Exit verdict_of(const disk::CheckReport& report, const disk::Image& image) {
+    if (!report.clean())
+        return Exit::damaged;
+    // The end of a VHD need not be that of a block.
+    const std::uint64_t slack =
+        image.info().format == disk::Format::vhd ? image.info().block_size : 0;
+    // What is beyond the disk on a device is the device's.
+    return report.leaked > slack && !image.store().traits().block_device ? Exit::leaks
+                                                                         : Exit::success;
+}
+
+Outcome look_at(const Common& common, const std::string& path, bool azure, bool repair) {
     const disk::OpenOptions as_told{
         .write = repair, .format = common.opened_as(), .with_parents = false};
     auto chain = disk::open_chain(path, as_told);
@@ -185,7 +196,7 @@ Outcome check_disk(const Common& common, const std::string& path, bool azure, bo
         return std::unexpected(std::move(report).error());
     std::string text = text_of_check(*report);
     json object = json_of(*report);
-    bool good = report->clean();
+    Exit verdict = verdict_of(*report, image);
     if (repair) {
         CROFT_DISK_TRY((*chain)->close());
         chain->reset(); // lets go of the file
@@ -195,19 +206,31 @@ Outcome check_disk(const Common& common, const std::string& path, bool azure, bo
         const auto after = disk::check((*again)->top());
         if (!after)
             return std::unexpected(after.error());
-        good = after->clean();
+        verdict = verdict_of(*after, (*again)->top());
         object = {{"before", std::move(object)}, {"after", json_of(*after)}};
         text += "after the repair:\n" + text_of_check(*after);
     }
     if (azure && !repair) {
         const auto objections = azure_objections(image);
-        good &= objections.empty();
+        if (!objections.empty())
+            verdict = Exit::damaged;
         object["azure"] = objections;
         for (const std::string& objection : objections)
             text += "azure: " + objection + "\n";
     }
     common.print(object, text);
-    return good ? Exit::success : Exit::differs;
+    return verdict;
+}
+
+// A file that is too damaged to be opened is damaged; for what else can't be, the answer is
+// unknown.
+Outcome check_disk(const Common& common, const std::string& path, bool azure, bool repair) {
+    Outcome outcome = look_at(common, path, azure, repair);
+    if (outcome || outcome.error().code == disk::ErrorCode::corrupt ||
+        outcome.error().code == disk::ErrorCode::interrupted)
+        return outcome;
+    common.tell(outcome.error());
+    return Exit::unchecked;
 }
 
 void add_check(CLI::App& app, Exit& exit) {

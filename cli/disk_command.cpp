@@ -39,16 +39,12 @@ void Common::note(std::string_view text) const {
         fmt::print(stderr, "croft disk: {}\n", text);
 }
 
-namespace {
-
-Exit tell(const disk::Error& error, const Common& common) {
-    if (common.as_json)
+Exit Common::tell(const disk::Error& error) const {
+    if (as_json)
         fmt::print("{}\n",
             json{{"error", json_of(error)}}.dump(2, ' ', false, json::error_handler_t::replace));
-    return common.tell_people(error);
+    return tell_people(error);
 }
-
-} // namespace
 
 CLI::Validator format_words() {
     return {[](std::string& text) {
@@ -71,7 +67,7 @@ CLI::App* add_command(CLI::App& app, Exit& exit, const std::string& name, const 
     command->add_flag("-q,--quiet", common->quiet, "Say nothing but errors");
     command->callback([&exit, common, run = std::move(run)] {
         Outcome outcome = run();
-        exit = outcome ? *outcome : tell(outcome.error(), *common);
+        exit = outcome ? *outcome : common->tell(outcome.error());
     });
     return command;
 }

@@ -28,6 +28,8 @@ struct Common {
     disk::tool::Progress progress() const;
     // Prints an object, or the line that says the same to people.
     void print(const nlohmann::json& object, std::string_view text) const;
+    // An error, in JSON too; answers the status to end with.
+    Exit tell(const disk::Error& error) const;
     // The line that an error is to people; answers the status to end with.
     Exit tell_people(const disk::Error& error) const;
     // Something to know that is no error.

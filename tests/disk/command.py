@@ -91,4 +91,6 @@ class Case(unittest.TestCase):
 
     def assert_sound(self, *names):
         for name in names:
-            self.assertEqual(croft_json("check", name)["health"], "good", name)
+            done = run(CROFT, "disk", "check", "--json", name, expect=None)
+            self.assertIn(done.returncode, (0, 3), done.stdout)  # some of the file may be free
+            self.assertEqual(json.loads(done.stdout)["health"], "good", name)

@@ -571,7 +571,7 @@ class Mounts(Mounting):
             run("e2fsck", "-fn", self.raw_of(disk))
 
     def blocks_used(self, disk):
-        return croft_json("check", disk)["blocks_used"]
+        return croft_json("check", disk, expect=None)["blocks_used"]
 
     def test_raw_files(self):
         model = bytearray(random.Random(9).randbytes(8 * MIB))
@@ -604,6 +604,50 @@ class Mounts(Mounting):
             file.write(model)
         self.assertIn("identical", croft("compare", "-s", "expected.raw", "disk.vhdx"))
         self.assert_sound("disk.vhdx")
+
+    def test_both_ends_of_the_largest_disk(self):
+        size = 64 << 40
+        croft("create", "disk.vhdx", size)
+        ends = {0: b"first" * 200, size - MIB - 512: b"last one" * (MIB // 8)}
+        for disk in ("disk.vhdx", "child.vhdx"):
+            if disk == "child.vhdx":
+                croft("create", disk, "-p", "disk.vhdx")
+            croft("mount", disk, "m", "--raw", "-w")
+            with open("m/disk", "r+b", buffering=0) as file:
+                self.assertEqual(file.seek(0, os.SEEK_END), size)
+                for place, data in ends.items():
+                    if disk == "child.vhdx":
+                        self.assertEqual(os.pread(file.fileno(), len(data), place), data)
+                        data = data.swapcase()
+                    os.pwrite(file.fileno(), data, place)
+                with self.assertRaises(OSError):
+                    os.pwrite(file.fileno(), b"beyond", size)
+            croft("umount", "m")
+            self.assert_sound(disk)
+        croft("merge", "child.vhdx", "--remove")
+        croft("mount", "disk.vhdx", "m", "--raw")
+        with open("m/disk", "rb", buffering=0) as file:
+            for place, data in ends.items():
+                self.assertEqual(os.pread(file.fileno(), len(data), place), data.swapcase())
+            self.assertEqual(os.pread(file.fileno(), 512, size - 512), bytes(512))
+        croft("umount", "m")
+        pieces = [it for it in croft_json("map", "disk.vhdx") if it["data"]]
+        self.assertEqual(pieces[0]["start"], 0)
+        self.assertGreater(pieces[-1]["start"] + pieces[-1]["length"], size - MIB)
+
+    def test_an_iso_is_never_written(self):
+        with open("disc.iso", "wb") as file:
+            file.write(bytes(32 << 10) + b"\1CD001\1" + os.urandom(MIB - 7 - (32 << 10)))
+        before = checksum("disc.iso")
+        croft("mount", "disc.iso", "m", "--raw")
+        self.assertEqual(checksum("m/disk"), before)
+        croft("umount", "m")
+        croft("mount", "disc.iso", "m", "--raw", "-w")
+        with self.assertRaises(OSError):
+            with open("m/disk", "r+b"):
+                pass
+        croft("umount", "m")
+        self.assertEqual(checksum("disc.iso"), before)
 
     def test_raw_files_know_their_holes(self):
         croft("create", "disk.vhdx", "64M", "--block-size", "1M")
