@@ -29,7 +29,7 @@ lint: build ## check layout, defects and names of the sources
 format: deps ## put the layout of the sources right
 	@tools/lint --format
 
-bench-disk: build ## virtual disks beside qemu-img: a table, and build/bench/disk.json
+bench-disk: build ## virtual disks beside qemu-img: a table, and build/bench/disk.json (BENCH_GIB=0.25: a try)
 	@cmake --build --preset release --target bench-disk
 
 clean: ## remove build/ (what is cached outside the tree stays)
