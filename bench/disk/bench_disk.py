@@ -77,7 +77,7 @@ class Bench:
         print(f"{name:68} {ours:9.3f} {unit} {peer:9.3f} {unit} {peer / ours:8.2f}", flush=True)
 
     def turn_about(self, name, ours, peer, prepare=lambda side: None):
-        """Runs both in turn, and the other one first in the next round; each answers its seconds."""
+        """Runs both in turn, the other one first in the next round; each answers its seconds."""
         times = ([], [])
         for number in range(self.arguments.rounds):
             for side in (0, 1) if number % 2 == 0 else (1, 0):
@@ -106,7 +106,8 @@ class Bench:
         def one_new(side):
             self.remove(f"{('ours', 'theirs')[side]}.{kind}")
 
-        self.turn_about(f"convert {name}, new", lambda: self.croft("convert", "-f", kind, path, ours),
+        self.turn_about(f"convert {name}, new",
+                        lambda: self.croft("convert", "-f", kind, path, ours),
                         lambda: timed(*qemu, path, theirs), one_new)
         self.turn_about(f"convert {name}, laid out",
                         lambda: self.croft("convert", "-n", "-f", kind, path, ours),
@@ -224,7 +225,7 @@ class Bench:
         mounts = (OurMount(self), peer(self))
         try:
             for operation in ("write", "read"):
-                self.turn_about(f"sequential {operation} through a mount, VHDX, against {peer.NAME}",
+                self.turn_about(f"sequential {operation} through a mount, against {peer.NAME}",
                                 *(getattr(mount, operation) for mount in mounts))
         finally:
             for mount in mounts:

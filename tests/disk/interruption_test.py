@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Each operation is stopped, by SIGINT and by SIGKILL, at its calls that change files: the first, the
-last, and some in between. What is left is the old state or the new one, is sound, and the same
+"""Each operation is stopped, by SIGINT and by SIGKILL, at its calls that change files: the first,
+the last, and some in between. What is left is the old state or the new one, is sound, and the same
 command brings about the new one. strace finds the calls, and sends the signals in the right moment.
 
 Usage: interruption_test.py CROFT [unittest options]
