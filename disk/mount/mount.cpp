@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fmt/format.h>
+#include <iterator>
 #include <ranges>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -173,8 +174,8 @@ Result<void> check_unused(const Record& record) {
     if (top.type != fuse_type || top.source != record.file)
         return {}; // a file system lies over them
     std::vector<std::string> ours;
-    for (const Attachment& it : record.attachments)
-        ours.push_back(it.device);
+    std::ranges::transform(record.attachments, std::back_inserter(ours),
+        [](const Attachment& it) { return it.device; });
     std::string user = mount_user(top.device);
     if (user.empty())
         user = loop_device_on(top.device, ours);
