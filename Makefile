@@ -32,7 +32,7 @@ format: deps ## put the layout of the sources right
 docs: build ## write what is made from the sources: docs/hypercalls.md
 	@build/release/tests/unit/hypervisor/hypercall-reference >docs/hypercalls.md
 
-bench-disk: build ## virtual disks beside qemu-img: a table, and build/bench/disk.json
+bench-disk: build ## virtual disks beside qemu-img: a table, and build/bench/disk.json (BENCH_GIB=0.25: a try)
 	@cmake --build --preset release --target bench-disk
 
 clean: ## remove build/ (what is cached outside the tree stays)

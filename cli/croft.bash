@@ -1,49 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 # Completion of croft's words for bash.
 
+# The options of a sub-command of `croft disk`.
+_croft_disk_options() {
+    local common="--json -q --quiet -h --help" format="-f --format"
+    local new="--fixed --azure --block-size --sector-size --physical-sector-size --replace"
+    case $1 in
+    create) echo "$common $format $new -p --parent" ;;
+    convert) echo "$common $format $new -F --source-format -n --into-existing --flush -j --threads" ;;
+    check) echo "$common $format --azure" ;;
+    info | repair | compact | map) echo "$common $format" ;;
+    resize) echo "$common $format --shrink" ;;
+    merge) echo "$common $format --remove" ;;
+    rebase) echo "$common $format -u --only-locator" ;;
+    compare) echo "$common $format -F --second-format -s --strict" ;;
+    mount) echo "$common $format -w --read-write -p --partition --raw" ;;
+    umount) echo "$common --force" ;;
+    cp) echo "$common $format -p --partition -a --archive" ;;
+    esac
+}
+
 _croft() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local common="--json --quiet --help"
-    local new="--format --fixed --azure --block-size --sector-size --physical-sector-size --replace"
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words
     COMPREPLY=()
     case $COMP_CWORD in
     1)
-        mapfile -t COMPREPLY < <(compgen -W "disk --help" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "disk -h --help" -- "$word")
         return
         ;;
     2)
         [[ ${COMP_WORDS[1]} == disk ]] || return
-        mapfile -t COMPREPLY < <(compgen -W "create info convert check repair resize compact merge \
-            rebase map compare mount umount cp --help" -- "$word")
+        words="create info convert check repair resize compact merge rebase map compare mount umount cp"
+        mapfile -t COMPREPLY < <(compgen -W "$words -h --help" -- "$word")
         return
         ;;
     esac
     case $before in
-    -f | --format | --source-format)
-        mapfile -t COMPREPLY < <(compgen -W "raw vhd vhdx iso" -- "$word")
-        return
-        ;;
-    --sector-size | --physical-sector-size)
-        mapfile -t COMPREPLY < <(compgen -W "512 4096" -- "$word")
-        return
-        ;;
+    -f | --format | -F | --source-format | --second-format) words="raw vhd vhdx iso" ;;
+    --sector-size | --physical-sector-size) words="512 4096" ;;
+    --block-size) words="1M 2M 4M 8M 16M 32M 64M 128M 256M" ;;
+    *) [[ $word == -* ]] && words=$(_croft_disk_options "${COMP_WORDS[2]}") ;;
     esac
-    if [[ $word == -* ]]; then
-        local options=$common
-        case ${COMP_WORDS[2]} in
-        create) options+=" $new --parent" ;;
-        convert) options+=" $new --into-existing --flush --threads --source-format" ;;
-        check) options+=" --azure" ;;
-        resize) options+=" --shrink" ;;
-        merge) options+=" --remove" ;;
-        rebase) options+=" --only-locator" ;;
-        compare) options+=" --strict" ;;
-        mount) options+=" --read-write --partition --raw" ;;
-        cp) options+=" --partition --archive" ;;
-        esac
-        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
-        return
+    if [[ $words ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+    else
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
     fi
-    mapfile -t COMPREPLY < <(compgen -f -- "$word")
 }
 complete -o filenames -F _croft croft

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <memory>
 #include <unistd.h>
+#include <utility>
 
 namespace croft::cli {
 
@@ -33,13 +34,12 @@ CLI::Validator size_words() {
         "SIZE"};
 }
 
-CLI::Validator format_words() {
+// Zero stands for a default where there is one, which is not what who says "0" means.
+CLI::Validator more_than_nothing() {
     return {[](std::string& text) {
-                return disk::tool::format_of_word(text)
-                    ? std::string{}
-                    : "found '" + text + "', expected raw, vhd, vhdx or iso";
+                return text == "0" ? std::string{"found 0, expected more"} : std::string{};
             },
-        "FORMAT"};
+        ""};
 }
 
 // The options that describe a disk to be made.
@@ -57,6 +57,7 @@ struct NewDiskWords {
         command.add_flag("--fixed", fixed, "All room is allocated now");
         command.add_flag("--azure", azure, "What Azure takes: a fixed VHD of whole MiB");
         command.add_option("--block-size", block_size, "Unit of allocation")
+            ->check(more_than_nothing())
             ->transform(size_words());
         command.add_option("--sector-size", sector_size, "Logical, 512 or 4096");
         command.add_option("--physical-sector-size", physical_sector_size, "512 or 4096");
@@ -71,7 +72,7 @@ struct NewDiskWords {
             made.format = disk::Format::vhd;
             made.allocation = disk::Allocation::fixed;
         }
-        made.block_size = static_cast<std::uint32_t>(block_size);
+        made.block_size = block_size;
         made.logical_sector_size = sector_size;
         made.physical_sector_size = physical_sector_size;
         return made;
@@ -109,6 +110,7 @@ void add_create(CLI::App& app, Exit& exit) {
         });
     command->add_option("FILE", words->path)->required();
     command->add_option("SIZE", words->size, "Of the disk; by default 127 GiB, or the parent's")
+        ->check(more_than_nothing())
         ->transform(size_words());
     command->add_option("-p,--parent", words->parent, "Make a differencing disk of this one");
     command->add_flag("--replace", words->replace, "Overwrite a file that exists");
@@ -122,7 +124,7 @@ void add_info(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
         app, exit, "info", "Show a disk and its ancestors", words, [words]() -> Outcome {
-            auto chain = disk::open_chain(words->path, {});
+            auto chain = disk::open_chain(words->path, {.format = words->opened_as()});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
             json images = json::array();
@@ -136,6 +138,7 @@ void add_info(CLI::App& app, Exit& exit) {
             return Exit::success;
         });
     command->add_option("FILE", words->path)->required();
+    add_format_option(*command, *words);
 }
 
 void add_convert(CLI::App& app, Exit& exit) {
@@ -158,7 +161,8 @@ void add_convert(CLI::App& app, Exit& exit) {
         });
     command->add_option("SOURCE", words->source)->required();
     command->add_option("TARGET", words->target)->required();
-    command->add_option("--source-format", words->source_format, "Instead of looking into the file")
+    command
+        ->add_option("-F,--source-format", words->source_format, "Instead of looking into the file")
         ->check(format_words());
     command->add_flag("-n,--into-existing", words->options.into_existing,
         "Write into a target that is there already");
@@ -169,8 +173,21 @@ void add_convert(CLI::App& app, Exit& exit) {
     words->disk.add_to(*command);
 }
 
-Outcome check_disk(const Common& common, const std::string& path, bool azure, bool repair) {
-    auto chain = disk::open_chain(path, {.write = repair, .with_parents = false});
+Exit verdict_of(const disk::CheckReport& report, const disk::Image& image) {
+    if (!report.clean())
+        return Exit::damaged;
+    // The end of a VHD need not be that of a block.
+    const std::uint64_t slack =
+        image.info().format == disk::Format::vhd ? image.info().block_size : 0;
+    // What is beyond the disk on a device is the device's.
+    return report.leaked > slack && !image.store().traits().block_device ? Exit::leaks
+                                                                         : Exit::success;
+}
+
+Outcome look_at(const Common& common, const std::string& path, bool azure, bool repair) {
+    const disk::OpenOptions as_told{
+        .write = repair, .format = common.opened_as(), .with_parents = false};
+    auto chain = disk::open_chain(path, as_told);
     if (!chain)
         return std::unexpected(std::move(chain).error());
     disk::Image& image = (*chain)->top();
@@ -179,29 +196,41 @@ Outcome check_disk(const Common& common, const std::string& path, bool azure, bo
         return std::unexpected(std::move(report).error());
     std::string text = text_of_check(*report);
     json object = json_of(*report);
-    bool good = report->clean();
+    Exit verdict = verdict_of(*report, image);
     if (repair) {
         CROFT_DISK_TRY((*chain)->close());
         chain->reset(); // lets go of the file
-        auto again = disk::open_chain(path, {.with_parents = false});
+        auto again = disk::open_chain(path, {.format = common.opened_as(), .with_parents = false});
         if (!again)
             return std::unexpected(std::move(again).error());
         const auto after = disk::check((*again)->top());
         if (!after)
             return std::unexpected(after.error());
-        good = after->clean();
+        verdict = verdict_of(*after, (*again)->top());
         object = {{"before", std::move(object)}, {"after", json_of(*after)}};
         text += "after the repair:\n" + text_of_check(*after);
     }
     if (azure && !repair) {
         const auto objections = azure_objections(image);
-        good &= objections.empty();
+        if (!objections.empty())
+            verdict = Exit::damaged;
         object["azure"] = objections;
         for (const std::string& objection : objections)
             text += "azure: " + objection + "\n";
     }
     common.print(object, text);
-    return good ? Exit::success : Exit::differs;
+    return verdict;
+}
+
+// A file that is too damaged to be opened is damaged; for what else can't be, the answer is
+// unknown.
+Outcome check_disk(const Common& common, const std::string& path, bool azure, bool repair) {
+    Outcome outcome = look_at(common, path, azure, repair);
+    if (outcome || outcome.error().code == disk::ErrorCode::corrupt ||
+        outcome.error().code == disk::ErrorCode::interrupted)
+        return outcome;
+    common.tell(outcome.error());
+    return Exit::unchecked;
 }
 
 void add_check(CLI::App& app, Exit& exit) {
@@ -213,12 +242,14 @@ void add_check(CLI::App& app, Exit& exit) {
     CLI::App* check = add_command(app, exit, "check", "Look for damage; change nothing", words,
         [words] { return check_disk(*words, words->path, words->azure, false); });
     check->add_option("FILE", words->path)->required();
+    add_format_option(*check, *words);
     check->add_flag("--azure", words->azure, "Say why Azure would turn the disk away");
     const auto repair_words = std::make_shared<Words>();
     CLI::App* repair =
         add_command(app, exit, "repair", "Mend what check calls repairable", repair_words,
             [words = repair_words] { return check_disk(*words, words->path, false, true); });
     repair->add_option("FILE", repair_words->path)->required();
+    add_format_option(*repair, *repair_words);
 }
 
 void add_resize(CLI::App& app, Exit& exit) {
@@ -230,7 +261,8 @@ void add_resize(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* command =
         add_command(app, exit, "resize", "Change the size of a disk", words, [words]() -> Outcome {
-            auto chain = disk::open_chain(words->path, {.write = true, .with_parents = false});
+            auto chain = disk::open_chain(
+                words->path, {.write = true, .format = words->opened_as(), .with_parents = false});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
             const std::uint64_t before = (*chain)->size();
@@ -247,6 +279,7 @@ void add_resize(CLI::App& app, Exit& exit) {
             return Exit::success;
         });
     command->add_option("FILE", words->path)->required();
+    add_format_option(*command, *words);
     command->add_option("SIZE", words->size)->required()->transform(size_words());
     command->add_flag("--shrink", words->shrink, "Allow a smaller size");
 }
@@ -258,7 +291,8 @@ void add_compact(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
         app, exit, "compact", "Give back what the disk does not need", words, [words]() -> Outcome {
-            const auto freed = disk::tool::compact(words->path, words->progress());
+            const auto freed =
+                disk::tool::compact(words->path, words->progress(), words->opened_as());
             if (!freed)
                 return std::unexpected(freed.error());
             words->print({{"freed", *freed}},
@@ -266,6 +300,7 @@ void add_compact(CLI::App& app, Exit& exit) {
             return Exit::success;
         });
     command->add_option("FILE", words->path)->required();
+    add_format_option(*command, *words);
 }
 
 void add_merge(CLI::App& app, Exit& exit) {
@@ -277,7 +312,8 @@ void add_merge(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* merge = add_command(app, exit, "merge", "Write a child's contents into its parent",
         words, [words]() -> Outcome {
-            const auto parent = disk::tool::merge(words->child, words->progress());
+            const auto parent =
+                disk::tool::merge(words->child, words->opened_as(), words->progress());
             if (!parent)
                 return std::unexpected(parent.error());
             if (words->remove && ::unlink(words->child.c_str()) != 0)
@@ -287,16 +323,18 @@ void add_merge(CLI::App& app, Exit& exit) {
             return Exit::success;
         });
     merge->add_option("CHILD", words->child)->required();
+    add_format_option(*merge, *words);
     merge->add_flag("--remove", words->remove, "Remove the child afterwards");
     const auto other = std::make_shared<Words>();
     CLI::App* rebase = add_command(
         app, exit, "rebase", "Give a child another parent", other, [words = other]() -> Outcome {
-            CROFT_DISK_TRY(disk::tool::rebase(
-                words->child, words->parent, words->only_locator, words->progress()));
+            CROFT_DISK_TRY(disk::tool::rebase(words->child, words->opened_as(), words->parent,
+                words->only_locator, words->progress()));
             words->print({{"parent", words->parent}}, "");
             return Exit::success;
         });
     rebase->add_option("CHILD", other->child)->required();
+    add_format_option(*rebase, *other);
     rebase->add_option("PARENT", other->parent)->required();
     rebase->add_flag("-u,--only-locator", other->only_locator,
         "Do not keep what the child shows: the parent only has another place");
@@ -309,13 +347,12 @@ void add_map(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
         app, exit, "map", "Show what of a disk holds data, and where", words, [words]() -> Outcome {
-            auto chain = disk::open_chain(words->path, {});
+            auto chain = disk::open_chain(words->path, {.format = words->opened_as()});
             if (!chain)
                 return std::unexpected(std::move(chain).error());
-            bool first = true;
-            if (words->as_json)
-                fmt::print("[");
-            else
+            // A map can be long, so it is told as it is found.
+            std::string_view before = "[";
+            if (!words->as_json)
                 fmt::print("{:>16} {:>16} {:>16}  {}\n", "offset", "length", "in file", "file");
             const auto visit = [&](const disk::tool::MapRange& range) -> Result<void> {
                 const std::string& file = (*chain)->images()[range.depth]->store().name();
@@ -324,33 +361,41 @@ void add_map(CLI::App& app, Exit& exit) {
                         {"data", range.data}, {"zero", !range.data}, {"depth", range.depth}};
                     if (range.data)
                         object["offset"] = range.store_offset;
-                    fmt::print("{}{}", first ? "" : ",\n ", object.dump());
+                    fmt::print("{}{}", std::exchange(before, ",\n "), object.dump());
                 } else if (range.data) {
                     fmt::print("{:>16} {:>16} {:>16}  {}\n", range.offset, range.length,
                         range.store_offset, file);
                 }
-                first = false;
                 return disk::tool::report(
                     [](std::uint64_t, std::uint64_t) { return !interrupted.load(); }, file, 0, 0);
             };
-            CROFT_DISK_TRY(disk::tool::for_each_range(**chain, visit));
-            if (words->as_json)
-                fmt::print("]\n");
-            return Exit::success;
+            auto outcome = disk::tool::for_each_range(**chain, visit);
+            if (!words->as_json)
+                return outcome ? Outcome{Exit::success}
+                               : std::unexpected(std::move(outcome).error());
+            if (outcome) {
+                fmt::print("{}]\n", before == "[" ? before : "");
+                return Exit::success;
+            }
+            // What was told already stays valid JSON: the error is the array's last element.
+            fmt::print("{}{}]\n", before, json{{"error", json_of(outcome.error())}}.dump());
+            return words->tell_people(outcome.error());
         });
     command->add_option("FILE", words->path)->required();
+    add_format_option(*command, *words);
 }
 
 void add_compare(CLI::App& app, Exit& exit) {
     struct Words : Common {
-        std::string first, second;
+        std::string first, second, second_format;
         bool strict = false;
     };
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
         app, exit, "compare", "Tell whether two disks hold the same", words, [words]() -> Outcome {
-            const auto difference =
-                disk::tool::compare(words->first, words->second, words->strict, words->progress());
+            const auto difference = disk::tool::compare({words->first, words->opened_as()},
+                {words->second, disk::tool::format_of_word(words->second_format)}, words->strict,
+                words->progress());
             if (!difference)
                 return std::unexpected(difference.error());
             if (!*difference) {
@@ -366,10 +411,19 @@ void add_compare(CLI::App& app, Exit& exit) {
         });
     command->add_option("FIRST", words->first)->required();
     command->add_option("SECOND", words->second)->required();
+    add_format_option(*command, *words);
+    command->add_option("-F,--second-format", words->second_format, "The same, of the second disk")
+        ->check(format_words());
     command->add_flag("-s,--strict", words->strict, "Sizes have to be the same, too");
 }
 
 } // namespace
+
+void print_usage_error(const std::string& what) {
+    fmt::print("{}\n",
+        json{{"error", {{"code", "usage"}, {"file", ""}, {"what", what}}}}.dump(
+            2, ' ', false, json::error_handler_t::replace));
+}
 
 void add_disk_commands(CLI::App& app, Exit& exit) {
     CLI::App* disk = app.add_subcommand("disk", "Virtual disks: VHD, VHDX, raw and ISO");

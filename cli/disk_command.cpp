@@ -2,12 +2,17 @@
 #include "cli/disk_command.hpp"
 
 #include "cli/disk_report.hpp"
+#include "disk/tool/create.hpp"
 
 #include <fmt/format.h>
 
 namespace croft::cli {
 
 using nlohmann::json;
+
+std::optional<disk::Format> Common::opened_as() const {
+    return format.empty() ? std::nullopt : disk::tool::format_of_word(format);
+}
 
 disk::tool::Progress Common::progress() const {
     auto line = std::make_shared<ProgressLine>(!quiet && !as_json);
@@ -23,22 +28,37 @@ void Common::print(const json& object, std::string_view text) const {
         fmt::print("{}", text);
 }
 
+Exit Common::tell_people(const disk::Error& error) const {
+    std::fflush(stdout); // where both go to one file, in this order
+    fmt::print(stderr, "croft disk: {}\n", error.text());
+    return error.code == disk::ErrorCode::interrupted ? Exit::interrupted : Exit::failure;
+}
+
 void Common::note(std::string_view text) const {
     if (!quiet)
         fmt::print(stderr, "croft disk: {}\n", text);
 }
 
-namespace {
-
-Exit tell(const disk::Error& error, const Common& common) {
-    if (common.as_json)
+Exit Common::tell(const disk::Error& error) const {
+    if (as_json)
         fmt::print("{}\n",
             json{{"error", json_of(error)}}.dump(2, ' ', false, json::error_handler_t::replace));
-    fmt::print(stderr, "croft disk: {}\n", error.text());
-    return error.code == disk::ErrorCode::interrupted ? Exit::interrupted : Exit::failure;
+    return tell_people(error);
 }
 
-} // namespace
+CLI::Validator format_words() {
+    return {[](std::string& text) {
+                return disk::tool::format_of_word(text)
+                    ? std::string{}
+                    : "found '" + text + "', expected raw, vhd, vhdx or iso";
+            },
+        "FORMAT"};
+}
+
+void add_format_option(CLI::App& command, Common& common) {
+    command.add_option("-f,--format", common.format, "Instead of looking into the file")
+        ->check(format_words());
+}
 
 CLI::App* add_command(CLI::App& app, Exit& exit, const std::string& name, const std::string& about,
     const std::shared_ptr<Common>& common, std::function<Outcome()> run) {
@@ -47,7 +67,7 @@ CLI::App* add_command(CLI::App& app, Exit& exit, const std::string& name, const 
     command->add_flag("-q,--quiet", common->quiet, "Say nothing but errors");
     command->callback([&exit, common, run = std::move(run)] {
         Outcome outcome = run();
-        exit = outcome ? *outcome : tell(outcome.error(), *common);
+        exit = outcome ? *outcome : common->tell(outcome.error());
     });
     return command;
 }

@@ -88,7 +88,8 @@ Outcome copy(const Words& words) {
     const auto stopped = [] {
         return interrupted.load();
     };
-    mount::PrivateOptions options{.write = names.back().on_disk(), .stopped = stopped};
+    mount::PrivateOptions options{
+        .write = names.back().on_disk(), .format = words.opened_as(), .stopped = stopped};
     const unsigned partition = (*disk)->partition != 0 ? (*disk)->partition : words.partition;
     if (partition != 0)
         options.partition = partition;
@@ -123,6 +124,7 @@ void add_copy_command(CLI::App& app, Exit& exit) {
         [words] { return copy(*words); });
     command->add_option("PATH", words->paths, "SOURCE … DESTINATION; on the disk: FILE:/path")
         ->required();
+    add_format_option(*command, *words);
     command->add_option("-p,--partition", words->partition, "Which, like FILE:N:/path")
         ->check(CLI::PositiveNumber);
     command->add_flag("-a,--archive", words->archive, "Keep owners, attributes and device nodes");

@@ -83,7 +83,7 @@ std::string text_of(const mount::Volume& volume) {
 }
 
 Outcome show(const Common& common, const std::string& file) {
-    const auto contents = mount::read_contents(file);
+    const auto contents = mount::read_contents(file, common.opened_as());
     if (!contents)
         return std::unexpected(contents.error());
     std::string text = fmt::format("{}: {}, {}\n", file, size_text(contents->size),
@@ -116,8 +116,8 @@ std::string text_of(const mount::Record& record) {
         record.directory.empty() ? "no directory (files are copied)" : record.directory,
         record.read_write ? "read-write" : "read-only", record.process);
     if (!record.error.empty())
-        text += "     could not be closed: " + record.error + "\n";
-    else if (!record.alive)
+        text += "     a write failed, not all is on the disk: " + record.error + "\n";
+    if (record.error.empty() && !record.alive)
         text += "     the process ended early; croft disk umount clears it away\n";
     if (record.raw)
         text += "     its partitions as files\n";
@@ -144,6 +144,7 @@ void add_mount(CLI::App& app, Exit& exit) {
         std::string file, directory;
         mount::MountOptions options{.stopped = is_interrupted};
         unsigned partition = 0;
+        bool force = false;
     };
     const auto words = std::make_shared<Words>();
     CLI::App* command = add_command(
@@ -154,6 +155,7 @@ void add_mount(CLI::App& app, Exit& exit) {
                 return show(*words, words->file);
             if (words->partition != 0)
                 words->options.partition = words->partition;
+            words->options.format = words->opened_as();
             const auto mounted = mount::mount_disk(words->file, words->directory, words->options);
             if (!mounted)
                 return std::unexpected(mounted.error());
@@ -168,6 +170,7 @@ void add_mount(CLI::App& app, Exit& exit) {
         });
     command->add_option("FILE", words->file, "The disk; without, what is mounted is listed");
     command->add_option("DIR", words->directory, "Where; without, the partitions are listed");
+    add_format_option(*command, *words);
     command->add_flag("-w,--read-write", words->options.write, "What is written goes to the disk");
     command->add_option("-p,--partition", words->partition, "Only this one, seen in DIR itself")
         ->check(CLI::PositiveNumber);
@@ -175,13 +178,18 @@ void add_mount(CLI::App& app, Exit& exit) {
     const auto target = std::make_shared<Words>();
     command = add_command(app, exit, "umount", "Unmount a disk; returns when all is on it", target,
         [target]() -> Outcome {
-            const auto record = mount::unmount_disk(target->file);
+            const auto record = mount::unmount_disk(
+                target->file, {.force = target->force, .note = [&target](const std::string& text) {
+                                   target->note(text);
+                               }});
             if (!record)
                 return std::unexpected(record.error());
             target->print({{"file", record->file}, {"directory", record->directory}}, "");
             return Exit::success;
         });
     command->add_option("TARGET", target->file, "The directory, or the disk's file")->required();
+    command->add_flag(
+        "--force", target->force, "Also when not all that was written can get to the disk");
 }
 
 } // namespace

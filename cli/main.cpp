@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/disk.hpp"
 
+#include <algorithm>
+#include <span>
+#include <string_view>
+
 int main(int argc, char** argv) {
     using croft::cli::Exit;
     Exit exit = Exit::success;
@@ -11,7 +15,12 @@ int main(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
+        if (app.exit(error) == 0)
+            return 0;
+        const std::span words{argv, static_cast<std::size_t>(argc)};
+        if (std::ranges::find(words, std::string_view{"--json"}) != words.end())
+            croft::cli::print_usage_error(error.what());
+        return static_cast<int>(Exit::usage);
     }
     return static_cast<int>(exit);
 }

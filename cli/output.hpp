@@ -13,9 +13,13 @@ namespace croft::cli {
 // What the shell gets to know.
 enum class Exit : int {
     success = 0,
-    differs = 1, // of compare: the contents; of check: damage
+    differs = 1, // of compare
     failure = 2, // an error that the message tells
-    usage = 64,  // sysexits.h: the command line is wrong
+    // Of check and repair, as qemu-img has them:
+    unchecked = 1,
+    damaged = 2,
+    leaks = 3,  // nothing is damaged, but a part of the file belongs to nothing
+    usage = 64, // sysexits.h: the command line is wrong
     interrupted = 130,
 };
 

@@ -149,6 +149,32 @@ std::string loop_device_over(dev_t device, ino_t inode, bool writing_only) {
     return found;
 }
 
+std::string loop_device_on(dev_t device, std::span<const std::string> except) {
+    std::string found;
+    any_entry("/sys/block", [&](const fs::path& block) {
+        const std::string backing = line_of(block / "loop/backing_file");
+        const std::string node = "/dev/" + block.filename().string();
+        if (backing.empty() || std::ranges::find(except, node) != except.end() ||
+            !is_on(backing, device))
+            return false;
+        found = "loop device " + node;
+        return true;
+    });
+    return found;
+}
+
+std::string device_user(dev_t device) {
+    const fs::path asking = fmt::format("/proc/{}", getpid());
+    const pid_t user = find_process([&](const fs::path& process) {
+        return process != asking && any_entry(process / "fd", [&](const fs::path& descriptor) {
+            struct stat status {};
+            return stat(descriptor.c_str(), &status) == 0 && S_ISBLK(status.st_mode) &&
+                status.st_rdev == device;
+        });
+    });
+    return user != 0 ? describe_process(user) : std::string{};
+}
+
 std::string device_claimant(dev_t device) {
     const std::string point = mount_point_of(major(device), minor(device));
     if (!point.empty())

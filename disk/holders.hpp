@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <span>
 #include <string>
 #include <sys/types.h>
 
@@ -19,6 +20,12 @@ std::string mount_user(dev_t device);
 
 // The loop device over a file, and where it is mounted: "loop device /dev/loop0, mounted on /mnt".
 std::string loop_device_over(dev_t device, ino_t inode, bool writing_only);
+
+// The loop device over one of the files of a mounted file system, other than `except`.
+std::string loop_device_on(dev_t device, std::span<const std::string> except);
+
+// A process that has a block device open.
+std::string device_user(dev_t device);
 
 // What claims a block device: where it is mounted, or the device that is made of it.
 std::string device_claimant(dev_t device);

@@ -41,6 +41,9 @@ Result<void> RawImage::discard(
 }
 
 Result<void> RawImage::resize(std::uint64_t size) {
+    if (info().read_only)
+        return std::unexpected(
+            Error::of(ErrorCode::read_only, store().name(), "can be read, not written"));
     if (size % info().logical_sector_size != 0)
         return std::unexpected(Error::of(ErrorCode::misaligned, store().name(),
             "a size of " + std::to_string(size) + " bytes is not a multiple of the sector size"));

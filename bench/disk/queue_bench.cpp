@@ -3,20 +3,24 @@
 #include "disk/open.hpp"
 #include "disk/uring_ring.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fmt/format.h>
+#include <fstream>
 #include <memory>
 #include <random>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 // queue_bench FILE read|write COUNT DEPTH STEP
 //
-// COUNT requests of 4 KiB with DEPTH of them in flight, STEP bytes apart, or all over the disk if
-// STEP is 0; then a flush. Prints the seconds that it took.
+// COUNT requests of 4 KiB with DEPTH of them in flight, STEP bytes apart, or if STEP is 0 at places
+// drawn at random, none of them twice; then a flush. Prints the seconds that it took, and the most
+// memory that was resident, in KiB.
 namespace {
 
 using namespace croft::disk;
@@ -30,7 +34,10 @@ public:
           operation_{operation},
           left_{count},
           step_{step},
-          size_{disk.geometry().size} {}
+          places_{disk.geometry().size / request_size} {
+        if (step_ == 0)
+            draw(count);
+    }
 
     void start(unsigned depth) {
         slots_.resize(depth);
@@ -55,6 +62,23 @@ public:
     bool busy() const { return queue_->in_flight() > 0; }
 
 private:
+    // The beginning of a permutation of all places, of which only what was swapped is kept.
+    void draw(std::uint64_t count) {
+        std::mt19937_64 random{1};
+        std::unordered_map<std::uint64_t, std::uint64_t> swapped;
+        const auto at = [&swapped](std::uint64_t place) {
+            const auto found = swapped.find(place);
+            return found != swapped.end() ? found->second : place;
+        };
+        count = std::min(count, places_);
+        for (std::uint64_t i = 0; i < count; ++i) {
+            const std::uint64_t other = i + random() % (places_ - i);
+            drawn_.push_back(at(other));
+            swapped[other] = at(i);
+        }
+        left_ = static_cast<unsigned>(count);
+    }
+
     struct Slot {
         Load* load = nullptr;
         Request request;
@@ -66,10 +90,9 @@ private:
         if (left_ == 0)
             return;
         --left_;
-        const std::uint64_t places = size_ / request_size;
-        slot.request.offset =
-            (step_ != 0 ? (position_ += step_) / request_size % places : random_() % places) *
-            request_size;
+        const std::uint64_t place =
+            step_ != 0 ? (position_ += step_) / request_size % places_ : drawn_[left_];
+        slot.request.offset = place * request_size;
         queue_->submit(slot.request);
     }
 
@@ -77,11 +100,22 @@ private:
     Operation operation_;
     unsigned left_;
     std::uint64_t step_;
-    std::uint64_t size_;
+    std::uint64_t places_;
     std::uint64_t position_ = 0;
-    std::mt19937_64 random_{1};
+    std::vector<std::uint64_t> drawn_;
     std::vector<std::unique_ptr<Slot>> slots_;
 };
+
+// Not by getrusage(), which counts what the process was before it became this program.
+unsigned long peak_kib() {
+    std::ifstream status{"/proc/self/status"};
+    for (std::string word; status >> word;) {
+        unsigned long kib = 0;
+        if (word == "VmHWM:" && status >> kib)
+            return kib;
+    }
+    return 0;
+}
 
 int run(const std::string& path, bool write, unsigned count, unsigned depth, std::uint64_t step) {
     auto chain = open_chain(path, {.write = write});
@@ -91,9 +125,10 @@ int run(const std::string& path, bool write, unsigned count, unsigned depth, std
         return 2;
     }
     Disk disk{*std::move(chain)};
-    const auto begin = std::chrono::steady_clock::now();
+    std::chrono::steady_clock::time_point begin;
     {
         Load load{disk, **ring, write ? Operation::write : Operation::read, count, step};
+        begin = std::chrono::steady_clock::now();
         load.start(depth);
         while (load.busy())
             (*ring)->run(true);
@@ -101,7 +136,7 @@ int run(const std::string& path, bool write, unsigned count, unsigned depth, std
     if (write && !disk.chain().flush())
         return 2;
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    fmt::print("{:.6f}\n", took.count());
+    fmt::print("{:.6f} {}\n", took.count(), peak_kib());
     return disk.close() ? 0 : 2;
 }
 

@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -193,21 +194,31 @@ std::string unescaped(const std::string& text) {
 
 } // namespace
 
-TopMount top_mount(const std::string& directory) {
-    TopMount found;
+std::vector<MountedHere> mounts_on(const std::string& directory) {
+    std::vector<MountedHere> found;
     std::ifstream mounts{"/proc/self/mountinfo"};
     for (std::string line; std::getline(mounts, line);) {
         std::istringstream words{line};
-        std::string id, parent, device, root, point, word;
-        words >> id >> parent >> device >> root >> point;
+        std::string id, parent, root, point, word;
+        unsigned major_number = 0;
+        unsigned minor_number = 0;
+        char colon = 0;
+        words >> id >> parent >> major_number >> colon >> minor_number >> root >> point;
         if (unescaped(point) != directory)
             continue;
         while (words >> word && word != "-") {
         }
-        words >> found.type >> found.source; // a later line lies over an earlier one
-        found.source = unescaped(found.source);
+        MountedHere& it = found.emplace_back(); // a later line lies over an earlier one
+        words >> it.type >> it.source;
+        it.source = unescaped(it.source);
+        it.device = makedev(major_number, minor_number);
     }
     return found;
+}
+
+MountedHere top_mount(const std::string& directory) {
+    auto mounts = mounts_on(directory);
+    return mounts.empty() ? MountedHere{} : std::move(mounts.back());
 }
 
 std::string driver_for(const std::string& type) {

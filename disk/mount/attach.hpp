@@ -32,12 +32,15 @@ Result<Attached> attach(const std::string& device, const std::string& type,
 // What would serve a type here: "ext4", "ntfs-3g"; empty when nothing would.
 std::string driver_for(const std::string& type);
 
-// Where something is mounted on a directory: the device's number, type and source of the topmost
-// mount; nothing is mounted when the type is empty.
-struct TopMount {
+// What is mounted on a directory.
+struct MountedHere {
     std::string type;
     std::string source;
+    dev_t device = 0; // as stat() tells it of the files there
 };
-TopMount top_mount(const std::string& directory);
+// The lowest first.
+std::vector<MountedHere> mounts_on(const std::string& directory);
+// The one that is seen; its type is empty when there is none.
+MountedHere top_mount(const std::string& directory);
 
 } // namespace croft::disk::mount

@@ -62,8 +62,8 @@ Result<Volume> DiskContents::choose(
     return *found;
 }
 
-Result<DiskContents> read_contents(const std::string& file) {
-    auto chain = open_chain(file, {});
+Result<DiskContents> read_contents(const std::string& file, std::optional<Format> format) {
+    auto chain = open_chain(file, {.format = format});
     if (!chain)
         return std::unexpected(std::move(chain).error());
     Chain& disk = **chain;

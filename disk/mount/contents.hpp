@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "disk/image.hpp"
 #include "disk/mount/export.hpp"
 #include "disk/volume/file_system.hpp"
 #include "disk/volume/partition_table.hpp"
@@ -37,6 +38,7 @@ struct DiskContents {
     Result<Volume> choose(const std::string& file, std::optional<unsigned> partition) const;
 };
 
-Result<DiskContents> read_contents(const std::string& file);
+// Without a format, what is in the file decides; see OpenOptions.
+Result<DiskContents> read_contents(const std::string& file, std::optional<Format> format);
 
 } // namespace croft::disk::mount

@@ -39,11 +39,11 @@ int errno_of(const Error& error) {
 // The file system: a fixed set of nodes, numbered in the order they are made.
 class Export::Operations {
 public:
-    Operations(Chain& chain, const Layout& layout, std::function<void()> released)
+    Operations(Chain& chain, const Layout& layout, Events events)
         : disk_{chain},
           size_{chain.size()},
           read_only_{chain.top().info().read_only},
-          released_{std::move(released)} {
+          events_{std::move(events)} {
         clock_gettime(CLOCK_REALTIME, &now_);
         add(FUSE_ROOT_ID, "", nullptr);
         const fuse_ino_t files_in =
@@ -55,6 +55,7 @@ public:
     }
 
     static const fuse_lowlevel_ops& table();
+    bool idle() const { return open_files_ == 0; }
 
 private:
     struct Node {
@@ -142,8 +143,17 @@ private:
     }
 
     void released() {
-        if (--open_files_ == 0 && released_)
-            released_();
+        if (--open_files_ == 0)
+            events_.released();
+    }
+
+    // Answers a request that changes the disk.
+    bool succeeded(fuse_req_t request, const Result<void>& outcome) const {
+        if (outcome)
+            return true;
+        events_.failed(outcome.error());
+        fuse_reply_err(request, errno_of(outcome.error()));
+        return false;
     }
 
     void read(fuse_req_t request, fuse_ino_t number, std::size_t size, off_t offset) {
@@ -169,10 +179,7 @@ private:
             fuse_reply_err(request, ENOSPC);
             return;
         }
-        const auto outcome = disk_.write(file(number).offset + at, std::as_bytes(bytes));
-        if (!outcome)
-            fuse_reply_err(request, errno_of(outcome.error()));
-        else
+        if (succeeded(request, disk_.write(file(number).offset + at, std::as_bytes(bytes))))
             fuse_reply_write(request, bytes.size());
     }
 
@@ -189,9 +196,9 @@ private:
             fuse_reply_err(request, 0);
             return;
         }
-        const auto outcome = disk_.zero(
-            file(number).offset + at, std::min(static_cast<std::uint64_t>(count), length - at));
-        fuse_reply_err(request, outcome ? 0 : errno_of(outcome.error()));
+        const std::uint64_t bytes = std::min(static_cast<std::uint64_t>(count), length - at);
+        if (succeeded(request, disk_.zero(file(number).offset + at, bytes)))
+            fuse_reply_err(request, 0);
     }
 
     void seek(fuse_req_t request, fuse_ino_t number, off_t offset, int whence) {
@@ -211,8 +218,8 @@ private:
     }
 
     void flush(fuse_req_t request) {
-        const auto outcome = disk_.flush();
-        fuse_reply_err(request, outcome ? 0 : errno_of(outcome.error()));
+        if (succeeded(request, disk_.flush()))
+            fuse_reply_err(request, 0);
     }
 
     void statistics(fuse_req_t request) const {
@@ -227,7 +234,7 @@ private:
     ByteDisk disk_;
     std::uint64_t size_;
     bool read_only_;
-    std::function<void()> released_;
+    Events events_;
     timespec now_{};
     std::vector<Node> nodes_;
     std::atomic<unsigned> open_files_{0};
@@ -304,8 +311,8 @@ const fuse_lowlevel_ops& Export::Operations::table() {
     return operations;
 }
 
-Export::Export(Chain& chain, const Layout& layout, std::function<void()> released)
-    : operations_{std::make_unique<Operations>(chain, layout, std::move(released))} {}
+Export::Export(Chain& chain, const Layout& layout, Events events)
+    : operations_{std::make_unique<Operations>(chain, layout, std::move(events))} {}
 
 Export::~Export() {
     if (session_ == nullptr)
@@ -313,6 +320,10 @@ Export::~Export() {
     if (mounted_here_)
         fuse_session_unmount(session_);
     fuse_session_destroy(session_);
+}
+
+bool Export::idle() const {
+    return operations_->idle();
 }
 
 Result<void> Export::make_session(const std::string& options) {

@@ -39,8 +39,14 @@ inline constexpr const char* fuse_type = "fuse.croft-disk";
 // all that it has seen.
 class Export {
 public:
-    // `released` is called when the last raw file that was open is closed.
-    Export(Chain& chain, const Layout& layout, std::function<void()> released);
+    // Called on any of its threads.
+    struct Events {
+        std::function<void()> released; // the last raw file that was open is closed
+        // Something could not be written. Who wrote it need not hear of that: the file system above
+        // may have been told long after it took the data.
+        std::function<void(const Error&)> failed;
+    };
+    Export(Chain& chain, const Layout& layout, Events events);
     Export(const Export&) = delete;
     Export& operator=(const Export&) = delete;
     ~Export();
@@ -51,6 +57,8 @@ public:
     Result<void> mount(const std::string& source, const std::string& directory);
     // Until it is unmounted.
     Result<void> serve();
+    // No raw file is open.
+    bool idle() const;
 
 private:
     class Operations;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fmt/format.h>
+#include <iterator>
 #include <ranges>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -60,6 +61,7 @@ public:
         if (!attached)
             return std::unexpected(attached.error());
         record.attachments.push_back({volume.partition.number, attached->type, on, loop->path()});
+        CROFT_DISK_TRY(update(record)); // whoever has to take it apart finds all of it there
         if (attached->no_replay)
             notes_.push_back(fmt::format("{}: its journal holds changes; read-only, they are not "
                                          "seen",
@@ -67,8 +69,7 @@ public:
         return {};
     }
 
-    Result<Mounted> keep() {
-        CROFT_DISK_TRY(update(presenter_.record()));
+    Mounted keep() {
         kept_ = true;
         presenter_.leave();
         return Mounted{presenter_.record(), notes_};
@@ -92,7 +93,7 @@ Result<void> check_directory(const std::string& directory) {
     if (!S_ISDIR(status.st_mode))
         return std::unexpected(Error::of(
             ErrorCode::invalid_argument, directory, "found a file, expected a directory"));
-    const TopMount top = top_mount(directory);
+    const MountedHere top = top_mount(directory);
     if (top.type == fuse_type)
         return std::unexpected(
             Error::of(ErrorCode::in_use, directory, top.source + " is mounted on it"));
@@ -152,16 +153,69 @@ Result<Record> find_record(const std::string& target) {
     return found.front();
 }
 
-// Whoever unmounted by hand was before us.
 Result<void> unmount_ours(const std::string& directory, const std::string& source, bool alive) {
-    if (top_mount(directory).source != source)
-        return {};
+    const auto mounts = mounts_on(directory);
+    if (std::ranges::find(mounts, source, &MountedHere::source) == mounts.end())
+        return {}; // whoever unmounted by hand was before us
+    if (mounts.back().source != source)
+        return std::unexpected(Error::of(ErrorCode::in_use, directory,
+            fmt::format(
+                "found {} mounted over {}; unmount that first", mounts.back().source, source)));
     auto outcome = unmount_one(directory);
-    if (outcome || (outcome.error().code != ErrorCode::in_use && alive) ||
-        top_mount(directory).source != source)
-        return top_mount(directory).source == source ? outcome : Result<void>{};
+    if (outcome || top_mount(directory).source != source)
+        return {};
     // With nobody behind it, nothing can be saved by waiting.
     return alive ? outcome : unmount_one(directory, true);
+}
+
+// The raw files beside the file systems: while somebody uses one, the disk can't be closed.
+Result<void> check_unused(const Record& record) {
+    const MountedHere top = top_mount(record.directory);
+    if (top.type != fuse_type || top.source != record.file)
+        return {}; // a file system lies over them
+    std::vector<std::string> ours;
+    std::ranges::transform(record.attachments, std::back_inserter(ours),
+        [](const Attachment& it) { return it.device; });
+    std::string user = mount_user(top.device);
+    if (user.empty())
+        user = loop_device_on(top.device, ours);
+    if (user.empty())
+        return {};
+    return std::unexpected(Error::of(ErrorCode::in_use, record.directory, "in use by " + user));
+}
+
+// A loop device lets go of its raw file when the last one who has the device open closes it, and
+// that may be somebody who just looks at it, or a helper that is ending.
+void tell_who_is_late(const Record& record, const UnmountOptions& options) {
+    for (const Attachment& it : record.attachments) {
+        struct stat status {};
+        if (!options.note || stat(it.device.c_str(), &status) != 0)
+            continue;
+        const std::string user = device_user(status.st_rdev);
+        if (!user.empty())
+            options.note(
+                fmt::format("{}: waiting for {}, which has {} open", record.file, user, it.device));
+    }
+}
+
+// Brings to the disk what is only in memory yet, while somebody can still do something about it.
+Result<void> write_out(const Record& record) {
+    std::string lost;
+    for (const Attachment& it : record.attachments) {
+        if (top_mount(it.directory).source != it.device)
+            continue;
+        if (const auto flushed = flush_file_system(it.directory); !flushed && lost.empty())
+            lost = flushed.error().text();
+    }
+    // The kernel tells of each failure once, and its file system may have told somebody else.
+    if (const auto last = read_record(record.process); last && !last->error.empty())
+        lost = last->error;
+    if (lost.empty())
+        return {};
+    return std::unexpected(Error::of(ErrorCode::io, record.file,
+        fmt::format("found a write that failed ({}), expected all to be on the disk; everything "
+                    "stays mounted: copy away what must not be lost, then umount --force",
+            lost)));
 }
 
 } // namespace
@@ -189,14 +243,17 @@ Result<Mounted> mount_disk(
         return std::unexpected(needs_root(file));
     const std::string on = real_path(directory);
     CROFT_DISK_TRY(check_directory(on));
-    const auto contents = read_contents(file);
+    const auto contents = read_contents(file, options.format);
     if (!contents)
         return std::unexpected(contents.error());
     const auto plan = make_plan(file, *contents, options);
     if (!plan)
         return std::unexpected(plan.error());
-    auto presenter = Presenter::start(
-        {.file = real_path(file), .directory = on, .read_write = options.write, .raw = options.raw},
+    auto presenter = Presenter::start({.file = real_path(file),
+                                          .directory = on,
+                                          .read_write = options.write,
+                                          .raw = options.raw,
+                                          .format = options.format},
         plan->layout);
     if (!presenter)
         return std::unexpected(std::move(presenter).error());
@@ -222,20 +279,21 @@ Result<Mounted> mount_disk(
     return making.keep();
 }
 
-Result<Record> unmount_disk(const std::string& target) {
+Result<Record> unmount_disk(const std::string& target, const UnmountOptions& options) {
     const auto record = find_record(target);
     if (!record)
         return std::unexpected(record.error());
+    if (record->alive && record->read_write && !options.force)
+        CROFT_DISK_TRY(write_out(*record));
+    if (record->alive && !record->raw)
+        CROFT_DISK_TRY(check_unused(*record));
     for (const Attachment& it : std::views::reverse(record->attachments))
         CROFT_DISK_TRY(unmount_ours(it.directory, it.device, record->alive));
-    // One that shows file systems goes by itself now, if nobody has its raw files open.
-    struct stat status {};
-    const bool known = stat(record->directory.c_str(), &status) == 0;
-    if (auto outcome = unmount_ours(record->directory, record->file, record->alive); !outcome) {
-        if (record->raw || outcome.error().code != ErrorCode::in_use ||
-            (known && !mount_user(status.st_dev).empty()))
-            return std::unexpected(std::move(outcome).error());
-    }
+    // One that shows file systems ends by itself when the last raw file is closed.
+    if (record->raw || !record->alive || record->attachments.empty())
+        CROFT_DISK_TRY(unmount_ours(record->directory, record->file, record->alive));
+    else
+        tell_who_is_late(*record, options);
     const auto left = wait_for_end(*record);
     if (!left)
         return std::unexpected(left.error());
@@ -248,7 +306,10 @@ Result<Record> unmount_disk(const std::string& target) {
             ? fmt::format("process {} that served it ended early; what was not flushed is lost, "
                           "and croft disk check says whether the disk is whole",
                   record->process)
-            : "could not be closed: " + last->error));
+            : fmt::format(
+                  "unmounted, but a write failed ({}), and what depends on it is lost; croft "
+                  "disk check looks at the disk, fsck at its file systems",
+                  last->error)));
 }
 
 } // namespace croft::disk::mount

@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <ranges>
 #include <sys/mount.h>
@@ -41,13 +41,6 @@ std::string receive(int socket) {
     const ssize_t got = recv(socket, text.data(), text.size(), 0);
     text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
     return text;
-}
-
-void flush_and_detach(const std::string& directory) {
-    const Descriptor folder{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (folder.valid())
-        syncfs(folder.get());
-    umount2(directory.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
 // The serving process.
@@ -99,41 +92,74 @@ private:
     }
 
     Result<void> present() {
-        auto chain = open_chain(record_.file, {.write = record_.read_write});
+        auto chain =
+            open_chain(record_.file, {.write = record_.read_write, .format = record_.format});
         if (!chain)
             return std::unexpected(std::move(chain).error());
         record_.process = getpid();
         auto own = OwnRecord::create(record_);
         if (!own)
             return std::unexpected(std::move(own).error());
-        Export shown{**chain, layout_, [this] {
-                         if (!record_.raw && armed_)
-                             end();
-                     }};
+        own_ = *std::move(own);
+        Export shown{**chain, layout_,
+            {.released =
+                    [this] {
+                        if (armed_)
+                            end();
+                    },
+                .failed =
+                    [this](const Error& error) {
+                        write_failed(error);
+                    }}};
         if (auto outcome = mounted(shown); !outcome) {
-            own->remove();
+            own_.remove();
             static_cast<void>((*chain)->close());
             return outcome;
         }
         std::thread{[this] {
             wait_for_signal();
         }}.detach();
-        std::thread{[this] {
+        std::thread arming{[this, &shown] {
             while (!receive(socket_.get()).empty()) {
             }
-            arm();
-        }}.detach();
+            arm(shown);
+        }};
         auto served = shown.serve();
+        ended_ = true;
+        shutdown(socket_.get(), SHUT_RDWR);
+        arming.join();
         auto closed = (*chain)->close();
         chain->reset();
-        if (served && closed) {
-            own->remove();
-            return {};
+        for (const auto& outcome : {served, closed}) {
+            if (!outcome)
+                keep_in_mind(words_of(outcome.error()));
         }
-        if (auto last = read_record(record_.process))
-            record_ = *std::move(last);
-        record_.error = (served ? closed : served).error().text();
-        return update(record_);
+        const std::lock_guard lock{mutex_};
+        if (lost_.empty())
+            own_.remove();
+        return {};
+    }
+
+    std::string words_of(Error error) const {
+        if (error.file == record_.file)
+            error.file.clear();
+        return error.text();
+    }
+
+    // Whoever writes to the raw files hears of it at once. Of a file system's data its writer may
+    // have been told that all is well.
+    void write_failed(const Error& error) {
+        if (!record_.raw || record_.directory.empty())
+            keep_in_mind(words_of(error));
+    }
+
+    // The first of what went wrong: the rest follows from it, or would have nothing new to say.
+    void keep_in_mind(const std::string& what) {
+        const std::lock_guard lock{mutex_};
+        if (!lost_.empty())
+            return;
+        lost_ = what;
+        static_cast<void>(own_.set_error(what)); // the caller has nobody to tell
     }
 
     // Root's caller mounts, and tells; others have it done here.
@@ -160,20 +186,28 @@ private:
             const auto record = read_record(record_.process);
             if (!record || record->directory.empty())
                 continue; // it is private to a process, and goes with that
-            for (const Attachment& it : std::views::reverse(record->attachments))
-                flush_and_detach(it.directory);
+            for (const Attachment& it : std::views::reverse(record->attachments)) {
+                if (auto flushed = flush_file_system(it.directory); !flushed)
+                    keep_in_mind(flushed.error().text());
+                umount2(it.directory.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+            }
             end();
         }
     }
 
-    void arm() {
-        const auto record = read_record(record_.process);
-        armed_ = record && !record->attachments.empty();
+    // The caller has mounted what there is to mount, or died of it: the end of the last file system
+    // is the end from now on, and it may have been before.
+    void arm(const Export& shown) {
+        if (record_.raw)
+            return;
+        armed_ = true;
+        if (shown.idle() && !ended_)
+            end();
     }
 
     // Whatever still lies over the export is not ours to remove.
     void end() const {
-        const TopMount top = top_mount(record_.directory);
+        const MountedHere top = top_mount(record_.directory);
         if (top.type != fuse_type || top.source != record_.file)
             return;
         if (geteuid() == 0)
@@ -186,7 +220,11 @@ private:
     Layout layout_;
     Descriptor socket_;
     Descriptor fuse_;
+    OwnRecord own_;
     std::atomic<bool> armed_{false};
+    std::atomic<bool> ended_{false};
+    std::mutex mutex_;
+    std::string lost_; // guarded by it
 };
 
 Result<Descriptor> open_fuse() {
@@ -271,22 +309,26 @@ Result<void> Presenter::mount_on(const std::string& directory) {
     return {};
 }
 
+Result<void> flush_file_system(const std::string& directory) {
+    const Descriptor folder{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!folder.valid())
+        return std::unexpected(Error::system(directory, "open", errno));
+    if (syncfs(folder.get()) != 0)
+        return std::unexpected(Error::system(directory, "flush", errno));
+    return {};
+}
+
 Result<void> unmount_one(const std::string& directory, bool detach) {
     if (geteuid() != 0)
         return unmount_unprivileged(directory, detach);
-    struct stat status {};
-    const bool known = stat(directory.c_str(), &status) == 0;
-    std::string user;
-    // A loop device that was on one of its files lets go of it in its own time, and somebody who
-    // just looks at that device may hold it up. Nothing tells when that is over.
-    for (unsigned attempts = 0; attempts < 200 && user.empty(); ++attempts) {
-        if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
-            return {};
-        if (errno != EBUSY)
-            return std::unexpected(Error::system(directory, "unmount", errno));
-        user = known ? mount_user(status.st_dev) : std::string{};
-        std::this_thread::sleep_for(std::chrono::milliseconds{user.empty() ? 10 : 0});
-    }
+    const MountedHere top = top_mount(directory);
+    if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
+        return {};
+    if (errno != EBUSY)
+        return std::unexpected(Error::system(directory, "unmount", errno));
+    std::string user = mount_user(top.device);
+    if (user.empty())
+        user = loop_device_on(top.device, {});
     return std::unexpected(Error::of(ErrorCode::in_use, directory,
         "in use by " + (user.empty() ? std::string{"something that /proc does not show"} : user)));
 }

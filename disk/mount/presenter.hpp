@@ -14,8 +14,9 @@ namespace croft::disk::mount {
 // shows file systems unmounts itself as soon as the last of them is gone.
 class Presenter {
 public:
-    // Forks: no other thread may be running. The record's `file`, `directory`, `read_write` and
-    // `raw` say what is wanted; an empty directory stands for one that is private to the caller.
+    // Forks: no other thread may be running. The record's `file`, `format`, `directory`,
+    // `read_write` and `raw` say what is wanted; an empty directory stands for one that is private
+    // to the caller.
     static Result<Presenter> start(Record wanted, const Layout& layout);
     Presenter(Presenter&&) = default;
     Presenter& operator=(Presenter&&) = default;
@@ -36,6 +37,10 @@ private:
     Descriptor socket_;
     Descriptor fuse_; // of root's: /dev/fuse, to be mounted by the caller
 };
+
+// Writes all of a file system to its disk. Unmounting does the same, but keeps to itself what could
+// not be written.
+Result<void> flush_file_system(const std::string& directory);
 
 // Unmounts a file system, or an export. The error `in_use` names who uses it.
 Result<void> unmount_one(const std::string& directory, bool detach = false);

@@ -109,7 +109,7 @@ private:
         return std::unexpected(Error::of(ErrorCode::io, record.file,
             last->error.empty()
                 ? fmt::format("process {} that served it ended early", record.process)
-                : "could not be closed: " + last->error));
+                : fmt::format("a write failed ({}), and what depends on it is lost", last->error)));
     }
 
     Presenter presenter_;
@@ -130,7 +130,7 @@ Result<std::unique_ptr<PrivateMount>> PrivateMount::create(
     const std::string& file, const PrivateOptions& options) {
     if (geteuid() != 0)
         return std::unexpected(needs_root(file));
-    const auto contents = read_contents(file);
+    const auto contents = read_contents(file, options.format);
     if (!contents)
         return std::unexpected(contents.error());
     const auto volume = contents->choose(file, options.partition);
@@ -138,8 +138,11 @@ Result<std::unique_ptr<PrivateMount>> PrivateMount::create(
         return std::unexpected(volume.error());
     Layout layout;
     layout.files = contents->raw_files();
-    auto presenter = Presenter::start(
-        {.file = real_path(file), .directory = {}, .read_write = options.write, .raw = true},
+    auto presenter = Presenter::start({.file = real_path(file),
+                                          .directory = {},
+                                          .read_write = options.write,
+                                          .raw = true,
+                                          .format = options.format},
         layout);
     if (!presenter)
         return std::unexpected(std::move(presenter).error());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "disk/file_store.hpp"
+#include "disk/image.hpp"
 
 #include <functional>
 #include <memory>
@@ -12,6 +13,7 @@ namespace croft::disk::mount {
 
 struct PrivateOptions {
     bool write = false;
+    std::optional<Format> format{}; // without, what is in the file decides; see OpenOptions
     std::optional<unsigned> partition{};
     std::function<bool()> stopped{}; // asked where there is something to wait for
 };

@@ -51,6 +51,12 @@ std::string contents_of(const std::string& lock_path) {
     return lock_path + ".json";
 }
 
+// A file of its own, so that who attaches the file systems and who serves them do not write over
+// each other's words.
+std::string error_of(const std::string& lock_path) {
+    return lock_path + ".error";
+}
+
 json json_of(const Record& record) {
     json attachments = json::array();
     for (const Attachment& it : record.attachments)
@@ -58,7 +64,7 @@ json json_of(const Record& record) {
             {"directory", it.directory}, {"device", it.device}});
     return {{"process", record.process}, {"file", record.file}, {"directory", record.directory},
         {"read_write", record.read_write}, {"raw", record.raw},
-        {"attachments", std::move(attachments)}, {"error", record.error}};
+        {"attachments", std::move(attachments)}};
 }
 
 std::optional<Record> read_file(const std::string& path) {
@@ -71,10 +77,11 @@ std::optional<Record> read_file(const std::string& path) {
         object.at("directory").get_to(record.directory);
         object.at("read_write").get_to(record.read_write);
         object.at("raw").get_to(record.raw);
-        object.at("error").get_to(record.error);
         for (const json& it : object.at("attachments"))
             record.attachments.push_back(
                 {it.at("partition"), it.at("type"), it.at("directory"), it.at("device")});
+        std::ifstream error{error_of(path.substr(0, path.rfind(".json")))};
+        record.error.assign(std::istreambuf_iterator<char>{error}, {});
         return record;
     } catch (const json::exception&) {
         return std::nullopt; // not one of ours
@@ -83,6 +90,22 @@ std::optional<Record> read_file(const std::string& path) {
 
 std::string lock_path(pid_t process) {
     return fmt::format("{}/{}", folder(), process);
+}
+
+// Readers see the old text or the new one.
+Result<void> replace_file(const std::string& path, const std::string& text) {
+    const std::string fresh = path + ".new";
+    std::ofstream file{fresh};
+    file << text;
+    file.close();
+    if (!file || rename(fresh.c_str(), path.c_str()) != 0)
+        return std::unexpected(Error::system(path, "write", errno));
+    return {};
+}
+
+void remove_files(const std::string& lock_path) {
+    for (const std::string& path : {contents_of(lock_path), error_of(lock_path), lock_path})
+        unlink(path.c_str());
 }
 
 } // namespace
@@ -96,25 +119,22 @@ Result<OwnRecord> OwnRecord::create(const Record& record) {
     made.lock_ = Descriptor{::open(made.path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
     if (!made.lock_.valid() || flock(made.lock_.get(), LOCK_EX | LOCK_NB) != 0)
         return std::unexpected(Error::system(made.path_, "create", errno));
+    unlink(error_of(made.path_).c_str()); // of an earlier process with this number
     CROFT_DISK_TRY(mount::update(record));
     return made;
 }
 
-// Readers see the old record or the new one.
 Result<void> update(const Record& record) {
-    const std::string path = contents_of(lock_path(record.process));
-    const std::string fresh = path + ".new";
-    std::ofstream file{fresh};
-    file << json_of(record).dump(2, ' ', false, json::error_handler_t::replace) << '\n';
-    file.close();
-    if (!file || rename(fresh.c_str(), path.c_str()) != 0)
-        return std::unexpected(Error::system(path, "write", errno));
-    return {};
+    return replace_file(contents_of(lock_path(record.process)),
+        json_of(record).dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+}
+
+Result<void> OwnRecord::set_error(const std::string& text) const {
+    return replace_file(error_of(path_), text);
 }
 
 void OwnRecord::remove() {
-    unlink(contents_of(path_).c_str());
-    unlink(path_.c_str());
+    remove_files(path_);
 }
 
 std::optional<Record> read_record(pid_t process) {
@@ -152,8 +172,7 @@ Result<std::optional<Record>> wait_for_end(const Record& record) {
 }
 
 void forget(const Record& record) {
-    unlink(contents_of(lock_path(record.process)).c_str());
-    unlink(lock_path(record.process).c_str());
+    remove_files(lock_path(record.process));
 }
 
 } // namespace croft::disk::mount

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "disk/file_store.hpp"
+#include "disk/image.hpp"
 
 #include <optional>
 #include <string>
@@ -25,9 +26,10 @@ struct Record {
     std::string file;      // the disk's, absolute
     std::string directory; // the mount point; empty while files are copied
     bool read_write = false;
-    bool raw = false; // shows the raw files, mounts no file systems
+    bool raw = false;               // shows the raw files, mounts no file systems
+    std::optional<Format> format{}; // what the disk was opened as, if that was said
     std::vector<Attachment> attachments{};
-    std::string error{}; // why the disk could not be closed
+    std::string error{}; // what could not be written, or why the disk could not be closed
     bool alive = true;   // of a record that was read: the process is there
 };
 
@@ -35,6 +37,8 @@ struct Record {
 class OwnRecord {
 public:
     static Result<OwnRecord> create(const Record& record);
+    // What becomes the record's `error`. Only the process that presents the disk has a say in it.
+    Result<void> set_error(const std::string& text) const;
     // Nothing is left behind.
     void remove();
 
@@ -43,8 +47,8 @@ private:
     Descriptor lock_; // held for as long as the process lives
 };
 
-// Replaces what a record says. Also for the one who asked for the mount and attaches the rest of
-// it.
+// Replaces what a record says, but for its error. Also for the one who asked for the mount and
+// attaches the rest of it.
 Result<void> update(const Record& record);
 std::optional<Record> read_record(pid_t process);
 

@@ -3,15 +3,12 @@
 
 #include "disk/file_store.hpp"
 #include "disk/open.hpp"
+#include "disk/tool/draft.hpp"
 #include "disk/tool/own.hpp"
 #include "disk/vhd/dynamic_image.hpp"
 #include "disk/vhdx/image.hpp"
 
 #include <algorithm>
-#include <fcntl.h>
-#include <filesystem>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace croft::disk::tool {
 
@@ -22,35 +19,6 @@ constexpr std::uint64_t mebibyte = 1U << 20U;
 std::uint64_t rounded_up(std::uint64_t value, std::uint64_t unit) {
     return (value + unit - 1) / unit * unit;
 }
-
-// A new file beside the one that it is going to be; gone unless kept.
-class Draft {
-public:
-    explicit Draft(std::string target)
-        : target_{std::move(target)},
-          path_{target_ + ".croft-" + std::to_string(getpid())} {}
-    Draft(const Draft&) = delete;
-    Draft& operator=(const Draft&) = delete;
-    ~Draft() {
-        if (!kept_)
-            unlink(path_.c_str());
-    }
-
-    const std::string& path() const { return path_; }
-
-    Result<void> keep(bool replace) {
-        const unsigned flags = replace ? 0 : RENAME_NOREPLACE;
-        if (renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target_.c_str(), flags) != 0)
-            return std::unexpected(Error::system(target_, "give the new file its name", errno));
-        kept_ = true;
-        return {};
-    }
-
-private:
-    std::string target_;
-    std::string path_;
-    bool kept_ = false;
-};
 
 Result<std::unique_ptr<Chain>> open_single(std::unique_ptr<Store> store, Format format) {
     auto image = open_image(std::move(store), format, OpenOptions{}.cache_bytes);
@@ -89,6 +57,36 @@ Result<void> convert_into(Chain& from, const std::string& target, const ConvertO
     return copy_and_close(from, **to, options, false);
 }
 
+Result<void> convert_to_new(
+    Chain& from, const Draft& draft, const NewDisk& disk, const ConvertOptions& options) {
+    auto store = FileStore::open(draft.path(),
+        {.write = true, .create = true, .replace = true, .durable = false, .ordered = false});
+    if (!store)
+        return std::unexpected(std::move(store).error());
+    CROFT_DISK_TRY(create_in(**store, draft.path(), disk));
+    auto to = open_single(*std::move(store), disk.format);
+    if (!to)
+        return std::unexpected(std::move(to).error());
+    CROFT_DISK_TRY(copy_and_close(from, **to, options, true));
+    // What is there is not given up for something that a power cut could take.
+    return options.flush || options.replace ? flush_file(draft.path()) : Result<void>{};
+}
+
+// In place: a file with the device's name would be no device.
+Result<void> convert_to_device(
+    Chain& from, const std::string& target, const NewDisk& disk, const ConvertOptions& options) {
+    if (!options.replace)
+        return std::unexpected(Error::of(ErrorCode::exists, target,
+            "found a block device, expected nothing; --replace overwrites what is on it"));
+    {
+        auto store = FileStore::open(target, {.write = true});
+        if (!store)
+            return std::unexpected(std::move(store).error());
+        CROFT_DISK_TRY(create_in(**store, target, disk));
+    }
+    return convert_into(from, target, options);
+}
+
 } // namespace
 
 Result<void> convert(
@@ -98,37 +96,36 @@ Result<void> convert(
         return std::unexpected(std::move(from).error());
     if (options.into_existing)
         return convert_into(**from, target, options);
-    if (!options.replace && std::filesystem::exists(target))
-        return std::unexpected(Error::of(ErrorCode::exists, target, "exists"));
     NewDisk disk = options.target;
     if (options.azure) {
         disk.format = Format::vhd;
         disk.allocation = Allocation::fixed;
     }
     disk.size = rounded_up((*from)->size(), options.azure ? mebibyte : disk.logical_sector_size);
-    Draft draft{target};
-    auto store = FileStore::open(draft.path(),
-        {.write = true, .create = true, .replace = true, .durable = false, .ordered = false});
-    if (!store)
-        return std::unexpected(std::move(store).error());
-    CROFT_DISK_TRY(create_in(**store, target, disk));
-    auto to = open_single(*std::move(store), disk.format);
-    if (!to)
-        return std::unexpected(std::move(to).error());
-    CROFT_DISK_TRY(copy_and_close(**from, **to, options, true));
-    // What is there is not given up for something that a power cut could take.
-    if (options.flush || options.replace)
-        CROFT_DISK_TRY(flush_file(draft.path()));
-    return draft.keep(options.replace);
+    if (is_block_device(target))
+        return convert_to_device(**from, target, disk, options);
+    auto draft = Draft::begin(
+        target, options.replace ? Draft::Existing::replaced : Draft::Existing::refused);
+    if (!draft)
+        return std::unexpected(std::move(draft).error());
+    CROFT_DISK_TRY(draft->named(convert_to_new(**from, *draft, disk, options)));
+    return draft->keep();
 }
 
-Result<std::uint64_t> compact(const std::string& path, const Progress& progress) {
+Result<std::uint64_t> compact(
+    const std::string& path, const Progress& progress, std::optional<Format> format) {
     // For writing, so that nobody else has it, and its log is replayed.
-    auto opened = open_chain(path, {.write = true, .with_parents = false});
+    auto opened = open_chain(path, {.write = true, .format = format, .with_parents = false});
     if (!opened)
         return std::unexpected(std::move(opened).error());
     Chain& from = **opened;
     const ImageInfo& info = from.top().info();
+    if (from.top().store().traits().block_device)
+        return std::unexpected(Error::of(ErrorCode::invalid_argument, path,
+            "found a block device, expected a file: a device does not become shorter"));
+    auto draft = Draft::begin(path, Draft::Existing::replaced_by_user);
+    if (!draft)
+        return std::unexpected(std::move(draft).error());
     if (info.allocation == Allocation::fixed)
         return std::unexpected(
             Error::of(ErrorCode::invalid_argument, path, "a fixed disk has nothing to give back"));
@@ -151,26 +148,22 @@ Result<std::uint64_t> compact(const std::string& path, const Progress& progress)
         disk.parent_locator = vhdx->metadata().parent_locator;
         disk.unknown = {&from.top().store(), vhdx->metadata().unknown, vhdx->regions().unknown()};
     }
-    Draft draft{path};
-    auto store = FileStore::open(draft.path(),
+    auto store = FileStore::open(draft->path(),
         {.write = true, .create = true, .replace = true, .durable = false, .ordered = false});
     if (!store)
         return std::unexpected(std::move(store).error());
-    CROFT_DISK_TRY(create_in(**store, path, disk));
+    CROFT_DISK_TRY(draft->named(create_in(**store, path, disk)));
     auto to = open_single(*std::move(store), disk.format);
     if (!to)
         return std::unexpected(std::move(to).error());
     if (vhdx != nullptr)
         dynamic_cast<vhdx::VhdxImage&>((*to)->top()).use_data_write_guid(disk.data_write_guid);
-    CROFT_DISK_TRY(copy_own_contents(from, **to, progress));
-    CROFT_DISK_TRY((*to)->close());
-    CROFT_DISK_TRY(flush_file(draft.path()));
+    CROFT_DISK_TRY(draft->named(copy_own_contents(from, **to, progress)));
+    CROFT_DISK_TRY(draft->named((*to)->close()));
+    CROFT_DISK_TRY(draft->named(flush_file(draft->path())));
     const std::uint64_t before = from.top().store().size();
     const std::uint64_t after = (*to)->top().store().size();
-    struct stat status {};
-    if (stat(path.c_str(), &status) == 0)
-        static_cast<void>(chmod(draft.path().c_str(), status.st_mode & 07777U));
-    CROFT_DISK_TRY(draft.keep(true));
+    CROFT_DISK_TRY(draft->keep());
     return before > after ? before - after : 0;
 }
 

@@ -27,6 +27,7 @@ Result<void> convert(
 
 // Writes the image anew without what it does not need, in the place of the old file: same contents,
 // same identity, same parent. Answers how many bytes the file became shorter.
-Result<std::uint64_t> compact(const std::string& path, const Progress& progress);
+Result<std::uint64_t> compact(
+    const std::string& path, const Progress& progress, std::optional<Format> format = {});
 
 } // namespace croft::disk::tool

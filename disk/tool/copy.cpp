@@ -32,6 +32,7 @@ public:
         : source_{source},
           target_{target},
           options_{options},
+          sector_{target.top().info().logical_sector_size},
           may_clone_{target.top().store().descriptor() >= 0} {}
 
     Result<void> run();
@@ -40,6 +41,7 @@ private:
     void work();
     Result<void> copy_share(std::uint64_t offset, std::uint64_t end, std::span<std::byte> buffer);
     Result<void> copy_place(const Chain::Place& place, std::span<std::byte> buffer);
+    Result<void> copy_sector(std::uint64_t offset);
     Result<void> copy_bytes(std::uint64_t offset, std::span<const std::byte> bytes);
     Result<void> clear(std::uint64_t offset, std::uint64_t length);
     std::uint64_t clone(
@@ -48,6 +50,7 @@ private:
     Chain& source_;
     Chain& target_;
     const CopyOptions& options_;
+    const std::uint64_t sector_; // the target's
     std::atomic<std::uint64_t> next_{0};
     std::atomic<std::uint64_t> done_{0};
     std::atomic<bool> stop_{false};
@@ -131,15 +134,15 @@ Result<void> Copy::copy_place(const Chain::Place& place, std::span<std::byte> bu
         const auto data =
             options_.detect_zeros ? store.next_data(at, end) : Store::Range{at, end - at};
         // A hole's border is the file system's, not the disk's.
-        const std::uint64_t sector = target_.top().info().logical_sector_size;
-        const std::uint64_t start =
-            data.length == 0 ? end : std::max(at, (data.offset + shift) / sector * sector - shift);
+        const std::uint64_t start = data.length == 0
+            ? end
+            : std::max(at, (data.offset + shift) / sector_ * sector_ - shift);
         if (start > at)
             CROFT_DISK_TRY(clear(at + shift, start - at));
         if (data.length == 0)
             return {};
         const std::uint64_t stop = std::min(
-            end, (data.offset + data.length + shift + sector - 1) / sector * sector - shift);
+            end, (data.offset + data.length + shift + sector_ - 1) / sector_ * sector_ - shift);
         at = start;
         at += clone(store, at, at + shift, stop - at);
         const Window window{store, at, static_cast<std::size_t>(stop - at)};
@@ -160,21 +163,36 @@ Result<void> Copy::copy_place(const Chain::Place& place, std::span<std::byte> bu
     return {};
 }
 
+// A sector of the target that has several of the source's, from different places, or the last of
+// them.
+Result<void> Copy::copy_sector(std::uint64_t offset) {
+    std::vector<std::byte> sector(static_cast<std::size_t>(sector_));
+    const std::uint64_t length = std::min(sector_, source_.size() - offset);
+    if (!options_.target_is_empty && length < sector_)
+        CROFT_DISK_TRY(target_.read(offset, sector)); // the rest of it stays
+    CROFT_DISK_TRY(source_.read(offset, std::span{sector}.first(static_cast<std::size_t>(length))));
+    return copy_bytes(offset, sector);
+}
+
 Result<void> Copy::copy_share(
     std::uint64_t offset, std::uint64_t end, std::span<std::byte> buffer) {
     while (offset < end) {
-        auto place = source_.locate(offset, end - offset);
+        const auto place = source_.locate(offset, end - offset);
         if (!place)
-            return std::unexpected(std::move(place).error());
+            return std::unexpected(place.error());
+        // Whole sectors of the target, which may be larger than the source's.
+        Chain::Place whole = *place;
+        whole.extent.length = place->extent.length / sector_ * sector_;
         Result<void> copied;
-        if (place->image == nullptr) {
-            copied = clear(offset, place->extent.length);
-        } else {
-            copied = copy_place(*place, buffer);
+        if (whole.extent.length != 0)
+            copied = place->image == nullptr ? clear(offset, whole.extent.length)
+                                             : copy_place(whole, buffer);
+        if (place->image != nullptr)
             place->image->finish(place->extent, Image::Outcome::was_read);
-        }
         CROFT_DISK_TRY(std::move(copied));
-        offset += place->extent.length;
+        if (whole.extent.length == 0)
+            CROFT_DISK_TRY(copy_sector(offset));
+        offset += std::max(whole.extent.length, sector_);
     }
     return {};
 }

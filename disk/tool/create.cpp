@@ -3,17 +3,25 @@
 
 #include "disk/file_store.hpp"
 #include "disk/open.hpp"
+#include "disk/tool/draft.hpp"
 #include "disk/vhd/create.hpp"
 #include "disk/vhd/dynamic_image.hpp"
 #include "disk/vhdx/create.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <filesystem>
-#include <unistd.h>
+#include <fmt/format.h>
 
 namespace croft::disk::tool {
 
 namespace {
+
+// What readers accept, ours too.
+constexpr std::uint64_t vhd_block_min = 4U << 10U;
+constexpr std::uint64_t vhdx_block_min = 1U << 20U;
+constexpr std::uint64_t block_max = 256U << 20U;
+constexpr std::uint64_t raw_sector_size = 512;
 
 // Takes size, sectors and identity from the parent.
 Result<void> follow_parent(const std::string& path, NewDisk& disk) {
@@ -25,6 +33,10 @@ Result<void> follow_parent(const std::string& path, NewDisk& disk) {
         return std::unexpected(Error::of(ErrorCode::invalid_argument, path,
             "a " + std::string{to_string(disk.format)} + " disk can't have a parent of format " +
                 std::string{to_string(info.format)}));
+    std::error_code error;
+    if (std::filesystem::equivalent(path, disk.parent, error))
+        return std::unexpected(Error::of(ErrorCode::invalid_argument, path,
+            "found itself as the parent, expected another disk"));
     disk.allocation = Allocation::differencing;
     if (disk.size == 0)
         disk.size = (*parent)->size();
@@ -41,13 +53,23 @@ std::string parent_path(const NewDisk& disk, std::size_t which) {
     return which < disk.parent_paths.size() ? disk.parent_paths[which] : std::string{};
 }
 
+Result<void> check_block_size(const Store& store, const NewDisk& disk, std::uint64_t least) {
+    const std::uint64_t size = disk.block_size;
+    if (size == 0 || (std::has_single_bit(size) && size >= least && size <= block_max))
+        return {};
+    return std::unexpected(Error::of(ErrorCode::invalid_argument, store.name(),
+        fmt::format("block size: found {}, expected a power of two from {} KiB to {} MiB", size,
+            least >> 10U, block_max >> 20U)));
+}
+
 Result<void> create_vhd(Store& store, const NewDisk& disk) {
     vhd::CreateOptions options{.size = disk.size};
     options.type = disk.allocation == Allocation::fixed ? vhd::DiskType::fixed
         : disk.allocation == Allocation::dynamic        ? vhd::DiskType::dynamic
                                                         : vhd::DiskType::differencing;
+    CROFT_DISK_TRY(check_block_size(store, disk, vhd_block_min));
     if (disk.block_size != 0)
-        options.block_size = disk.block_size;
+        options.block_size = static_cast<std::uint32_t>(disk.block_size);
     options.unique_id = disk.disk_id;
     options.parent_id = Guid::parse(disk.parent_identity).value_or(Guid{});
     if (disk.parent_modified)
@@ -59,7 +81,8 @@ Result<void> create_vhd(Store& store, const NewDisk& disk) {
 
 Result<void> create_vhdx(Store& store, const NewDisk& disk) {
     vhdx::CreateOptions options{.size = disk.size};
-    options.block_size = disk.block_size;
+    CROFT_DISK_TRY(check_block_size(store, disk, vhdx_block_min));
+    options.block_size = static_cast<std::uint32_t>(disk.block_size);
     options.logical_sector_size = disk.logical_sector_size;
     options.physical_sector_size = disk.physical_sector_size;
     options.fixed = disk.allocation == Allocation::fixed;
@@ -76,6 +99,14 @@ Result<void> create_vhdx(Store& store, const NewDisk& disk) {
         }
     }
     return vhdx::create(store, options);
+}
+
+Result<void> create_raw(Store& store, const NewDisk& disk) {
+    if (disk.size % raw_sector_size != 0)
+        return std::unexpected(Error::of(ErrorCode::invalid_argument, store.name(),
+            fmt::format("size: found {}, expected a multiple of {}", disk.size, raw_sector_size)));
+    CROFT_DISK_TRY(store.resize(disk.size));
+    return disk.allocation == Allocation::fixed ? store.allocate(0, disk.size) : Result<void>{};
 }
 
 } // namespace
@@ -112,8 +143,7 @@ Result<void> create_in(Store& store, const std::string& path, const NewDisk& dis
     case Format::vhdx:
         return create_vhdx(store, disk);
     case Format::raw:
-        CROFT_DISK_TRY(store.resize(disk.size));
-        return disk.allocation == Allocation::fixed ? store.allocate(0, disk.size) : Result<void>{};
+        return create_raw(store, disk);
     case Format::iso:
         break;
     }
@@ -126,13 +156,24 @@ Result<void> create_file(const std::string& path, NewDisk disk, bool replace) {
         CROFT_DISK_TRY(follow_parent(path, disk));
     if (disk.size == 0)
         disk.size = default_disk_size;
-    auto store = FileStore::open(path, {.write = true, .create = true, .replace = replace});
-    if (!store)
-        return std::unexpected(std::move(store).error());
-    auto created = create_in(**store, path, disk);
-    if (!created && !(*store)->traits().block_device)
-        unlink(path.c_str());
-    return created;
+    if (is_block_device(path)) {
+        if (!replace)
+            return std::unexpected(Error::of(ErrorCode::exists, path,
+                "found a block device, expected nothing; --replace overwrites what is on it"));
+        auto store = FileStore::open(path, {.write = true});
+        return store ? create_in(**store, path, disk) : std::unexpected(std::move(store).error());
+    }
+    auto draft = Draft::begin(path, replace ? Draft::Existing::replaced : Draft::Existing::refused);
+    if (!draft)
+        return std::unexpected(std::move(draft).error());
+    {
+        auto store =
+            FileStore::open(draft->path(), {.write = true, .create = true, .replace = true});
+        if (!store)
+            return std::unexpected(std::move(store).error());
+        CROFT_DISK_TRY(draft->named(create_in(**store, path, disk)));
+    }
+    return draft->keep();
 }
 
 } // namespace croft::disk::tool

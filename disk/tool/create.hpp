@@ -20,7 +20,7 @@ struct NewDisk {
     Format format = Format::vhdx;
     Allocation allocation = Allocation::dynamic;
     std::uint64_t size = 0;       // bytes; 0: the parent's, or the default
-    std::uint32_t block_size = 0; // bytes; 0: one that suits
+    std::uint64_t block_size = 0; // bytes; 0: one that suits
     std::uint32_t logical_sector_size = 512;
     std::uint32_t physical_sector_size = 4096;
     std::string parent{}; // path; makes a differencing disk

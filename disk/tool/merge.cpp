@@ -22,10 +22,11 @@ std::string path_of(const Image& image) {
 
 } // namespace
 
-Result<std::string> merge(const std::string& child, const Progress& progress) {
+Result<std::string> merge(
+    const std::string& child, std::optional<Format> format, const Progress& progress) {
     std::string parent_path;
     {
-        auto chain = open_chain(child, {});
+        auto chain = open_chain(child, {.format = format});
         if (!chain)
             return std::unexpected(std::move(chain).error());
         if ((*chain)->images().size() < 2)
@@ -33,10 +34,10 @@ Result<std::string> merge(const std::string& child, const Progress& progress) {
                 Error::of(ErrorCode::invalid_argument, child, "has no parent to merge into"));
         parent_path = path_of(*(*chain)->images()[1]);
     }
-    auto from = open_chain(child, {.write = true, .with_parents = false});
+    auto from = open_chain(child, {.write = true, .format = format, .with_parents = false});
     if (!from)
         return std::unexpected(std::move(from).error());
-    auto to = open_chain(parent_path, {.write = true});
+    auto to = open_chain(parent_path, {.write = true, .format = (*from)->top().info().format});
     if (!to)
         return std::unexpected(std::move(to).error());
     CROFT_DISK_TRY(announce((*from)->top(), (*to)->top()));
@@ -48,19 +49,20 @@ Result<std::string> merge(const std::string& child, const Progress& progress) {
     return parent_path;
 }
 
-Result<void> rebase(const std::string& child, const std::string& parent, bool only_locator,
-    const Progress& progress) {
-    auto opened = open_chain(child, {.write = true, .with_parents = !only_locator});
+Result<void> rebase(const std::string& child, std::optional<Format> format,
+    const std::string& parent, bool only_locator, const Progress& progress) {
+    auto opened =
+        open_chain(child, {.write = true, .format = format, .with_parents = !only_locator});
     if (!opened)
         return std::unexpected(std::move(opened).error());
     Chain& chain = **opened;
-    auto next = open_chain(parent, {});
-    if (!next)
-        return std::unexpected(std::move(next).error());
     const ImageInfo& info = chain.top().info();
     if (info.allocation != Allocation::differencing)
         return std::unexpected(
             Error::of(ErrorCode::invalid_argument, child, "not a differencing disk"));
+    auto next = open_chain(parent, {});
+    if (!next)
+        return std::unexpected(std::move(next).error());
     if ((*next)->top().info().format != info.format ||
         (*next)->top().info().logical_sector_size != info.logical_sector_size)
         return std::unexpected(Error::of(
@@ -105,11 +107,11 @@ Result<void> rebase(const std::string& child, const std::string& parent, bool on
 }
 
 Result<std::optional<Difference>> compare(
-    const std::string& first, const std::string& second, bool strict, const Progress& progress) {
-    auto one = open_chain(first, {});
+    const Compared& first, const Compared& second, bool strict, const Progress& progress) {
+    auto one = open_chain(first.path, {.format = first.format});
     if (!one)
         return std::unexpected(std::move(one).error());
-    auto other = open_chain(second, {});
+    auto other = open_chain(second.path, {.format = second.format});
     if (!other)
         return std::unexpected(std::move(other).error());
     const std::uint64_t size = std::max((*one)->size(), (*other)->size());
@@ -117,18 +119,29 @@ Result<std::optional<Difference>> compare(
         return Difference{std::min((*one)->size(), (*other)->size()), true};
     std::vector<std::byte> ours(buffer_size);
     std::vector<std::byte> theirs(buffer_size);
+    // Both are asked for whole sectors, which need not be of the same size.
+    const std::uint64_t unit = std::max(
+        (*one)->top().info().logical_sector_size, (*other)->top().info().logical_sector_size);
     // Answers whether the piece is zeros for certain, and shortens it to what is known.
-    const auto known_zeros = [](Chain& chain, std::uint64_t offset,
+    const auto known_zeros = [&](Chain& chain, std::uint64_t offset,
                                  std::uint64_t& length) -> Result<bool> {
         if (offset >= chain.size())
             return true;
-        auto place = chain.locate(offset, std::min(length, chain.size() - offset));
+        const std::uint64_t whole = (length + unit - 1) / unit * unit;
+        auto place = chain.locate(offset, std::min(whole, chain.size() - offset));
         if (!place)
             return std::unexpected(std::move(place).error());
-        length = place->extent.length;
+        length = std::min(length, place->extent.length);
         if (place->image != nullptr)
             place->image->finish(place->extent, Image::Outcome::was_read);
         return place->image == nullptr;
+    };
+    // What is beyond the end counts as zeros.
+    const auto read = [](Chain& chain, std::uint64_t offset, std::span<std::byte> bytes) {
+        const std::uint64_t there =
+            std::min<std::uint64_t>(bytes.size(), chain.size() - std::min(chain.size(), offset));
+        std::ranges::fill(bytes.subspan(there), std::byte{0});
+        return there != 0 ? chain.read(offset, bytes.first(there)) : Result<void>{};
     };
     for (std::uint64_t offset = 0; offset < size;) {
         std::uint64_t length = size - offset;
@@ -136,21 +149,20 @@ Result<std::optional<Difference>> compare(
         const auto right = left ? known_zeros(**other, offset, length) : left;
         if (!right)
             return std::unexpected(right.error());
-        if (!*left || !*right) {
+        const bool skipped = *left && *right && length >= std::min(unit, size - offset);
+        if (length < size - offset)
+            length = std::max(length / unit * unit, std::min(unit, size - offset));
+        if (!skipped) {
             length = std::min<std::uint64_t>(length, buffer_size);
             const auto a = std::span{ours}.first(static_cast<std::size_t>(length));
             const auto b = std::span{theirs}.first(static_cast<std::size_t>(length));
-            std::ranges::fill(a, std::byte{0});
-            std::ranges::fill(b, std::byte{0});
-            if (!*left)
-                CROFT_DISK_TRY((*one)->read(offset, a));
-            if (!*right)
-                CROFT_DISK_TRY((*other)->read(offset, b));
+            CROFT_DISK_TRY(read(**one, offset, a));
+            CROFT_DISK_TRY(read(**other, offset, b));
             if (const auto [x, y] = std::ranges::mismatch(a, b); x != a.end())
                 return Difference{offset + static_cast<std::uint64_t>(x - a.begin()), false};
         }
         offset += length;
-        CROFT_DISK_TRY(report(progress, first, offset, size));
+        CROFT_DISK_TRY(report(progress, first.path, offset, size));
     }
     return std::optional<Difference>{};
 }

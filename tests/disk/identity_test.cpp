@@ -196,7 +196,8 @@ TEST_F(Identity, RepairOfAHeaderLeavesTheContents) {
 TEST_F(Identity, AnotherParentLeavesTheContents) {
     for (const bool only_locator : {true, false}) {
         look();
-        const auto rebased = tool::rebase(path("middle"), path("base"), only_locator, {});
+        const auto rebased =
+            tool::rebase(path("middle"), std::nullopt, path("base"), only_locator, {});
         ASSERT_TRUE(rebased) << rebased.error().text();
         expect_change("middle", true, false);
         expect_top();
@@ -206,14 +207,14 @@ TEST_F(Identity, AnotherParentLeavesTheContents) {
 // The middle shows what it showed before, so its children are still its children.
 TEST_F(Identity, MergingTheMiddle) {
     look();
-    const auto merged = tool::merge(path("middle"), {});
+    const auto merged = tool::merge(path("middle"), std::nullopt, {});
     ASSERT_TRUE(merged) << merged.error().text();
     expect_change("base", true, true);
     expect_change("middle", true, false);
     expect_change("top", false, false);
     expect_top();
     // And of the one that holds it all now, once they are told.
-    ASSERT_TRUE(tool::rebase(path("top"), path("base"), true, {}));
+    ASSERT_TRUE(tool::rebase(path("top"), std::nullopt, path("base"), true, {}));
     std::filesystem::remove(path("middle"));
     expect_top();
 }
@@ -229,7 +230,7 @@ TEST_F(Identity, MergingIntoAShorterParentShowsNoGrandparent) {
                 vhdx->use_data_write_guid(vhdx->headers().current().data_write_guid);
             ASSERT_TRUE((*chain)->top().resize(wanted) && (*chain)->close());
         }
-        const auto merged = tool::merge(path("top"), {});
+        const auto merged = tool::merge(path("top"), std::nullopt, {});
         ASSERT_TRUE(merged) << merged.error().text();
         for (const char* name : {"top", "middle"}) {
             auto chain = open_chain(path(name), {});
@@ -245,7 +246,7 @@ TEST_F(Identity, MergingIntoAShorterParentShowsNoGrandparent) {
 
 TEST_F(Identity, AVhdKnowsWhenItsParentWasModified) {
     make(Format::vhd);
-    const auto rebased = tool::rebase(path("middle"), path("base"), true, {});
+    const auto rebased = tool::rebase(path("middle"), std::nullopt, path("base"), true, {});
     ASSERT_TRUE(rebased) << rebased.error().text();
     const auto notes = [this] {
         auto chain = open_chain(path("middle"), {});

@@ -7,19 +7,16 @@ Usage: peers_test.py CROFT [unittest options]
 """
 
 import contextlib
-import hashlib
 import itertools
 import os
 import random
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
+import stat
 import unittest
 
-CROFT = os.path.abspath(sys.argv.pop(1))
-MIB = 1 << 20
+from command import CROFT, MIB, Case, checksum, croft, no_loop_devices, run
+
 # Less than a block, not whole MiB, not whole blocks, and more than one page of a VHD's table.
 SIZES = [MIB, 3 * MIB + 512, 37 * MIB + 4096, 300 * MIB]
 OURS = [("vhdx", ["--block-size", "1M"]), ("vhdx", []), ("vhdx", ["--block-size", "32M"]),
@@ -27,39 +24,6 @@ OURS = [("vhdx", ["--block-size", "1M"]), ("vhdx", []), ("vhdx", ["--block-size"
 THEIRS = [("vhdx", "subformat=dynamic"), ("vhdx", "subformat=dynamic,block_size=8M,log_size=2M"),
           ("vhdx", "subformat=fixed"), ("vpc", "subformat=dynamic,force_size=on"),
           ("vpc", "subformat=fixed,force_size=on"), ("raw", "preallocation=off")]
-
-
-def run(*words):
-    done = subprocess.run([str(word) for word in words],
-                          capture_output=True, text=True, timeout=120)
-    if done.returncode != 0:
-        raise AssertionError(f"{words}: exit {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def croft(*words):
-    return run(CROFT, "disk", *words)
-
-
-def checksum(path, size):
-    """Of the first `size` bytes, which have to be there."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        for at in range(0, size, MIB):
-            piece = file.read(min(MIB, size - at))
-            if len(piece) != min(MIB, size - at):
-                raise AssertionError(f"{path}: ends at {at + len(piece)}, expected {size}")
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def loop_device():
-    """Why there is no loop device, or nothing."""
-    if os.geteuid() != 0:
-        return "loop devices need root"
-    if not os.path.exists("/dev/loop-control"):
-        return "this machine has no loop devices"
-    return None
 
 
 def libvhdi():
@@ -70,14 +34,7 @@ def libvhdi():
     return None
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="croft-peers-")
-        self.addCleanup(shutil.rmtree, self.folder)
-        before = os.getcwd()
-        os.chdir(self.folder)
-        self.addCleanup(os.chdir, before)
-
+class Peers(Case):
     def source(self, size, seed, name="source.raw"):
         """A sparse raw disk of some random pieces, at both ends too; answers its checksum."""
         rng = random.Random(seed)
@@ -98,7 +55,7 @@ class Case(unittest.TestCase):
     @contextlib.contextmanager
     def loop(self, path, size, writable=False):
         device = run("losetup", "--find", "--show", "--sizelimit", size,
-                     *([] if writable else ["--read-only"]), path).strip()
+                     *([] if writable else ["--read-only"]), path).stdout.strip()
         try:
             yield device
         finally:
@@ -106,7 +63,7 @@ class Case(unittest.TestCase):
 
 
 @unittest.skipIf(libvhdi(), libvhdi())
-class Libvhdi(Case):
+class Libvhdi(Peers):
     def media(self, name, which, size):
         os.makedirs("mounted", exist_ok=True)
         run("vhdimount", name, "mounted")
@@ -121,7 +78,7 @@ class Libvhdi(Case):
             for kind, name in self.ours(size):
                 if kind == "raw":
                     continue
-                told = run("vhdiinfo", name)
+                told = run("vhdiinfo", name).stdout
                 self.assertEqual(re.search(r"\((\d+) bytes\)", told)[1], str(size))
                 self.assertEqual(self.media(name, 1, size), expected)
 
@@ -136,15 +93,15 @@ class Libvhdi(Case):
                     croft("create", "-q", f"{depth}.{kind}", "-p", f"{depth - 1}.{kind}")
                     croft("convert", "-q", "-n", f"{depth}.raw", f"{depth}.{kind}", "-f", kind)
                 for depth in (1, 2):
-                    told = run("vhdiinfo", f"{depth}.{kind}")
+                    told = run("vhdiinfo", f"{depth}.{kind}").stdout
                     self.assertIn("Differential", told)
                     self.assertIn(f"{depth - 1}.{kind}", told)
                     self.assertEqual(self.media(f"{depth}.{kind}", depth + 1, size),
                                      expected[depth])
 
 
-@unittest.skipIf(loop_device(), loop_device())
-class LoopDevices(Case):
+@unittest.skipIf(no_loop_devices(), no_loop_devices())
+class LoopDevices(Peers):
     """A fixed VHD and a raw disk are, for the kernel, what is before the footer."""
 
     def test_the_kernel_reads_what_we_write(self):
@@ -187,18 +144,36 @@ class LoopDevices(Case):
                           kind)
                     self.assertEqual(checksum("back.raw", size), expected)
 
+    def test_a_device_stays_one(self):
+        size = 24 * MIB
+        expected = self.source(size, 9)
+        with open("device.img", "wb") as file:
+            file.write(b"\xa5" * (32 * MIB))
+        for kind in ("vhdx", "raw"):
+            with self.loop("device.img", 32 * MIB, writable=True) as device:
+                os.symlink(device, "link")
+                for name in (device, "link"):
+                    done = run(CROFT, "disk", "convert", "-f", kind, "source.raw", name, expect=2)
+                    self.assertIn("found a block device, expected nothing", done.stderr)
+                    croft("convert", "-q", "-f", kind, "source.raw", name, "--replace")
+                    self.assertTrue(stat.S_ISBLK(os.stat(device).st_mode))
+                self.assertEqual(os.readlink("link"), device)
+                os.unlink("link")
+                croft("convert", "-q", device, "back.raw", "--replace", "--source-format", kind)
+                self.assertEqual(checksum("back.raw", size), expected)
+                done = run(CROFT, "disk", "compact", device, expect=2)
+                self.assertIn("block device" if kind == "vhdx" else "", done.stderr)
+                self.assertTrue(stat.S_ISBLK(os.stat(device).st_mode))
+
     def test_a_vhd_on_a_device_is_refused(self):
         self.source(24 * MIB, 9)
         with self.loop("source.raw", 24 * MIB, writable=True) as device:
-            done = subprocess.run(
-                [CROFT, "disk", "create", "-f", "vhd", "--replace", device, "20M"],
-                capture_output=True, text=True, timeout=60)
-            self.assertEqual(done.returncode, 2)
+            done = run(CROFT, "disk", "create", "-f", "vhd", "--replace", device, "20M", expect=2)
             self.assertIn("footer", done.stderr)
 
 
 @unittest.skipUnless(shutil.which("qemu-img"), "qemu-img is not installed")
-class EveryWay(Case):
+class EveryWay(Peers):
     """From each sub-format of qemu-img's to each of ours, and back."""
     QEMU = {"vhdx": "vhdx", "vhd": "vpc", "raw": "raw"}
 
