@@ -82,7 +82,7 @@ private:
     std::size_t dirty_ = 0;
     std::size_t claimed_ = 0; // pages that are dirty, pinned or being made durable
     std::size_t set_aside_ = 0;
-    Order order_;             // most recently used first
+    Order order_; // most recently used first
     std::unordered_map<std::uint64_t, Order::iterator> index_;
     std::uint64_t last_offset_ = ~std::uint64_t{0}; // a run of requests mostly hits one page
     Page* last_ = nullptr;
