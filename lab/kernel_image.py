@@ -13,8 +13,8 @@ def elf(image):
     sectors, = struct.unpack_from("<B", image, 0x1f1)
     magic, version = struct.unpack_from("<4sH", image, 0x202)
     if magic != b"HdrS" or version < 0x208:
-        raise LabError(f"found {magic!r}, version {version:#x}; expected a bzImage of boot protocol "
-                       "2.08 or later")
+        raise LabError(f"found {magic!r}, version {version:#x}; expected a bzImage of boot "
+                       "protocol 2.08 or later")
     offset, length = struct.unpack_from("<II", image, 0x248)
     begin = (sectors + 1) * 512 + offset
     # Behind the compressed data stands its size.

@@ -15,8 +15,8 @@ class BadInputTest(unittest.TestCase):
         cls.artifacts = recipe.obtain()
 
     def _one_line(self, result, found, expected):
-        """Exit status 1, nothing on standard output, and one line of error: what was found, what was
-        expected, what to do."""
+        """Exit status 1, nothing on standard output, and one line of error: what was found, what
+        was expected, what to do."""
         self.assertEqual((result.status, result.output), (1, ""), result)
         line = rf"croft-worker: {found}, expected {expected}; [^;\n]+\n"
         self.assertRegex(result.error, rf"\A{line}\Z")
@@ -61,8 +61,9 @@ class BadInputTest(unittest.TestCase):
         with Host(name="bad-guest") as host:
             other = host.start_command(worker(self.artifacts, line="croft.do=clock"))
             other.wait_for("child: time", timeout=120)
-            for image, pattern in (("triple-fault", r"found an exception .* \(triple fault\), expected"),
-                                   ("jump-nowhere", "no memory")):
+            for image, pattern in (
+                    ("triple-fault", r"found an exception .* \(triple fault\), expected"),
+                    ("jump-nowhere", "no memory")):
                 with self.subTest(guest=image):
                     result = host.run(["/build/worker/croft-worker", "--kernel",
                                        f"/build/tests/guests/{image}", "--memory", "64M"])

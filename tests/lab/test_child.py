@@ -70,7 +70,7 @@ class ChildTest(unittest.TestCase):
         """The root's clock and the child's go as fast as each other, and as this machine's. Each
         reading lies between two of this machine's: how long it takes decides nothing but how much
         is known."""
-        seconds = 20
+        seconds = 10
         with Host(name="child-clock") as host:
             child = host.start_command(worker(self.artifacts, line="croft.do=shell"))
             child.wait_for("child: shell", timeout=120)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `make run` does after the build, as its script calls it: without a terminal, from the stages'
-names to their times, and nothing is left behind."""
+"""What `make run` does after the build, as its script calls it: without a terminal, from the
+stages' names to their times, and nothing is left behind."""
 
 import pathlib
 import re

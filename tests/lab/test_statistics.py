@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hypervisor's statistics pages: what they count, and that they go on counting after the root has
-mapped them."""
+"""The hypervisor's statistics pages: what they count, and that they go on counting after the root
+has mapped them."""
 
 import unittest
 
