@@ -18,9 +18,14 @@ void check_footers(const DynamicImage& image, bool mend, CheckReport& report) {
         report.add({Severity::damage, image.store().size(),
             "the footer at the end is missing or damaged; its copy at the beginning is in use", 0,
             true});
-    if (!image.footer_has_copy())
+    if (image.footer_copy() == DynamicImage::FooterCopy::damaged)
         report.add({Severity::damage, 0,
-            "the copy of the footer at the beginning differs from the footer", 0, true});
+            "the copy of the footer at the beginning is missing or damaged", 0, true});
+    if (image.footer_copy() == DynamicImage::FooterCopy::older)
+        report.add({Severity::note, 0,
+            "the copy of the footer at the beginning is that of before a change that was "
+            "interrupted; whoever next writes to the disk renews it",
+            0, false});
 }
 
 struct Used {

@@ -255,10 +255,14 @@ DynamicImage::DynamicImage(std::unique_ptr<Store> store, const FoundFooter& foun
 // A power cut while the footer was written or moved leaves one at one end of the file only, or an
 // older one at the beginning.
 Result<void> DynamicImage::mend_footers() {
-    Footer copy{};
-    CROFT_DISK_TRY(store().read(0, std::as_writable_bytes(std::span{&copy, 1})));
-    footer_has_copy_ = std::ranges::equal(bytes_of(copy), bytes_of(footer_));
-    if (info().read_only || (footer_at_end_ && footer_has_copy_))
+    const auto copy = read_footer_at(store(), 0);
+    if (!copy && copy.error().code != ErrorCode::corrupt)
+        return std::unexpected(copy.error());
+    if (!copy || copy->unique_id != footer_.unique_id)
+        footer_copy_ = FooterCopy::damaged;
+    else if (!std::ranges::equal(bytes_of(*copy), bytes_of(footer_)))
+        footer_copy_ = FooterCopy::older;
+    if (info().read_only || (footer_at_end_ && footer_copy_ == FooterCopy::same))
         return {};
     return write_footers(footer_);
 }

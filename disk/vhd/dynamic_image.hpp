@@ -39,9 +39,10 @@ public:
     const Footer& footer() const { return footer_; }
     const DynamicHeader& header() const { return header_; }
     // What opening the file for writing has put right, or check() has to tell of: a power cut, or
-    // damage, left one of the two footers.
+    // damage, left one of the two footers, or an interruption the older one at the beginning.
+    enum class FooterCopy : std::uint8_t { same, older, damaged };
     bool footer_at_end() const { return footer_at_end_; }
-    bool footer_has_copy() const { return footer_has_copy_; }
+    FooterCopy footer_copy() const { return footer_copy_; }
 
     // Blocking: entries of the block allocation table as they are now, for tools.
     Result<void> read_entries(std::uint64_t first, std::span<std::uint32_t> entries);
@@ -90,9 +91,9 @@ private:
 
     Footer footer_;
     DynamicHeader header_{};
-    bool footer_at_end_;           // when the file was opened
-    bool footer_has_copy_ = false; // likewise
-    bool footer_torn_ = false;     // it could not be written, so that what is there is unknown
+    bool footer_at_end_;                        // when the file was opened
+    FooterCopy footer_copy_ = FooterCopy::same; // likewise
+    bool footer_torn_ = false; // it could not be written, so that what is there is unknown
     std::uint64_t block_size_ = 0;
     std::uint64_t bitmap_length_ = 0;
     bool differencing_ = false;

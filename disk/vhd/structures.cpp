@@ -43,7 +43,9 @@ std::uint64_t footer_offset(const Store& store) {
                                                          : store.size() - sector_size;
 }
 
-Result<Footer> footer_at(Store& store, std::uint64_t offset) {
+} // namespace
+
+Result<Footer> read_footer_at(Store& store, std::uint64_t offset) {
     Footer footer{};
     CROFT_DISK_TRY(store.read(offset,
         std::as_writable_bytes(std::span{&footer, 1})
@@ -52,8 +54,6 @@ Result<Footer> footer_at(Store& store, std::uint64_t offset) {
         return std::unexpected(Error::corrupt(store.name(), offset, std::move(defect)));
     return footer;
 }
-
-} // namespace
 
 bool has_footer(Store& store) {
     const auto cookie_at = [&store](std::uint64_t offset) {
@@ -69,7 +69,7 @@ Result<FoundFooter> read_footer(Store& store) {
         return std::unexpected(Error::corrupt(store.name(), 0,
             fmt::format("found {} bytes, expected a footer of 512", store.size())));
     const std::uint64_t end = footer_offset(store);
-    auto at_end = footer_at(store, end);
+    auto at_end = read_footer_at(store, end);
     if (at_end && at_end->disk_type == static_cast<std::uint32_t>(DiskType::fixed) &&
         at_end->current_size > end)
         return std::unexpected(Error::corrupt(store.name(), end,
@@ -77,7 +77,7 @@ Result<FoundFooter> read_footer(Store& store) {
                 at_end->current_size.get(), end)));
     if (at_end)
         return FoundFooter{*at_end, true, end};
-    auto copy = footer_at(store, 0);
+    auto copy = read_footer_at(store, 0);
     if (!copy || copy->disk_type == static_cast<std::uint32_t>(DiskType::fixed))
         return std::unexpected(std::move(at_end).error());
     const std::uint64_t whole = (store.size() + sector_size - 1) / sector_size * sector_size;

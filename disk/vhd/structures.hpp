@@ -18,6 +18,8 @@ struct FoundFooter {
 
 // Whether a store looks like a VHD: a cookie at either place.
 bool has_footer(Store& store);
+// The one of the two that is there. Errors: `corrupt` if it is none.
+Result<Footer> read_footer_at(Store& store, std::uint64_t offset);
 // The footer at the end, or if that is damaged the copy at the beginning.
 Result<FoundFooter> read_footer(Store& store);
 Result<DynamicHeader> read_dynamic_header(Store& store, const Footer& footer);
