@@ -47,7 +47,6 @@ RingResult<std::uint32_t> IncomingRing::available() {
         if (!memory_.is_index(written)) {
             return fail(RingError::bad_write_index);
         }
-        // Never back into what was committed: a full ring is one packet trailer short of its size.
         written_ = written;
     }
     return memory_.distance(next_, written_);

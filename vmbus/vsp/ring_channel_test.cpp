@@ -212,5 +212,62 @@ INSTANTIATE_TEST_SUITE_P(Shapes, EchoTest,
     ::testing::Values(Shape{2, 2, 1, 8}, Shape{2, 2, 4, 100}, Shape{5, 2, 16, 200},
         Shape{2, 6, 64, 200}, Shape{3, 3, 1000, 1}));
 
+TEST(HostileGuestTest, ChangesEverythingWhileItIsRead) {
+    TestMemory memory(16);
+    const std::vector<std::uint64_t> in = memory.allocate(3);
+    const std::vector<std::uint64_t> out = memory.allocate(2);
+    GuestRing sender(in, memory.pages());
+    GuestRing receiver(out, memory.pages());
+    sender.initialize();
+    receiver.initialize();
+    std::atomic<bool> quit = false;
+    std::thread guest([&] {
+        std::mt19937_64 random(5);
+        const auto index = [&] {
+            return static_cast<std::uint32_t>(random() % 9000 & ~7U);
+        };
+        while (!quit) {
+            GuestRing& ring = random() % 2 == 0 ? sender : receiver;
+            const std::uint64_t what = random() % 16;
+            if (what < 5) {
+                ring.store(std::array{0U, 4U, 8U, 12U, 64U}[what], index());
+            } else {
+                // Descriptors and ranges that are often nearly right.
+                const std::uint64_t length = 2 + random() % 6;
+                ring.set_word(index(), (6 + random() % 6) | 2U << 16 | length << 32);
+            }
+        }
+    });
+    std::uint64_t packets = 0;
+    std::uint64_t errors = 0;
+    std::vector<PageRange> ranges;
+    for (unsigned round = 0; round < 20000; ++round) {
+        OpenChannel open;
+        open.incoming_pages = in;
+        open.outgoing_pages = out;
+        open.interrupt = std::make_shared<GuestEvent>();
+        auto channel = RingChannel::open(open, memory.pages(), 4096);
+        if (!channel) {
+            ++errors;
+            continue;
+        }
+        unsigned most = 20;
+        const auto received = channel->receive([&](const Packet& packet) {
+            ++packets;
+            EXPECT_LE(packet.payload.size() + packet.header.size_bytes(), 4096U);
+            (void)parse_gpa_direct(packet, ranges);
+            return --most != 0;
+        });
+        errors += received ? 0U : 1U;
+        for (unsigned i = 0; i < 4; ++i) {
+            (void)channel->send({});
+        }
+    }
+    quit = true;
+    guest.join();
+    EXPECT_GT(packets, 100U);
+    EXPECT_GT(errors, 100U);
+}
+
 } // namespace
 } // namespace croft::vmbus
