@@ -76,16 +76,23 @@ void Server::check(const ServerState& state) const {
     }
     const auto is_sound = [&](const ServerState::Channel& channel) {
         const GpadlEntry* const entry = table.find({channel.relid, channel.parameters.ring_gpadl});
+        const std::uint32_t vp = channel.parameters.target_vp;
         return entry != nullptr && entry->gpadl.ranges.size() == 1 &&
+            (vp == protocol::no_target_vp || host_.has_processor(vp)) &&
             entry->gpadl.ranges.front().byte_offset == 0 &&
             entry->gpadl.ranges.front().pages.size() >= 4 &&
             channel.parameters.downstream_offset >= 2 &&
             channel.parameters.downstream_offset <= entry->gpadl.ranges.front().pages.size() - 2;
     };
+    if (state.version != 0 && !host_.has_processor(state.message_vp)) {
+        throw RecordError(
+            "saved state of 'vmbus': found a processor that this VM doesn't have; give "
+            "the VM as many as it had");
+    }
     for (const ServerState::Channel& channel : state.channels) {
         if (channel.open && !is_sound(channel)) {
-            throw RecordError("saved state of 'vmbus': found an open channel without rings; the "
-                              "file is damaged or was changed");
+            throw RecordError("saved state of 'vmbus': found an open channel without rings or "
+                              "processor; the file is damaged or was changed");
         }
     }
     if (state.messages.size() > limits_.answers + std::size_t{2} * protocol::relid_count) {

@@ -140,14 +140,17 @@ void check_channels(const ServerState& state) {
 
 Record ServerState::save() const {
     std::vector<Record> channel_records;
+    channel_records.reserve(channels.size());
     for (const Channel& channel : channels) {
         channel_records.push_back(save_channel(channel));
     }
     std::vector<Record> gpadl_records;
+    gpadl_records.reserve(gpadls.size());
     for (const Gpadl& gpadl : gpadls) {
         gpadl_records.push_back(save_gpadl(gpadl));
     }
     std::vector<Record> message_records;
+    message_records.reserve(messages.size());
     for (const Outbox::Message& message : messages) {
         message_records.emplace_back("vmbus.message", record_version);
         message_records.back()
