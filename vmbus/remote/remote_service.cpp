@@ -136,8 +136,7 @@ std::string RemoteService::take(Hello& message) {
     }
     greeted_ = true;
     connection_.send(Welcome{protocol_version, memory_.ranges, duplicate(memory_.file)});
-    events_.offered(message.offer);
-    return {};
+    return events_.offered(message.offer);
 }
 
 std::string RemoteService::take(Opened& message) {

@@ -22,7 +22,8 @@ class RemoteService final : public ChannelService {
 public:
     struct Events {
         /// The process has said what it offers: `Server::add` is to be called, perhaps at once.
-        std::function<void(const Offer&)> offered;
+        /// Answers why not, if it may not offer that; then it has ended.
+        std::function<std::string(const Offer&)> offered;
         /// The process is gone, or was sent away for what `reason` says: `Server::remove` is to be
         /// called if it was added, and the object stays until it is detached.
         std::function<void(const std::string& reason)> ended;

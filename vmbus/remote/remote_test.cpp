@@ -2,6 +2,7 @@
 //
 // The same echo service in this process and in one of its own, under the same tests; and both ends
 // of the socket against another side that means no good.
+#include "vdev/error.hpp"
 #include "vmbus/remote/event.hpp"
 #include "vmbus/remote/message.hpp"
 #include "vmbus/remote/poll_reactor.hpp"
@@ -82,6 +83,16 @@ protected:
         }
     }
 
+    /// As an owner does that knows no better than the server.
+    std::string add(const Offer& offer) {
+        try {
+            id_ = vm_.server().add(offer, *remote_);
+            return {};
+        } catch (const vdev::DeviceError& error) {
+            return error.what();
+        }
+    }
+
     void start_process() {
         auto [ours, theirs] = socket_pair();
         process_ = fork();
@@ -91,8 +102,7 @@ protected:
         }
         remote_ =
             std::make_unique<RemoteService>(reactor_, std::move(ours), vm_.test_memory().file(),
-                RemoteService::Events{
-                    [this](const Offer& offer) { id_ = vm_.server().add(offer, *remote_); },
+                RemoteService::Events{[this](const Offer& offer) { return add(offer); },
                     [this](const std::string& reason) {
                         end_reason_ = reason;
                         vm_.server().remove(id_);
@@ -253,13 +263,22 @@ protected:
         socket_ = std::move(theirs);
         remote_ =
             std::make_unique<RemoteService>(reactor_, std::move(ours), vm_.test_memory().file(),
-                RemoteService::Events{
-                    [this](const Offer& offer) { id_ = vm_.server().add(offer, *remote_); },
+                RemoteService::Events{[this](const Offer& offer) { return add(offer); },
                     [this](const std::string& reason) {
                         ended_ = true;
                         reason_ = reason;
                         vm_.server().remove(id_);
                     }});
+    }
+
+    /// As an owner does that knows no better than the server.
+    std::string add(const Offer& offer) {
+        try {
+            id_ = vm_.server().add(offer, *remote_);
+            return {};
+        } catch (const vdev::DeviceError& error) {
+            return error.what();
+        }
     }
 
     void say(const Message& message) { say_bytes(encode(message)); }
@@ -291,6 +310,15 @@ TEST_F(HostileServiceTest, AnswersThatNobodyWaitsFor) {
     EXPECT_TRUE(ended_);
     EXPECT_EQ(reason_, "found an answer to an open that nobody has asked for");
     EXPECT_FALSE(remote_->is_attached());
+}
+
+TEST_F(HostileServiceTest, OffersWhatAnotherHas) {
+    EchoService other(reactor_);
+    (void)vm_.server().add(echo_offer(), other);
+    say(Hello{protocol_version, echo_offer()});
+    EXPECT_TRUE(ended_);
+    EXPECT_EQ(id_, 0U);
+    EXPECT_NE(reason_.find("second device of the same instance"), std::string::npos) << reason_;
 }
 
 TEST_F(HostileServiceTest, OtherVersions) {
@@ -341,7 +369,8 @@ TEST_F(HostileServiceTest, Garbage) {
     for (unsigned i = 0; i < 5000; ++i) {
         std::vector<std::uint8_t> bytes(random() % 300);
         for (std::uint8_t& byte : bytes) {
-            byte = static_cast<std::uint8_t>(random() & random());
+            const std::uint64_t mask = random();
+            byte = static_cast<std::uint8_t>(random() & mask);
         }
         if (bytes.size() > 4) {
             bytes[0] = static_cast<std::uint8_t>(random() % 16);
