@@ -23,17 +23,11 @@ using testing::EchoService;
 using testing::TestMemory;
 using testing::TestVm;
 
-TestVm& vm() {
-    static TestVm instance(64);
-    return instance;
-}
-
 class Run {
 public:
     explicit Run(std::span<const std::uint8_t> input) : input_(input) {
-        vm().replace_server();
         add_devices();
-        vm().server().start();
+        vm_.server().start();
     }
     ~Run() {
         // Whatever the guest did, it can be got rid of.
@@ -42,18 +36,18 @@ public:
             service->answer_held();
         }
         bool gone = false;
-        vm().server().reset([&] { gone = true; });
-        if (!gone || vm().connections() != 0) {
+        vm_.server().reset([&] { gone = true; });
+        if (!gone || vm_.connections() != 0) {
             std::abort();
         }
-        vm().replace_server();
+        vm_.replace_server(); // the services go before the VM does
     }
 
     void all() {
         // Longer histories find nothing new and take their time.
         for (unsigned steps = 0; !input_.empty() && steps < 300; ++steps) {
             step(byte());
-            if (vm().reports().size() > 100000) {
+            if (vm_.reports().size() > 100000) {
                 std::abort();
             }
         }
@@ -65,7 +59,7 @@ private:
             services_.at(i) = std::make_unique<EchoService>(reactor_);
             Offer offer;
             offer.instance.bytes[0] = i;
-            ids_.at(i) = vm().server().add(offer, *services_.at(i));
+            ids_.at(i) = vm_.server().add(offer, *services_.at(i));
         }
     }
 
@@ -85,12 +79,12 @@ private:
         case 0:
         case 1: {
             const std::size_t size = std::min<std::size_t>(argument, input_.size());
-            (void)vm().server().receive(input_.first(size));
+            (void)vm_.server().receive(input_.first(size));
             input_ = input_.subspan(size);
             break;
         }
         case 2:
-            (void)vm().take_message(argument % TestVm::processors);
+            (void)vm_.take_message(argument % TestVm::processors);
             break;
         case 3:
             service.hold_answers((argument & 4) != 0);
@@ -102,7 +96,7 @@ private:
             write_memory(argument);
             break;
         case 6:
-            vm().signal(0x2000U + argument % 8);
+            vm_.signal(0x2000U + argument % 8);
             (void)reactor_.run_once(0);
             break;
         case 7:
@@ -110,7 +104,7 @@ private:
             service.refuse_gpadls((argument & 8) != 0);
             break;
         case 8:
-            vm().server().remove(ids_.at(argument % ids_.size()));
+            vm_.server().remove(ids_.at(argument % ids_.size()));
             break;
         case 9:
             if (argument == 1) {
@@ -127,7 +121,7 @@ private:
 
     void write_memory(std::uint8_t page) {
         std::uint8_t* const place =
-            vm().memory().page(TestMemory::first_page + page % 16) + 8 * byte();
+            vm_.memory().page(TestMemory::first_page + page % 16) + 8 * byte();
         for (std::size_t i = 0; i < 8; ++i) {
             place[i] = byte();
         }
@@ -135,7 +129,7 @@ private:
 
     void save_and_restore() {
         bool stopped = false;
-        vm().server().stop([&] { stopped = true; });
+        vm_.server().stop([&] { stopped = true; });
         if (!stopped) {
             for (auto& service : services_) {
                 service->hold_answers(false);
@@ -145,16 +139,16 @@ private:
         if (!stopped) {
             std::abort();
         }
-        const croft::vdev::Record record = vm().server().save();
+        const croft::vdev::Record record = vm_.server().save();
         // The old services must not call a server that is gone.
-        vm().replace_server();
+        vm_.replace_server();
         add_devices();
         try {
-            vm().server().restore(croft::vdev::Record::decode(record.encode()));
+            vm_.server().restore(croft::vdev::Record::decode(record.encode()));
         } catch (const croft::vdev::RecordError&) {
             std::abort(); // what a server saves, a server reads
         }
-        vm().server().start();
+        vm_.server().start();
     }
 
     /// What is left of the input is a state from another host; RecordError is the only way out but
@@ -164,17 +158,19 @@ private:
             service->hold_answers(false);
             service->answer_held();
         }
-        vm().replace_server();
+        vm_.replace_server();
         add_devices();
         try {
-            vm().server().restore(croft::vdev::Record::decode(input_));
+            vm_.server().restore(croft::vdev::Record::decode(input_));
         } catch (const croft::vdev::RecordError&) { // as it should be
         }
         input_ = {};
-        vm().server().start();
+        vm_.server().start();
         save_and_restore();
     }
 
+    /// Of each run its own: what stays from one to the next looks like a leak.
+    TestVm vm_{64};
     unsigned saves_left_ = 3;
     std::span<const std::uint8_t> input_;
     PollReactor reactor_;
