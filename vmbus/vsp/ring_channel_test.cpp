@@ -241,7 +241,8 @@ TEST(HostileGuestTest, ChangesEverythingWhileItIsRead) {
     std::uint64_t packets = 0;
     std::uint64_t errors = 0;
     std::vector<PageRange> ranges;
-    for (unsigned round = 0; round < 20000; ++round) {
+    // Until there was enough of both, however seldom the guest's thread gets a processor.
+    for (unsigned round = 0; round < 20000 || packets < 100 || errors < 100; ++round) {
         OpenChannel open;
         open.incoming_pages = in;
         open.outgoing_pages = out;
@@ -265,8 +266,6 @@ TEST(HostileGuestTest, ChangesEverythingWhileItIsRead) {
     }
     quit = true;
     guest.join();
-    EXPECT_GT(packets, 100U);
-    EXPECT_GT(errors, 100U);
 }
 
 } // namespace
