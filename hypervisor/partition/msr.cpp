@@ -3,6 +3,7 @@
 
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/intrinsics.hpp"
+#include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/debug/console.hpp"
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/synthetic_msr.hpp"
@@ -20,28 +21,16 @@ constexpr std::uint32_t synthetic_last = 0x400001ff;
 // Eight variable ranges, fixed ranges, write combining.
 constexpr std::uint64_t mtrr_capabilities = 8 | (1u << 8) | (1u << 10);
 
-constexpr std::uint64_t efer_settable =
-    efer_sce | efer_lme | efer_lma | efer_nxe | efer_ffxsr | efer_tce;
-
 /// Long mode can't be switched on or off under active paging; LMA is the processor's.
 bool write_efer(VirtualProcessor& vp, std::uint64_t value) {
     VirtualCpu& cpu = vp.cpu();
     const std::uint64_t old = cpu.get(CpuRegister::efer);
     const bool paging = (cpu.get(CpuRegister::cr0) & cr0_pg) != 0;
-    if ((value & ~efer_settable) != 0 || (paging && ((value ^ old) & efer_lme) != 0)) {
+    if (!register_rules().allow(CpuRegister::efer, value) ||
+        (paging && ((value ^ old) & efer_lme) != 0)) {
         return false;
     }
     cpu.set(CpuRegister::efer, (value & ~efer_lma) | (old & efer_lma));
-    return true;
-}
-
-bool is_valid_pat(std::uint64_t value) {
-    for (unsigned i = 0; i < 8; ++i) {
-        const std::uint64_t type = (value >> (8 * i)) & 0xff;
-        if (type > 7 || type == 2 || type == 3) {
-            return false;
-        }
-    }
     return true;
 }
 

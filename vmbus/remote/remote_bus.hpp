@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "vmbus/memory/mapped_memory.hpp"
+#include "vmbus/remote/connection.hpp"
+#include "vmbus/remote/reactor.hpp"
+#include "vmbus/vsp/channel_service.hpp"
+#include "vmbus/vsp/offer.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace croft::vmbus::remote {
+
+/// The service's end: in the service's process it is the bus. It believes nothing that comes by the
+/// socket, so that a worker that was taken over by its guest can't take over the service. When the
+/// socket ends, the service is told to close everything and is detached.
+class RemoteBus final : public ChannelControl {
+public:
+    /// `ended` is the last call, after the service was detached. `reactor` and `service` outlive
+    /// the object.
+    RemoteBus(Reactor& reactor, Descriptor socket, const Offer& offer, ChannelService& service,
+        std::function<void(const std::string& reason)> ended);
+
+    [[nodiscard]] const GuestPages& memory() const override { return *memory_; }
+    void opened(std::uint16_t sub_channel, bool accepted) override;
+    void closed(std::uint16_t sub_channel) override;
+    void gpadl_created(std::uint16_t sub_channel, std::uint32_t id, bool accepted) override;
+    void gpadl_torn_down(std::uint16_t sub_channel, std::uint32_t id) override;
+    void stopped() override;
+    void offer_sub_channels(std::uint16_t count) override;
+    void fail(std::uint16_t sub_channel, std::string_view reason) override;
+
+private:
+    /// Of a channel or a GPADL, as the service has it.
+    enum class State : std::uint8_t { beginning, there, ending };
+    using GpadlKey = std::pair<std::uint16_t, std::uint32_t>;
+
+    [[nodiscard]] std::string received(Message message);
+    [[nodiscard]] std::string take(Welcome& message);
+    [[nodiscard]] std::string take(Open& message);
+    [[nodiscard]] std::string take(Close& message);
+    [[nodiscard]] std::string take(CreateGpadl& message);
+    [[nodiscard]] std::string take(TeardownGpadl& message);
+    [[nodiscard]] std::string take(Stop& message);
+    [[nodiscard]] std::string take(Start& message);
+    template <typename Other>
+    [[nodiscard]] std::string take(Other& message);
+
+    [[nodiscard]] bool are_memory(const std::vector<std::uint64_t>& pages) const;
+    void socket_ended(const std::string& reason);
+    void wind_up();
+
+    ChannelService& service_;
+    std::function<void(const std::string& reason)> ended_;
+    std::unique_ptr<MappedMemory> memory_;
+    std::map<std::uint16_t, State> channels_;
+    std::map<GpadlKey, State> gpadls_;
+    bool running_ = false;
+    bool stopping_ = false;
+    bool gone_ = false;
+    bool winding_up_ = false;
+    std::string reason_;
+    Connection connection_;
+};
+
+} // namespace croft::vmbus::remote

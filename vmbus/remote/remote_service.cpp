@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmbus/remote/remote_service.hpp"
+
+#include "vmbus/remote/event.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+
+namespace croft::vmbus::remote {
+
+RemoteService::RemoteService(Reactor& reactor, Descriptor socket, MemoryFile memory, Events events)
+    : reactor_(reactor),
+      memory_(std::move(memory)),
+      events_(std::move(events)),
+      connection_(reactor, std::move(socket),
+          {[this](Message message) { return received(std::move(message)); },
+              [this](const std::string& reason) {
+                  ended(reason);
+              }}) {}
+
+RemoteService::~RemoteService() {
+    for (const auto& [sub_channel, signals] : signals_) {
+        reactor_.unwatch(signals.event.get());
+    }
+}
+
+void RemoteService::attached(ChannelControl& control) {
+    control_ = &control;
+}
+
+void RemoteService::detached() {
+    control_ = nullptr;
+    connection_.close();
+}
+
+Descriptor RemoteService::connect_signals(
+    std::uint16_t sub_channel, std::shared_ptr<Interrupt> interrupt) {
+    Descriptor event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!event) {
+        return event;
+    }
+    Descriptor theirs = duplicate(event.get());
+    reactor_.watch(event.get(), POLLIN, [number = event.get(), target = interrupt] {
+        if (take_event(number)) {
+            target->signal();
+        }
+    });
+    signals_.insert_or_assign(sub_channel, Signals{std::move(event), std::move(interrupt)});
+    return theirs;
+}
+
+void RemoteService::disconnect_signals(std::uint16_t sub_channel) {
+    const auto found = signals_.find(sub_channel);
+    if (found != signals_.end()) {
+        reactor_.unwatch(found->second.event.get());
+        signals_.erase(found);
+    }
+}
+
+void RemoteService::open(std::uint16_t sub_channel, OpenChannel channel) {
+    Descriptor interrupt;
+    if (!gone_) {
+        interrupt = connect_signals(sub_channel, std::move(channel.interrupt));
+    }
+    if (!interrupt || !channel.event) {
+        disconnect_signals(sub_channel);
+        control_->opened(sub_channel, false);
+        return;
+    }
+    channel.interrupt.reset();
+    opening_.insert(sub_channel);
+    connection_.send(Open{sub_channel, std::move(channel), std::move(interrupt)});
+}
+
+void RemoteService::close(std::uint16_t sub_channel) {
+    if (gone_) {
+        control_->closed(sub_channel);
+        return;
+    }
+    closing_.insert(sub_channel);
+    connection_.send(Close{sub_channel});
+}
+
+void RemoteService::create_gpadl(std::uint16_t sub_channel, Gpadl gpadl) {
+    if (gone_) {
+        control_->gpadl_created(sub_channel, gpadl.id, false);
+        return;
+    }
+    creating_.emplace(sub_channel, gpadl.id);
+    connection_.send(CreateGpadl{sub_channel, std::move(gpadl)});
+}
+
+void RemoteService::teardown_gpadl(std::uint16_t sub_channel, std::uint32_t id) {
+    if (gone_) {
+        control_->gpadl_torn_down(sub_channel, id);
+        return;
+    }
+    tearing_down_.emplace(sub_channel, id);
+    connection_.send(TeardownGpadl{sub_channel, id});
+}
+
+void RemoteService::stop() {
+    if (gone_) {
+        control_->stopped();
+        return;
+    }
+    stopping_ = true;
+    connection_.send(Stop{});
+}
+
+void RemoteService::start() {
+    connection_.send(Start{});
+}
+
+std::string RemoteService::received(Message message) {
+    if (std::holds_alternative<Hello>(message) == greeted_) {
+        return greeted_ ? "found a second greeting" : "found a message before the greeting";
+    }
+    if (greeted_ && control_ == nullptr) {
+        return "found a message for a device that isn't attached";
+    }
+    return std::visit([this](auto& content) { return take(content); }, message);
+}
+
+template <typename Other>
+std::string RemoteService::take(Other& /*message*/) {
+    return "found a message that only the bus sends";
+}
+
+std::string RemoteService::take(Hello& message) {
+    if (message.version != protocol_version) {
+        return fmt::format("found version {} of the protocol, expected {}; use a service of the "
+                           "same release",
+            message.version, protocol_version);
+    }
+    greeted_ = true;
+    connection_.send(Welcome{protocol_version, memory_.ranges, duplicate(memory_.file)});
+    return events_.offered(message.offer);
+}
+
+std::string RemoteService::take(Opened& message) {
+    if (opening_.erase(message.sub_channel) == 0) {
+        return "found an answer to an open that nobody has asked for";
+    }
+    if (!message.accepted) {
+        disconnect_signals(message.sub_channel);
+    }
+    control_->opened(message.sub_channel, message.accepted);
+    return {};
+}
+
+std::string RemoteService::take(Closed& message) {
+    if (closing_.erase(message.sub_channel) == 0) {
+        return "found an answer to a close that nobody has asked for";
+    }
+    disconnect_signals(message.sub_channel);
+    control_->closed(message.sub_channel);
+    return {};
+}
+
+std::string RemoteService::take(GpadlCreated& message) {
+    if (creating_.erase({message.sub_channel, message.id}) == 0) {
+        return "found an answer for a GPADL that nobody has made";
+    }
+    control_->gpadl_created(message.sub_channel, message.id, message.accepted);
+    return {};
+}
+
+std::string RemoteService::take(GpadlTornDown& message) {
+    if (tearing_down_.erase({message.sub_channel, message.id}) == 0) {
+        return "found the end of a GPADL that nobody has taken back";
+    }
+    control_->gpadl_torn_down(message.sub_channel, message.id);
+    return {};
+}
+
+std::string RemoteService::take(Stopped& /*message*/) {
+    if (!std::exchange(stopping_, false)) {
+        return "found an answer to a stop that nobody has asked for";
+    }
+    // What was signalled before must have arrived: nobody is signalled from now on.
+    for (const auto& [sub_channel, signals] : signals_) {
+        if (take_event(signals.event.get())) {
+            signals.interrupt->signal();
+        }
+    }
+    control_->stopped();
+    return {};
+}
+
+std::string RemoteService::take(OfferSubChannels& message) {
+    control_->offer_sub_channels(message.count);
+    return {};
+}
+
+std::string RemoteService::take(Fail& message) {
+    control_->fail(message.sub_channel, message.reason);
+    return {};
+}
+
+void RemoteService::ended(const std::string& reason) {
+    gone_ = true;
+    while (!signals_.empty()) {
+        disconnect_signals(signals_.begin()->first);
+    }
+    // An answer may lead to a new call, which is answered at once.
+    for (const std::uint16_t sub_channel : std::exchange(opening_, {})) {
+        control_->opened(sub_channel, false);
+    }
+    for (const std::uint16_t sub_channel : std::exchange(closing_, {})) {
+        control_->closed(sub_channel);
+    }
+    for (const auto& [sub_channel, id] : std::exchange(creating_, {})) {
+        control_->gpadl_created(sub_channel, id, false);
+    }
+    for (const auto& [sub_channel, id] : std::exchange(tearing_down_, {})) {
+        control_->gpadl_torn_down(sub_channel, id);
+    }
+    if (std::exchange(stopping_, false)) {
+        control_->stopped();
+    }
+    events_.ended(reason);
+}
+
+} // namespace croft::vmbus::remote

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "vmbus/memory/mapped_memory.hpp"
+#include "vmbus/remote/connection.hpp"
+#include "vmbus/remote/reactor.hpp"
+#include "vmbus/vsp/channel_service.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+namespace croft::vmbus::remote {
+
+/// The bus's end of a service in another process. That process is hostile: it can end its own
+/// device and do nothing else. When it is gone, all that it had still to answer is answered for it.
+class RemoteService final : public ChannelService {
+public:
+    struct Events {
+        /// The process has said what it offers: `Server::add` is to be called, perhaps at once.
+        /// Answers why not, if it may not offer that; then it has ended.
+        std::function<std::string(const Offer&)> offered;
+        /// The process is gone, or was sent away for what `reason` says: `Server::remove` is to be
+        /// called if it was added, and the object stays until it is detached.
+        std::function<void(const std::string& reason)> ended;
+    };
+
+    /// `memory` is handed to the process and stays the caller's, as does `reactor`.
+    RemoteService(Reactor& reactor, Descriptor socket, MemoryFile memory, Events events);
+    ~RemoteService() override;
+
+    void attached(ChannelControl& control) override;
+    void detached() override;
+    void open(std::uint16_t sub_channel, OpenChannel channel) override;
+    void close(std::uint16_t sub_channel) override;
+    void create_gpadl(std::uint16_t sub_channel, Gpadl gpadl) override;
+    void teardown_gpadl(std::uint16_t sub_channel, std::uint32_t id) override;
+    void stop() override;
+    void start() override;
+
+    [[nodiscard]] bool is_attached() const { return control_ != nullptr; }
+
+private:
+    /// The way of a channel's interrupts: from an eventfd that the process rings.
+    struct Signals {
+        Descriptor event;
+        std::shared_ptr<Interrupt> interrupt;
+    };
+    using GpadlKey = std::pair<std::uint16_t, std::uint32_t>;
+
+    [[nodiscard]] std::string received(Message message);
+    [[nodiscard]] std::string take(Hello& message);
+    [[nodiscard]] std::string take(Opened& message);
+    [[nodiscard]] std::string take(Closed& message);
+    [[nodiscard]] std::string take(GpadlCreated& message);
+    [[nodiscard]] std::string take(GpadlTornDown& message);
+    [[nodiscard]] std::string take(Stopped& message);
+    [[nodiscard]] std::string take(OfferSubChannels& message);
+    [[nodiscard]] std::string take(Fail& message);
+    template <typename Other>
+    [[nodiscard]] std::string take(Other& message);
+
+    [[nodiscard]] Descriptor connect_signals(
+        std::uint16_t sub_channel, std::shared_ptr<Interrupt> interrupt);
+    void disconnect_signals(std::uint16_t sub_channel);
+    void ended(const std::string& reason);
+
+    Reactor& reactor_;
+    MemoryFile memory_;
+    Events events_;
+    Connection connection_;
+    ChannelControl* control_ = nullptr;
+    bool greeted_ = false;
+    bool gone_ = false;
+
+    // What the process has still to answer.
+    std::set<std::uint16_t> opening_;
+    std::set<std::uint16_t> closing_;
+    std::set<GpadlKey> creating_;
+    std::set<GpadlKey> tearing_down_;
+    bool stopping_ = false;
+
+    std::map<std::uint16_t, Signals> signals_;
+};
+
+} // namespace croft::vmbus::remote
