@@ -14,10 +14,13 @@ namespace hypervisor {
 
 namespace {
 
-struct Processor {
-    GuestPresence presence_;
+class Processor {
+public:
     GuestPresence& presence() { return presence_; }
     std::atomic<bool> kicked{false};
+
+private:
+    GuestPresence presence_;
 };
 
 const auto no_kick = [](Processor&) {
