@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exceptions that the hypervisor sees before the guest does, and those that it raises.
+#include "tests/guests/guest_code.hpp"
 #include "tests/guests/guest_machine.hpp"
 
 #include <gtest/gtest.h>
 
-#define GUEST(name)                               \
-    extern "C" const std::uint8_t guest_##name[]; \
-    extern "C" const std::uint8_t guest_##name##_end[];
 GUEST(nops)
 GUEST(reads_performance_counter)
 GUEST(reads_processor_counter)
 GUEST(handlers)
-#undef GUEST
-#define CODE(name) (Code{guest_##name, guest_##name##_end})
 
 namespace croft::guests {
 
@@ -27,7 +23,7 @@ constexpr std::uint32_t dr6_single_step = 1u << 14;
 
 enum Vector : std::uint32_t { debug = 1, invalid_opcode = 6, general_protection = 13 };
 
-/// A guest in long mode with the handlers of exception_guests.S.
+/// A guest in long mode with the handlers of exception_code.S.
 class ExceptionTest : public testing::Test {
 protected:
     void start(Code code) {

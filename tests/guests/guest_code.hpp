@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guests of guest_code.S, synic_code.S and extended_state_code.S by their names.
+// The guests of guest_code.S and of the others ending in _code.S by their names.
 #pragma once
 
 #include <cstdint>

@@ -2,19 +2,10 @@
 //
 // Guests that end in an exception, and the handlers that say which it was.
 
-#define REPORT_PORT 0x99
+#include "tests/guests/guest_macros.inc"
 
         .section .rodata
         .code64
-
-        .macro guest name
-        .balign 16
-        .globl \name, \name\()_end
-\name:
-        .endm
-        .macro end_guest name
-\name\()_end:
-        .endm
 
         guest guest_nops
         nop
