@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <fuse_lowlevel.h>
 #include <linux/falloc.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ namespace {
 constexpr double forever = 86400.0 * 365;
 constexpr unsigned threads_max = 16;
 constexpr unsigned background_max = 64;
+constexpr std::size_t request_max = 2U << 20U; // what a read from FUSE wants room for, and more
 
 int errno_of(const Error& error) {
     switch (error.code) {
@@ -364,13 +366,27 @@ Result<void> Export::mount(const std::string& source, const std::string& directo
     return {};
 }
 
+namespace {
+
+// A request that is taken at the moment of the unmount fails as all do after an abort
+// (fuse_dev_do_read). Which of the two it was shows when the connection is down.
+bool was_unmounted(int fuse) {
+    pollfd connection{fuse, 0, 0};
+    while (poll(&connection, 1, -1) < 0 && errno == EINTR) {
+    }
+    std::vector<std::byte> buffer(request_max);
+    return read(fuse, buffer.data(), buffer.size()) < 0 && errno == ENODEV;
+}
+
+} // namespace
+
 Result<void> Export::serve() {
     fuse_loop_config* config = fuse_loop_cfg_create();
     fuse_loop_cfg_set_clone_fd(config, 1);
     fuse_loop_cfg_set_max_threads(config, threads_max);
     const int outcome = fuse_session_loop_mt(session_, config);
     fuse_loop_cfg_destroy(config);
-    if (outcome < 0)
+    if (outcome < 0 && !(outcome == -ECONNABORTED && was_unmounted(fuse_session_fd(session_))))
         return std::unexpected(Error::system("/dev/fuse", "serve", -outcome));
     return {};
 }
