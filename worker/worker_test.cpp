@@ -251,7 +251,7 @@ TEST_F(WorkerTest, IsControlledThroughItsSocket) {
         const std::string file = folder / "state";
         EXPECT_EQ(client.ask(R"({"command": "save", "file": ")" + file + "\"}")["ok"], true);
         const nlohmann::json devices = client.command("devices")["devices"];
-        EXPECT_EQ(devices["fields"]["devices"].size(), 5U);
+        EXPECT_EQ(devices["fields"]["devices"].size(), 6U);
         EXPECT_EQ(client.ask(R"({"command": "restore", "file": ")" + file + "\"}")["ok"], true);
         EXPECT_EQ(client.ask(R"({"command": "restore", "file": "/etc/passwd"})")["ok"], false);
         // All but the clock, which follows the world's time.

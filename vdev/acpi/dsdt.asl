@@ -46,6 +46,18 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "CROFT", "CROFTVM", 1)
             })
         }
 
+        // What lets the guest load its VMBus driver; the rest it finds by CPUID and messages.
+        Device (VMBS)
+        {
+            Method (_HID, 0, NotSerialized) // no name as ACPI has them, so no constant
+            {
+                Return ("VMBUS")
+            }
+            Name (_UID, 0)
+            Name (_DDN, "VMBUS")
+            Name (_CRS, Buffer () { 0x79, 0x00 }) // nothing but the end tag
+        }
+
         Device (COM1)
         {
             Name (_HID, EisaId ("PNP0501"))

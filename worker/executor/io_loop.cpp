@@ -112,12 +112,9 @@ void IoLoop::post(std::function<void()> function) {
 }
 
 void IoLoop::post_and_wait(const std::function<void()>& function) {
-    std::promise<void> done;
-    post([&] {
-        function();
-        done.set_value();
-    });
-    done.get_future().wait();
+    std::packaged_task<void()> task(function);
+    post([&task] { task(); });
+    task.get_future().get();
 }
 
 io_uring_sqe* IoLoop::next_entry() {

@@ -43,7 +43,7 @@ public:
 
     /// Runs `function` on the owner's thread, soon and in order.
     void post(std::function<void()> function);
-    /// The same, and waits for it. Never from the owner itself.
+    /// The same, waits for it, and throws what it throws. Never from the owner itself.
     void post_and_wait(const std::function<void()>& function);
 
     /// Calls back once when `descriptor` is ready for `events` (POLLIN, POLLOUT). Owner.

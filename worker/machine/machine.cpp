@@ -119,6 +119,10 @@ void Machine::add_devices(
         devices_.push_back(std::make_unique<vdev::Uart>(
             vdev::UartSettings{place.name, place.port, place.line}, *serial_backends.at(index)));
     }
+    auto vmbus = std::make_unique<VmbusDevice>(
+        memory_, event_connections_, executor_.devices(), settings.processor.count);
+    vmbus_ = vmbus.get();
+    devices_.push_back(std::move(vmbus));
 }
 
 void Machine::configure_devices() {
@@ -188,15 +192,22 @@ void Machine::create_partition() {
         .bus = bus_,
         .memory = memory_,
         .end_of_interrupt = [this](std::uint8_t vector) { io_apic_->end_of_interrupt(vector); },
+        .post_message =
+            [this](std::uint32_t connection, std::uint32_t type,
+                std::span<const std::uint8_t> payload) {
+                return vmbus_->post(connection, type, payload);
+            },
     };
     processors_ = std::make_unique<ProcessorSet>(*partition_, services, counters_, events_.failed);
     interrupts_.attach(partition_.get());
     event_connections_.attach(partition_.get());
+    vmbus_->attach(partition_.get());
 }
 
 void Machine::destroy_partition() {
     interrupts_.attach(nullptr);
     event_connections_.attach(nullptr);
+    vmbus_->attach(nullptr);
     processors_.reset();
     partition_.reset();
 }

@@ -13,6 +13,7 @@
 #include "worker/processor/processor_set.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/signal/event_connections.hpp"
+#include "worker/vmbus/vmbus_device.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -116,6 +117,7 @@ private:
     std::vector<std::unique_ptr<vdev::Device>> devices_;
     vdev::IoApic* io_apic_ = nullptr;
     vdev::Power* power_ = nullptr;
+    VmbusDevice* vmbus_ = nullptr;
 
     std::unique_ptr<hv::Partition> partition_;
     std::vector<InterceptCounters> counters_;

@@ -153,6 +153,14 @@ PageBitmap GuestMemory::take_written(std::size_t range) {
     return result;
 }
 
+std::uint8_t* GuestMemory::shared_page(std::uint64_t number) const {
+    if (number > ~std::uint64_t{0} / page_size) {
+        return nullptr;
+    }
+    const auto place = find(number * page_size, page_size);
+    return place ? place->address : nullptr;
+}
+
 void GuestMemory::populate(const MemoryRange& range) {
     const auto place = find(range.start, range.size);
     if (!place) {

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::uint8_t general_protection = 13;
 constexpr unsigned general_count = 16;
+constexpr std::uint64_t guest_page_size = 4096;
 
 /// The payload of a message as what its type says it is.
 template <typename Message>
@@ -192,11 +193,22 @@ void InterceptHandler::handle_hypercall(hv::VirtualProcessor& processor) {
     const Header header = message.header;
     const bool is_long = mode_of(header) == CpuMode::long_64;
     const std::uint64_t control = is_long ? message.rcx : message.rax;
-    const auto code = static_cast<std::uint16_t>(control);
-    // Messages and events that reach the worker are for connections that nobody has made.
-    const std::uint64_t status = code == HVCALL_POST_MESSAGE || code == HVCALL_SIGNAL_EVENT
-        ? HV_STATUS_INVALID_CONNECTION_ID
-        : HV_STATUS_INVALID_HYPERCALL_CODE;
+    const std::uint64_t input = is_long
+        ? message.rdx
+        : message.rbx << 32 | static_cast<std::uint32_t>(message.rcx);
+    std::uint64_t status = HV_STATUS_INVALID_HYPERCALL_CODE;
+    switch (static_cast<std::uint16_t>(control)) {
+    case HVCALL_POST_MESSAGE:
+        status = (control & HV_HYPERCALL_FAST) != 0 ? HV_STATUS_INVALID_HYPERCALL_INPUT
+                                                    : post_message(input);
+        break;
+    case HVCALL_SIGNAL_EVENT:
+        // Those that are connected never come here.
+        status = HV_STATUS_INVALID_CONNECTION_ID;
+        break;
+    default:
+        break;
+    }
     const unsigned length =
         header.instruction_length != 0 ? header.instruction_length : vmmcall_length;
     const std::array registers = {
@@ -206,6 +218,24 @@ void InterceptHandler::handle_hypercall(hv::VirtualProcessor& processor) {
     };
     // The result is in RAX, or in EDX:EAX (TLFS "Hypercall Inputs").
     processor.set_registers(std::span(registers).first(is_long ? 2 : 3));
+}
+
+std::uint16_t InterceptHandler::post_message(std::uint64_t input) {
+    hv_input_post_message call;
+    if (input % alignof(std::uint64_t) != 0 ||
+        input % guest_page_size > guest_page_size - sizeof(call)) {
+        return HV_STATUS_INVALID_ALIGNMENT;
+    }
+    std::array<std::uint8_t, sizeof(call)> bytes;
+    if (!services_.memory.read(input, bytes)) {
+        return HV_STATUS_INVALID_HYPERCALL_INPUT;
+    }
+    std::memcpy(&call, bytes.data(), sizeof(call));
+    if (call.payload_size > sizeof(call.payload)) {
+        return HV_STATUS_INVALID_PARAMETER;
+    }
+    return services_.post_message(
+        call.connection_id, call.message_type, std::span(call.payload).first(call.payload_size));
 }
 
 CpuState InterceptHandler::read_state(hv::VirtualProcessor& processor, const Header& header) {

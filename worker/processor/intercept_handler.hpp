@@ -36,6 +36,10 @@ public:
         GuestMemory& memory;
         /// A local APIC ended a level-triggered interrupt of this vector.
         std::function<void(std::uint8_t)> end_of_interrupt;
+        /// HvCallPostMessage on a connection, with the type and the payload of the message. Answers
+        /// an HV_STATUS.
+        std::function<std::uint16_t(std::uint32_t, std::uint32_t, std::span<const std::uint8_t>)>
+            post_message;
     };
 
     enum class Next {
@@ -59,6 +63,7 @@ private:
     void handle_msr(hv::VirtualProcessor& processor);
     void handle_cpuid(hv::VirtualProcessor& processor);
     void handle_hypercall(hv::VirtualProcessor& processor);
+    [[nodiscard]] std::uint16_t post_message(std::uint64_t input);
     void emulate(hv::VirtualProcessor& processor, const Header& header,
         std::span<const std::uint8_t> bytes, EmulatorEnvironment& environment);
     [[nodiscard]] CpuState read_state(hv::VirtualProcessor& processor, const Header& header);

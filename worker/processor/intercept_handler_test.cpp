@@ -52,9 +52,22 @@ protected:
     GuestMemory memory{{{0, 2 * mebibyte}}};
     InterceptCounters counters;
     std::vector<unsigned> ended;
+    struct Posted {
+        std::uint32_t connection;
+        std::uint32_t type;
+        std::vector<std::uint8_t> payload;
+    };
+    std::vector<Posted> posted;
+    std::uint16_t post_status = HV_STATUS_SUCCESS;
     InterceptHandler handler{{bus, memory,
                                  [this](std::uint8_t vector) {
                                      ended.push_back(vector);
+                                 },
+                                 [this](std::uint32_t connection, std::uint32_t type,
+                                     std::span<const std::uint8_t> payload) {
+                                     posted.push_back({connection, type,
+                                         {payload.begin(), payload.end()}});
+                                     return post_status;
                                  }},
         counters};
     FakeProcessor processor{0};
@@ -181,6 +194,47 @@ TEST_F(InterceptHandlerTest, KnowsNoConnections) {
     message.rcx = 0x7777;
     handle(make_message(HVMSG_HYPERCALL_INTERCEPT, message));
     EXPECT_EQ(processor.value(HV_X64_REGISTER_RAX), HV_STATUS_INVALID_HYPERCALL_CODE);
+}
+
+TEST_F(InterceptHandlerTest, TakesMessages) {
+    const auto post = [&](std::uint64_t control, std::uint64_t input) {
+        hv_x64_hypercall_intercept_message message{};
+        message.header = make_header(3, HV_INTERCEPT_ACCESS_EXECUTE);
+        message.rcx = control;
+        message.rdx = input;
+        handle(make_message(HVMSG_HYPERCALL_INTERCEPT, message));
+        return processor.value(HV_X64_REGISTER_RAX);
+    };
+    hv_input_post_message call{};
+    call.connection_id = 4;
+    call.message_type = 1;
+    call.payload_size = 3;
+    std::memcpy(call.payload, "abc", 3);
+    const auto put = [&](std::uint64_t gpa) {
+        std::array<std::uint8_t, sizeof(call)> bytes;
+        std::memcpy(bytes.data(), &call, sizeof(call));
+        ASSERT_TRUE(memory.write(gpa, bytes));
+    };
+    put(0x2f00);
+    EXPECT_EQ(post(HVCALL_POST_MESSAGE, 0x2f00), HV_STATUS_SUCCESS);
+    ASSERT_EQ(posted.size(), 1U);
+    EXPECT_EQ(posted[0].connection, 4U);
+    EXPECT_EQ(posted[0].type, 1U);
+    EXPECT_EQ(posted[0].payload, (std::vector<std::uint8_t>{'a', 'b', 'c'}));
+    post_status = HV_STATUS_INSUFFICIENT_BUFFERS;
+    EXPECT_EQ(post(HVCALL_POST_MESSAGE, 0x2f00), HV_STATUS_INSUFFICIENT_BUFFERS);
+
+    posted.clear();
+    put(0x3000);
+    EXPECT_EQ(post(HVCALL_POST_MESSAGE, 0x2f08), HV_STATUS_INVALID_ALIGNMENT); // into the next page
+    EXPECT_EQ(post(HVCALL_POST_MESSAGE, 0x3004), HV_STATUS_INVALID_ALIGNMENT);
+    EXPECT_EQ(post(HVCALL_POST_MESSAGE, mmio), HV_STATUS_INVALID_HYPERCALL_INPUT);
+    EXPECT_EQ(
+        post(HVCALL_POST_MESSAGE | HV_HYPERCALL_FAST, 0x3000), HV_STATUS_INVALID_HYPERCALL_INPUT);
+    call.payload_size = 241;
+    put(0x3000);
+    EXPECT_EQ(post(HVCALL_POST_MESSAGE, 0x3000), HV_STATUS_INVALID_PARAMETER);
+    EXPECT_TRUE(posted.empty());
 }
 
 TEST_F(InterceptHandlerTest, LetsAHaltedProcessorWait) {

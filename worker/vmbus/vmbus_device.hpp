@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "hv/partition.hpp"
+#include "vdev/device.hpp"
+#include "vmbus/server/host.hpp"
+#include "vmbus/server/server.hpp"
+#include "worker/executor/io_loop.hpp"
+#include "worker/signal/event_connections.hpp"
+#include "worker/vmbus/memory_pages.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <shared_mutex>
+#include <span>
+#include <string_view>
+
+namespace croft::worker {
+
+/// VMBus as a device of the machine: the server, on the devices' thread, and its ways to the guest.
+/// Guests find it by ACPI. Calls are the control thread's unless they say otherwise.
+class VmbusDevice final : public vdev::Device, private vmbus::Host {
+public:
+    /// Everything outlives the object. `loop` is the devices' and runs from the first start on.
+    VmbusDevice(
+        GuestMemory& memory, EventConnections& connections, IoLoop& loop, std::uint32_t processors);
+
+    /// Says which partition the guest is in, or with null that there is none now.
+    void attach(hv::Partition* partition);
+
+    /// Makes a service known to the guest. The calls to it are made on the devices' thread. Errors:
+    /// DeviceError if there is a device of that instance.
+    vmbus::Server::DeviceId add(const vmbus::Offer& offer, vmbus::ChannelService& service);
+    /// Takes it away; the service is detached later, when the guest has let go of it.
+    void remove(vmbus::Server::DeviceId id);
+
+    /// What HvCallPostMessage answers the guest for a message of `type` on `connection`, as an
+    /// HV_STATUS. A processor's thread.
+    [[nodiscard]] std::uint16_t post(
+        std::uint32_t connection, std::uint32_t type, std::span<const std::uint8_t> payload);
+    /// The guest has taken the message that was in the way of the next. A processor's thread.
+    void message_taken();
+
+    [[nodiscard]] std::string_view name() const override { return "vmbus"; }
+    void configure(vdev::Platform&) override {}
+    void start() override;
+    void stop() override;
+    [[nodiscard]] vdev::Record save() const override;
+    void restore(const vdev::Record& record) override;
+    void reset() override;
+    void remove() override {}
+
+private:
+    Posted post_message(std::uint32_t vp, std::span<const std::uint8_t> payload) override;
+    void signal_event(std::uint32_t vp, std::uint16_t flag) override;
+    [[nodiscard]] bool has_processor(std::uint32_t vp) const override { return vp < processors_; }
+    [[nodiscard]] bool connect_event(std::uint32_t connection, int event) override;
+    void disconnect_event(std::uint32_t connection) override;
+    [[nodiscard]] const vmbus::GuestPages& memory() const override { return pages_; }
+    void report(std::string_view line) override;
+
+    void call(const std::function<void()>& function) const;
+    void begin_and_wait(const std::function<void(const std::function<void()>& done)>& begin);
+
+    const MemoryPages pages_;
+    EventConnections& connections_;
+    IoLoop& loop_;
+    const std::uint32_t processors_;
+
+    /// Held shared while the partition is used, so that it isn't gone before that ends.
+    std::shared_mutex mutex_;
+    hv::Partition* partition_ = nullptr;
+
+    /// Since the first start the server is the devices' thread's.
+    bool began_ = false;
+    vmbus::Server server_;
+};
+
+} // namespace croft::worker
