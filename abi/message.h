@@ -199,6 +199,17 @@ struct hv_x64_apic_eoi_message {
     uint32_t interrupt_vector;
 } HV_PACKED;
 
+/*
+ * Payload of HVMSG_SYNIC_SINT_DELIVERABLE: of the SINTs that were asked about
+ * (HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS) those whose message slot is free, a bit for each.
+ */
+struct hv_x64_sint_deliverable_message {
+    struct hv_x64_intercept_message_header header;
+    uint16_t deliverable_sints;
+    uint16_t reserved1;
+    uint32_t reserved2;
+} HV_PACKED;
+
 /* HV_X64_HYPERCALL_INTERCEPT_MESSAGE */
 struct hv_x64_hypercall_intercept_message {
     struct hv_x64_intercept_message_header header;

@@ -192,6 +192,22 @@ union hv_x64_interrupt_state_register {
     } HV_PACKED;
 };
 
+/*
+ * HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS: what the parent wants to be told of, once. A bit is
+ * cleared with the message that answers it (layout: Windows Hypervisor Platform,
+ * WHV_DELIVERABILITY_NOTIFICATIONS_REGISTER).
+ */
+union hv_x64_deliverability_notifications_register {
+    uint64_t as_uint64;
+    struct {
+        uint64_t nmi_notification : 1;
+        uint64_t interrupt_notification : 1;
+        uint64_t interrupt_priority : 4;
+        uint64_t reserved : 42;
+        uint64_t sints : 16;
+    } HV_PACKED;
+};
+
 /* HV_X64_FP_CONTROL_STATUS_REGISTER */
 struct hv_x64_fp_control_status_register {
     uint16_t fp_control;
@@ -231,6 +247,7 @@ union hv_register_value {
     struct hv_x64_table_register table;
     union hv_x64_interrupt_state_register interrupt_state;
     union hv_x64_pending_interruption_register pending_interruption;
+    union hv_x64_deliverability_notifications_register deliverability_notifications;
     struct hv_x64_fp_control_status_register fp_control_status;
     struct hv_x64_xmm_control_status_register xmm_control_status;
 };

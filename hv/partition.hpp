@@ -126,6 +126,11 @@ public:
     /// Puts a message into a VP's SINT (HvCallPostMessageDirect). Answers false if the last one
     /// there hasn't been taken yet.
     virtual bool post_message(std::uint32_t vp, std::uint8_t sint, const hv_message& message) = 0;
+
+    /// Asks to be told when the message slots of these SINTs of a VP are free, a bit for each; in
+    /// place of what was asked before. The answer is an intercept of the VP, once for each slot,
+    /// at once if it is free already: see hv/deliverability.hpp. The VP may be running.
+    virtual void notify_deliverable(std::uint32_t vp, std::uint16_t sints) = 0;
 };
 
 } // namespace croft::hv

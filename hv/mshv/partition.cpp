@@ -4,6 +4,7 @@
 #include "hv/error.hpp"
 #include "hv/mshv/ioctl.hpp"
 #include "hv/mshv/virtual_processor.hpp"
+#include "hv/register.hpp"
 
 #include <algorithm>
 #include <array>
@@ -215,6 +216,23 @@ bool MshvPartition::post_message(std::uint32_t vp, std::uint8_t sint, const hv_m
         throw;
     }
     return true;
+}
+
+// By the partition's file: the VP's is taken while it runs.
+void MshvPartition::notify_deliverable(std::uint32_t vp, std::uint16_t sints) {
+    hv_x64_deliverability_notifications_register wanted{};
+    wanted.sints = sints;
+    struct {
+        std::uint64_t partition_id;
+        std::uint32_t vp_index;
+        std::uint32_t vtl_and_reserved;
+        hv_register_assoc element;
+    } input{};
+    static_assert(sizeof(input) == sizeof(hv_input_set_vp_registers) + sizeof(hv_register_assoc));
+    input.vp_index = vp;
+    input.element = register_value(HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS, wanted.as_uint64);
+    file_.rep_hypercall(fmt::format("ask for free message slots of processor {}", vp),
+        HVCALL_SET_VP_REGISTERS, 1, std::as_bytes(std::span(&input, 1)));
 }
 
 } // namespace croft::hv::mshv

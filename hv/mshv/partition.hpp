@@ -29,6 +29,7 @@ public:
         hv_intercept_type type, std::uint32_t access, std::uint64_t parameter) override;
     bool signal_event(std::uint32_t vp, std::uint8_t sint, std::uint16_t flag) override;
     bool post_message(std::uint32_t vp, std::uint8_t sint, const hv_message& message) override;
+    void notify_deliverable(std::uint32_t vp, std::uint16_t sints) override;
 
 private:
     void read_page_access(PageAccess access, std::uint64_t first_page,

@@ -159,7 +159,7 @@ MsrResult set_message_page(VirtualProcessor& vp, std::uint64_t value) {
     if (result == MsrResult::done) {
         vp.synic().set_message_page(
             shown<hv_message_page>(vp.overlays.message, vp.message_page_register));
-        vp.accept(vp.synic().end_of_message()); // what has waited for this
+        vp.look_at_slots();
     }
     return result;
 }

@@ -257,6 +257,19 @@ Status set_pending_exception(VirtualCpu& cpu, const hv_register_value& value) {
     return Status::success;
 }
 
+/// Interrupts and NMIs are the hypervisor's to deliver: no parent has one that waits for its
+/// moment.
+Status set_deliverability_notifications(VirtualProcessor& vp, const hv_register_value& value) {
+    hv_x64_deliverability_notifications_register rest = value.deliverability_notifications;
+    rest.sints = 0;
+    if (rest.as_uint64 != 0) {
+        return Status::invalid_register_value;
+    }
+    vp.synic().notify_deliverable(value.deliverability_notifications.sints);
+    vp.notify_event(); // a slot may be free already, and the virtual processor halted
+    return Status::success;
+}
+
 void get_cpuid_register(VirtualProcessor& vp, std::uint32_t leaf, hv_register_value& value) {
     const CpuidResult result = partition_cpuid(vp, leaf, 0);
     value.reg128.low = (std::uint64_t{result.ebx} << 32) | result.eax;
@@ -346,6 +359,9 @@ Status get_register(VirtualProcessor& vp, std::uint32_t name, hv_register_value&
         value.interrupt_state.interrupt_shadow = cpu.interrupt_shadow();
         value.interrupt_state.nmi_masked = cpu.nmi_masked();
         break;
+    case HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS:
+        value.deliverability_notifications.sints = vp.synic().notifications();
+        break;
     case HV_REGISTER_PENDING_EVENT0:
     case HV_REGISTER_VSM_VP_STATUS:
         break; // nothing is pending apart from the pending interruption; VTL 0
@@ -417,6 +433,8 @@ Status set_register(VirtualProcessor& vp, std::uint32_t name, const hv_register_
         return set_pending_interruption(cpu, value);
     case HV_REGISTER_PENDING_EVENT0:
         return set_pending_exception(cpu, value);
+    case HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS:
+        return set_deliverability_notifications(vp, value);
     case HV_REGISTER_INTERRUPT_STATE:
         cpu.set_interrupt_shadow(value.interrupt_state.interrupt_shadow != 0);
         cpu.set_nmi_masked(value.interrupt_state.nmi_masked != 0);

@@ -209,10 +209,10 @@ MsrResult write_synthetic_msr(VirtualProcessor& vp, std::uint32_t msr, std::uint
             return MsrResult::fault;
         }
         vp.synic().set_control(value);
-        vp.accept(vp.synic().end_of_message()); // what has waited for this
+        vp.look_at_slots();
         break;
     case HV_X64_MSR_EOM:
-        vp.accept(vp.synic().end_of_message());
+        vp.look_at_slots();
         break;
     case HV_X64_MSR_CRASH_CTL:
         if ((value & HV_CRASH_CTL_CRASH_NOTIFY) != 0) {

@@ -69,6 +69,13 @@ void VirtualProcessor::accept(const std::optional<Synic::Interrupt>& interrupt) 
     }
 }
 
+void VirtualProcessor::look_at_slots() {
+    accept(synic_.end_of_message());
+    if (synic_.notifications() != 0) {
+        notify_event(); // they are answered when it is about to run
+    }
+}
+
 void VirtualProcessor::accept_nmi() {
     nmi_pending_.store(true, std::memory_order_seq_cst);
     notify_event();
@@ -145,6 +152,9 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
         return Entry::leave;
     }
     event_pending_.store(false, std::memory_order_seq_cst);
+    if (synic_.notifications() != 0 && report_deliverable_sints()) {
+        return Entry::leave;
+    }
     if (!handle_startup()) {
         return event_pending_.load() ? Entry::again : Entry::leave;
     }
@@ -379,6 +389,20 @@ void VirtualProcessor::send_intercept(std::uint32_t type, const void* payload, s
     }
     set_block(intercept_suspend);
     intercept_unsent_ = true;
+}
+
+/// \return whether the parent is to hear of slots that are free.
+bool VirtualProcessor::report_deliverable_sints() {
+    const std::uint16_t sints = synic_.take_deliverable();
+    if (sints == 0) {
+        return false;
+    }
+    hv_x64_sint_deliverable_message message{};
+    message.header = intercept_header(HV_INTERCEPT_ACCESS_READ, 0);
+    message.deliverable_sints = sints;
+    counters.count(VpCounter::other_messages);
+    intercept(HVMSG_SYNIC_SINT_DELIVERABLE, message);
+    return true;
 }
 
 /// The parent is told when the state that it may look at has been saved.

@@ -61,6 +61,8 @@ public:
     /// Takes a fixed interrupt in and lets the virtual processor notice.
     void accept_interrupt(std::uint8_t vector, bool level);
     void accept(const std::optional<Synic::Interrupt>& interrupt);
+    /// One of its message slots may be free: what waits for one comes.
+    void look_at_slots();
     void accept_nmi();
     void accept_init();
     void accept_startup(std::uint8_t page);
@@ -163,6 +165,7 @@ private:
     void process_timers();
     void rearm(LogicalProcessor& lp);
     bool deliver_interrupts();
+    bool report_deliverable_sints();
     void send_intercept(std::uint32_t type, const void* payload, std::uint8_t size);
     void publish_intercept();
     void fill_register_page();

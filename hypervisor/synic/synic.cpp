@@ -39,6 +39,7 @@ void Synic::reset() {
         queue = {};
     }
     ring_head_ = {};
+    notifications_ = 0;
 }
 
 void Synic::set_message_page(hv_message_page* page) {
@@ -97,16 +98,23 @@ hv_message Synic::full_message(const SynicMessage& message) {
     return full;
 }
 
-/// Fills the slot if the guest has freed it; else leaves the mark that makes the guest say when it
-/// does. The type is written last: it is what hands the slot over.
-bool Synic::write_slot(unsigned sint, const hv_message& message) {
+/// If the guest has not freed the slot, leaves the mark that makes it say when it does.
+bool Synic::slot_is_free(unsigned sint) {
     hv_message& slot = messages_->sint_message[sint];
-    if (type_of(slot).load(std::memory_order_seq_cst) != HVMSG_NONE) {
-        flags_of(slot).fetch_or(HV_MESSAGE_FLAG_PENDING, std::memory_order_seq_cst);
-        if (type_of(slot).load(std::memory_order_seq_cst) != HVMSG_NONE) {
-            return false;
-        }
+    if (type_of(slot).load(std::memory_order_seq_cst) == HVMSG_NONE) {
+        return true;
     }
+    flags_of(slot).fetch_or(HV_MESSAGE_FLAG_PENDING, std::memory_order_seq_cst);
+    // The guest may have freed it before it could see the mark.
+    return type_of(slot).load(std::memory_order_seq_cst) == HVMSG_NONE;
+}
+
+/// Fills the slot if it is free. The type is written last: it is what hands the slot over.
+bool Synic::write_slot(unsigned sint, const hv_message& message) {
+    if (!slot_is_free(sint)) {
+        return false;
+    }
+    hv_message& slot = messages_->sint_message[sint];
     std::memcpy(reinterpret_cast<std::byte*>(&slot) + sizeof message.header.message_type,
         reinterpret_cast<const std::byte*>(&message) + sizeof message.header.message_type,
         sizeof message - sizeof message.header.message_type);
@@ -188,6 +196,21 @@ bool Synic::try_post(
     }
     interrupt = interrupt_of(sint);
     return true;
+}
+
+std::uint16_t Synic::take_deliverable() {
+    const SpinGuard guard{lock_};
+    std::uint16_t free = 0;
+    for (unsigned sint = 0; sint < HV_SYNIC_SINT_COUNT; ++sint) {
+        const auto bit = static_cast<std::uint16_t>(1u << sint);
+        // What waits here is delivered first; the guest is asked for the end of that message too.
+        if ((notifications_ & bit) != 0 && deliverable(sint) && queues_[sint].first == nullptr &&
+            slot_is_free(sint)) {
+            free |= bit;
+        }
+    }
+    notifications_ &= static_cast<std::uint16_t>(~free);
+    return free;
 }
 
 std::optional<Synic::Interrupt> Synic::end_of_message() {

@@ -73,6 +73,14 @@ public:
     /// The guest has freed a slot: posts what waits for it, or for another slot that is free.
     std::optional<Interrupt> end_of_message();
 
+    /// The parent asks to be told, once for each, when slots are free for a message of its own
+    /// (HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS); in place of what it asked before.
+    void notify_deliverable(std::uint16_t sints) { notifications_ = sints; }
+    [[nodiscard]] std::uint16_t notifications() const { return notifications_; }
+    /// Which of these are free now: they are no longer asked for. In the others the guest is made
+    /// to say when it has freed them.
+    std::uint16_t take_deliverable();
+
     /// Sets an event flag. \param newly_set whether it was clear before. \return the interrupt that
     /// is due, if any. No value in `ok`-less form: a disabled page drops the flag.
     std::optional<Interrupt> set_event_flag(unsigned sint, unsigned flag, bool& newly_set);
@@ -95,11 +103,13 @@ private:
         return (control_ & 1) != 0 && messages_ != nullptr && sint < HV_SYNIC_SINT_COUNT;
     }
     [[nodiscard]] std::optional<Interrupt> interrupt_of(unsigned sint) const;
+    [[nodiscard]] bool slot_is_free(unsigned sint);
     bool write_slot(unsigned sint, const hv_message& message);
     std::optional<Interrupt> deliver_first(unsigned sint, bool others);
     static hv_message full_message(const SynicMessage& message);
 
     mutable SpinLock lock_{};
+    std::uint16_t notifications_ = 0; ///< of the VP's own LP, and looked at before each entry
     hv_message_page* messages_ = nullptr;
     hv_synic_event_flags_page* flags_ = nullptr;
     hv_synic_event_ring_page* rings_ = nullptr;

@@ -4,6 +4,7 @@
 #include "abi/msr.h"
 #include "abi/port.h"
 #include "abi/synic.h"
+#include "hv/deliverability.hpp"
 #include "hv/error.hpp"
 #include "tests/guests/guest_code.hpp"
 #include "tests/guests/guest_machine.hpp"
@@ -131,6 +132,98 @@ TEST(Messages, OneWakesAHaltedProcessor) {
     EXPECT_TRUE(guest.post(41, 42));
     runner.join();
     EXPECT_EQ(said, (Reports{message_type, 41, 42, 0}));
+}
+
+/// Runs the guest until its parent is told of free slots.
+std::uint16_t told_of(SynicGuest& guest) {
+    EXPECT_EQ(guest.machine.report(), std::nullopt);
+    return hv::deliverable_sints(guest.machine.message());
+}
+
+std::uint64_t asked(SynicGuest& guest) {
+    return guest.machine.get(HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS);
+}
+
+/// As if its next instruction had been HLT.
+void halt(SynicGuest& guest) {
+    hv_internal_activity_register state{};
+    state.halt_suspend = 1;
+    guest.machine.set(HV_REGISTER_INTERNAL_ACTIVITY_STATE, state.as_uint64);
+}
+
+constexpr std::uint16_t message_bit = 1u << message_sint;
+
+TEST(Deliverability, OfASlotThatIsTakenIsToldOnceTheGuestHasFreedIt) {
+    SynicGuest guest;
+    ASSERT_EQ(guest.reports(1), Reports{1});
+    ASSERT_TRUE(guest.post(21, 22));
+    guest.machine.partition().notify_deliverable(0, message_bit);
+    EXPECT_EQ(asked(guest), std::uint64_t{message_bit} << 48);
+    // Nobody has tried to post another one: the mark is there because of the question.
+    EXPECT_EQ(guest.reports(4), (Reports{message_type, 21, 22, 1}));
+    EXPECT_EQ(told_of(guest), message_bit);
+    EXPECT_EQ(asked(guest), 0u);
+    EXPECT_TRUE(guest.post(31, 32));
+    // What stops the guest next is its own: it was told of the slot once.
+    EXPECT_EQ(guest.reports(4), (Reports{message_type, 31, 32, 0}));
+    EXPECT_TRUE(guest.machine.partition().signal_event(0, event_sint, 9));
+    EXPECT_EQ(guest.reports(1), Reports{9});
+}
+
+TEST(Deliverability, OfASlotThatIsFreeIsToldAtOnce) {
+    SynicGuest guest;
+    ASSERT_EQ(guest.reports(1), Reports{1});
+    guest.machine.partition().notify_deliverable(0, message_bit);
+    EXPECT_EQ(told_of(guest), message_bit);
+    const auto message = guest.machine.payload<hv_x64_sint_deliverable_message>();
+    EXPECT_EQ(message.header.rip, guest.machine.get(HV_X64_REGISTER_RIP));
+    EXPECT_TRUE(guest.machine.partition().signal_event(0, event_sint, 9));
+    EXPECT_EQ(guest.reports(1), Reports{9});
+}
+
+TEST(Deliverability, IsToldOfAProcessorThatRuns) {
+    SynicGuest guest;
+    ASSERT_EQ(guest.reports(1), Reports{1});
+    ASSERT_TRUE(guest.post(21, 22));
+    ASSERT_EQ(guest.reports(1), Reports{message_type}); // the slot is taken as yet
+    std::uint16_t told = 0;
+    Reports said;
+    std::jthread runner{[&] {
+        said = guest.reports(3);
+        told = told_of(guest);
+    }};
+    guest.machine.partition().notify_deliverable(0, message_bit);
+    runner.join();
+    EXPECT_EQ(said.size(), 3u);
+    EXPECT_EQ(told, message_bit);
+}
+
+TEST(Deliverability, IsToldOfAProcessorThatIsHalted) {
+    SynicGuest guest;
+    ASSERT_EQ(guest.reports(1), Reports{1});
+    halt(guest);
+    guest.machine.partition().notify_deliverable(0, message_bit);
+    EXPECT_EQ(told_of(guest), message_bit);
+}
+
+TEST(Deliverability, OfASlotWithoutAPageIsToldWhenThereIsOne) {
+    SynicGuest guest{{{HV_X64_MSR_SIMP, 0}}};
+    ASSERT_EQ(guest.reports(1), Reports{1});
+    guest.machine.partition().notify_deliverable(0, message_bit);
+    EXPECT_TRUE(guest.machine.partition().signal_event(0, event_sint, 9));
+    EXPECT_EQ(guest.reports(1), Reports{9});
+    halt(guest);
+    guest.machine.set(HV_REGISTER_SIMP, message_page | HV_MSR_PAGE_ENABLE);
+    EXPECT_EQ(told_of(guest), message_bit);
+}
+
+TEST(Deliverability, OfInterruptsIsNotToBeHad) {
+    SynicGuest guest;
+    for (const unsigned bit : {0u, 1u, 2u, 6u, 47u}) {
+        EXPECT_THROW(guest.machine.set(HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS, 1ull << bit),
+            hv::HypervisorError);
+    }
+    EXPECT_EQ(asked(guest), 0u);
 }
 
 TEST(Messages, NoneArrivesWithoutAPageForIt) {

@@ -172,6 +172,8 @@ TEST(Abi, Message) {
     EXPECT_EQ(offsetof(hv_x64_exception_intercept_message, gp_registers), 112u);
     EXPECT_EQ(sizeof(hv_x64_halt_message), 40u);
     EXPECT_EQ(sizeof(hv_x64_unrecoverable_exception_message), 40u);
+    EXPECT_EQ(sizeof(hv_x64_sint_deliverable_message), 48u);
+    EXPECT_EQ(offsetof(hv_x64_sint_deliverable_message, deliverable_sints), 40u);
     EXPECT_EQ(sizeof(hv_x64_apic_eoi_message), 8u);
     EXPECT_EQ(offsetof(hv_x64_apic_eoi_message, vp_index), 0u);
     EXPECT_EQ(offsetof(hv_x64_apic_eoi_message, interrupt_vector), 4u);
@@ -436,6 +438,12 @@ TEST(Abi, BitsAreWhereTheOtherSideHasThem) {
     EXPECT_EQ(bit_of<hv_synic_sint>([](auto& s) { s.polling = 1; }), 18u);
     EXPECT_EQ(bit_of<hv_synic_sint>([](auto& s) { s.as_intercept = 1; }), 19u);
     EXPECT_EQ(bit_of<hv_synic_sint>([](auto& s) { s.proxy = 1; }), 20u);
+    using Notifications = hv_x64_deliverability_notifications_register;
+    EXPECT_EQ(sizeof(Notifications), 8u);
+    EXPECT_EQ(bit_of<Notifications>([](auto& n) { n.nmi_notification = 1; }), 0u);
+    EXPECT_EQ(bit_of<Notifications>([](auto& n) { n.interrupt_notification = 1; }), 1u);
+    EXPECT_EQ(bit_of<Notifications>([](auto& n) { n.interrupt_priority = 1; }), 2u);
+    EXPECT_EQ(bit_of<Notifications>([](auto& n) { n.sints = 1; }), 48u);
     EXPECT_EQ(bit_of<hv_stimer_config>([](auto& c) { c.enable = 1; }), 0u);
     EXPECT_EQ(bit_of<hv_stimer_config>([](auto& c) { c.periodic = 1; }), 1u);
     EXPECT_EQ(bit_of<hv_stimer_config>([](auto& c) { c.lazy = 1; }), 2u);

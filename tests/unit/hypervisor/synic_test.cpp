@@ -310,6 +310,61 @@ TEST_F(SynicTest, APostOfFullSizeIsNowOrNotAtAll) {
     EXPECT_FALSE(synic_.try_post(4, message, interrupt));
 }
 
+TEST_F(SynicTest, TellsOnceOfASlotThatIsFreeWhenItIsAsked) {
+    EXPECT_EQ(synic_.notifications(), 0u);
+    synic_.notify_deliverable(1u << 2 | 1u << 3);
+    EXPECT_EQ(synic_.notifications(), 1u << 2 | 1u << 3);
+    EXPECT_EQ(synic_.take_deliverable(), 1u << 2 | 1u << 3);
+    EXPECT_EQ(synic_.notifications(), 0u);
+    EXPECT_EQ(synic_.take_deliverable(), 0u);
+}
+
+TEST_F(SynicTest, TellsOfASlotWhenTheGuestHasFreedIt) {
+    SynicMessage message = message_with(1);
+    (void)synic_.post(2, message);
+    EXPECT_FALSE(slot(2).pending());
+    synic_.notify_deliverable(1u << 2 | 1u << 3);
+    EXPECT_EQ(synic_.take_deliverable(), 1u << 3) << "the one that is free, at once";
+    EXPECT_EQ(synic_.notifications(), 1u << 2);
+    EXPECT_TRUE(slot(2).free()) << "the guest is asked to say when the slot is free";
+    EXPECT_EQ(synic_.take_deliverable(), 1u << 2);
+    EXPECT_EQ(synic_.notifications(), 0u);
+}
+
+TEST_F(SynicTest, WhatIsAskedReplacesWhatWasAsked) {
+    synic_.notify_deliverable(1u << 2);
+    synic_.notify_deliverable(1u << 3);
+    EXPECT_EQ(synic_.take_deliverable(), 1u << 3);
+    synic_.notify_deliverable(1u << 2);
+    synic_.reset();
+    EXPECT_EQ(synic_.notifications(), 0u);
+}
+
+TEST_F(SynicTest, TellsOfNoSlotThatAMessageWaitsFor) {
+    SynicMessage first = message_with(1);
+    SynicMessage second = message_with(2);
+    (void)synic_.post(2, first);
+    (void)synic_.post(2, second);
+    synic_.notify_deliverable(1u << 2);
+    EXPECT_TRUE(slot(2).free());
+    EXPECT_EQ(synic_.take_deliverable(), 0u);
+    ASSERT_TRUE(synic_.end_of_message());
+    EXPECT_EQ(synic_.take_deliverable(), 0u) << "it has taken the slot";
+    EXPECT_TRUE(slot(2).free()) << "or its end would not be told";
+    EXPECT_EQ(synic_.take_deliverable(), 1u << 2);
+}
+
+TEST_F(SynicTest, TellsOfNoSlotThatIsOff) {
+    synic_.notify_deliverable(1u << 2);
+    synic_.set_message_page(nullptr);
+    EXPECT_EQ(synic_.take_deliverable(), 0u);
+    synic_.set_message_page(&pages_->messages);
+    synic_.set_control(0);
+    EXPECT_EQ(synic_.take_deliverable(), 0u);
+    synic_.set_control(enabled);
+    EXPECT_EQ(synic_.take_deliverable(), 1u << 2);
+}
+
 TEST_F(SynicTest, EventFlagsTellOfTheirFirstSetting) {
     for (const unsigned flag : {0u, 1u, 7u, 8u, 2047u}) {
         bool newly_set = false;
@@ -388,9 +443,11 @@ public:
     }
     void interrupt(const std::optional<Synic::Interrupt>& interrupt) {
         if (interrupt) {
-            pending_ = true;
+            notify();
         }
     }
+    /// It was stopped, and goes on.
+    void notify() { pending_ = true; }
 
 private:
     std::function<void()> serve_;
@@ -442,6 +499,50 @@ TEST_F(SynicTest, NoMessageIsLostBetweenTwoProcessors) {
     guest.stop();
     EXPECT_FALSE(out_of_order) << "lost, repeated or out of order";
     EXPECT_EQ(received, count);
+}
+
+TEST_F(SynicTest, AParentThatFindsTheSlotTakenIsToldWhenItIsFree) {
+    constexpr std::uint64_t count = 40'000;
+    std::mutex hold; // of the virtual processor
+    std::atomic<std::uint64_t> told = 0;
+    std::atomic<std::uint64_t> received = 0;
+    const auto enter = [&] {
+        const std::lock_guard lock{hold};
+        if (synic_.notifications() != 0 && synic_.take_deliverable() != 0) {
+            ++told;
+        }
+    };
+    Guest guest{[&] {
+        enter();
+        Slot mine = slot(2);
+        if (mine.type() != HVMSG_NONE) {
+            ++received;
+            if (mine.free()) {
+                (void)synic_.end_of_message();
+                enter();
+            }
+        }
+    }};
+    hv_message message{};
+    message.header.message_type = 1;
+    std::uint64_t asked = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        std::optional<Synic::Interrupt> interrupt;
+        while (!synic_.try_post(2, message, interrupt)) {
+            {
+                const std::lock_guard lock{hold};
+                synic_.notify_deliverable(1u << 2);
+            }
+            guest.notify();
+            ++asked;
+            ASSERT_TRUE(comes_true([&] { return told == asked; }))
+                << "nobody told of message " << i;
+        }
+        guest.interrupt(interrupt);
+    }
+    EXPECT_TRUE(comes_true([&] { return received == count; })) << received;
+    guest.stop();
+    EXPECT_EQ(told, asked);
 }
 
 // ---- Event rings ----
