@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 namespace croft::vsp::integration {
 
@@ -22,56 +23,52 @@ std::string text_of(std::span<const std::uint8_t> bytes, std::uint32_t size) {
 
 } // namespace
 
-KeyValue::KeyValue(vmbus::Reactor& reactor)
-    : IntegrationService(reactor, {message::Type::key_value_exchange, versions}) {}
+KeyValue::KeyValue(vmbus::Reactor& reactor, vdev::Clock& clock, vdev::TimerService& timers)
+    : IntegrationService(reactor, {message::Type::key_value_exchange, versions}),
+      clock_(clock),
+      timer_(timers.create_timer([this] { ask_anew(); })) {}
 
-void KeyValue::read(std::function<void(const Items&)> done) {
-    waiting_.push_back(std::move(done));
-    if (!is_ready()) {
-        finish();
-    } else if (waiting_.size() == 1) {
-        index_ = 0;
-        ask();
-    }
+void KeyValue::end() {
+    timer_->disarm();
+    items_.clear();
 }
 
-void KeyValue::ask() {
-    message::KeyValueEnumerate question{};
-    question.operation = message::key_value_enumerate;
-    question.pool = message::key_value_pool_auto;
-    question.index = index_;
-    const auto transaction = send(question);
-    if (!transaction) {
-        finish();
-        return;
-    }
-    transaction_ = *transaction;
-}
-
-void KeyValue::answered(const Answer& answer) {
-    message::KeyValueEnumerate item{};
-    if (waiting_.empty() || answer.transaction != transaction_) {
-        return;
-    }
-    // The guest's status says that there is no such item, or that something is wrong.
-    if (answer.status != message::status_ok || answer.data.size() < sizeof(item) ||
-        index_ == most_items) {
-        finish();
-        return;
-    }
-    std::memcpy(&item, answer.data.data(), sizeof(item));
-    items_.emplace_back(text_of(item.data.key, item.data.key_size),
-        text_of(item.data.value, item.data.value_size));
-    ++index_;
+void KeyValue::ask_anew() {
+    coming_.clear();
     ask();
 }
 
-void KeyValue::finish() {
-    const auto waiting = std::exchange(waiting_, {});
-    const auto items = std::exchange(items_, {});
-    for (const auto& done : waiting) {
-        done(items);
+/// The timer is for the next round, and for a guest that doesn't answer.
+void KeyValue::ask() {
+    if (!is_ready()) {
+        return;
     }
+    message::KeyValueEnumerate question{};
+    question.operation = message::key_value_enumerate;
+    question.pool = message::key_value_pool_auto;
+    question.index = static_cast<std::uint32_t>(coming_.size());
+    if (const auto transaction = send(question)) {
+        transaction_ = *transaction;
+    }
+    timer_->arm(clock_.now() + interval);
+}
+
+void KeyValue::answered(const Answer& answer) {
+    if (answer.transaction != transaction_) {
+        return;
+    }
+    message::KeyValueEnumerate item{};
+    // The guest's status says that there is no such item, or that something is wrong.
+    if (answer.status != message::status_ok || answer.data.size() < sizeof(item) ||
+        coming_.size() == most_items) {
+        items_ = std::exchange(coming_, {});
+        ++transaction_; // nothing is asked now
+        return;
+    }
+    std::memcpy(&item, answer.data.data(), sizeof(item));
+    coming_.emplace_back(text_of(item.data.key, item.data.key_size),
+        text_of(item.data.value, item.data.value_size));
+    ask();
 }
 
 } // namespace croft::vsp::integration

@@ -17,6 +17,36 @@ using nlohmann::json;
 
 namespace {
 constexpr std::uint64_t largest_state = 64 * mebibyte;
+
+using Shutdown = IntegrationComponents::Shutdown;
+
+Shutdown::Action action_of(const json& request) {
+    const auto name = request.value("action", "power-off");
+    if (name == "power-off") {
+        return Shutdown::Action::power_off;
+    }
+    if (name == "reboot") {
+        return Shutdown::Action::reboot;
+    }
+    if (name == "hibernate") {
+        return Shutdown::Action::hibernate;
+    }
+    throw SettingsError(fmt::format("request: found action \"{}\", expected power-off, reboot or "
+                                    "hibernate; send one of them",
+        name));
+}
+
+std::string_view name_of(IntegrationComponents::Heartbeat::State state) {
+    switch (state) {
+    case IntegrationComponents::Heartbeat::State::no_contact:
+        return "no contact";
+    case IntegrationComponents::Heartbeat::State::ok:
+        return "ok";
+    case IntegrationComponents::Heartbeat::State::lost_communication:
+        break;
+    }
+    return "lost communication";
+}
 } // namespace
 
 MachineControl::MachineControl(
@@ -24,6 +54,22 @@ MachineControl::MachineControl(
     : machine_(machine),
       settings_(settings),
       stop_(std::move(stop)) {}
+
+/// A guest without the driver has a power button at least.
+std::string_view MachineControl::shut_down(const json& request) {
+    const Shutdown::Action action = action_of(request);
+    const auto text = request.value("text", std::string());
+    if (machine_.integration().request(
+            {.action = action, .forced = request.value("force", false), .text = text})) {
+        return "integration services";
+    }
+    if (action != Shutdown::Action::power_off) {
+        throw SettingsError("request: found no driver in the guest for this, expected its "
+                            "integration services (hv_utils) to run; send reset instead");
+    }
+    machine_.press_power_button();
+    return "power button";
+}
 
 json MachineControl::handle(const json& request) {
     const auto command = request.at("command").get<std::string>();
@@ -34,7 +80,14 @@ json MachineControl::handle(const json& request) {
     } else if (command == "statistics") {
         result["statistics"] = machine_.statistics();
     } else if (command == "shutdown") {
-        machine_.press_power_button();
+        result["by"] = shut_down(request);
+    } else if (command == "guest") {
+        const IntegrationComponents::Guest guest = machine_.integration().guest();
+        result["heartbeat"] = name_of(guest.heartbeat);
+        result["items"] = json::object();
+        for (const auto& [name, value] : guest.items) {
+            result["items"][name] = value;
+        }
     } else if (command == "stop") {
         stop_();
     } else if (command == "reset") {
@@ -51,7 +104,7 @@ json MachineControl::handle(const json& request) {
         result["devices"] = machine_.save_devices().to_json();
     } else {
         throw SettingsError(fmt::format("request: found command \"{}\", expected one of: status, "
-                                        "statistics, shutdown, stop, reset, pause, resume, save, "
+                                        "statistics, guest, shutdown, stop, reset, pause, resume, save, "
                                         "restore, devices; send one of them",
             command));
     }

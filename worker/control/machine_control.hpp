@@ -6,6 +6,7 @@
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 namespace croft::worker {
 
@@ -13,7 +14,10 @@ namespace croft::worker {
 ///
 ///     status                     name, state, settings
 ///     statistics                 counters
-///     shutdown                   presses the power button
+///     guest                      what the guest says of itself, and whether it is alive
+///     shutdown                   asks the guest to power off, or {"action": "reboot" or
+///                                "hibernate", "force": …, "text": …}; one without integration
+///                                services gets its power button pressed
 ///     stop                       ends the VM and its worker at once
 ///     reset, pause, resume
 ///     save, restore {"file": …}  the state of the devices, while paused
@@ -27,6 +31,7 @@ public:
     [[nodiscard]] nlohmann::json handle(const nlohmann::json& request);
 
 private:
+    [[nodiscard]] std::string_view shut_down(const nlohmann::json& request);
     void save(const std::string& path) const;
     void restore(const std::string& path);
 

@@ -123,6 +123,8 @@ void Machine::add_devices(
         memory_, event_connections_, executor_.devices(), settings.processor.count);
     vmbus_ = vmbus.get();
     devices_.push_back(std::move(vmbus));
+    integration_ =
+        std::make_unique<IntegrationComponents>(*vmbus_, executor_.devices(), platform_);
 }
 
 void Machine::configure_devices() {
@@ -197,6 +199,7 @@ void Machine::create_partition() {
                 std::span<const std::uint8_t> payload) {
                 return vmbus_->post(connection, type, payload);
             },
+        .slots_free = [this](std::uint16_t sints) { vmbus_->slots_free(sints); },
     };
     processors_ = std::make_unique<ProcessorSet>(*partition_, services, counters_, events_.failed);
     interrupts_.attach(partition_.get());

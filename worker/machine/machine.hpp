@@ -7,6 +7,7 @@
 #include "vdev/power/power.hpp"
 #include "vdev/serial/character_backend.hpp"
 #include "worker/executor/executor.hpp"
+#include "worker/integration/integration_components.hpp"
 #include "worker/loader/boot_image.hpp"
 #include "worker/memory/guest_memory.hpp"
 #include "worker/memory/layout.hpp"
@@ -76,6 +77,7 @@ public:
 
     /// Presses the power button; a guest that listens shuts down. Only while on.
     void press_power_button();
+    [[nodiscard]] IntegrationComponents& integration() { return *integration_; }
 
     /// The state of all devices and the clock. Only while paused or off. Errors: RecordError.
     [[nodiscard]] vdev::Record save_devices() const;
@@ -118,6 +120,7 @@ private:
     vdev::IoApic* io_apic_ = nullptr;
     vdev::Power* power_ = nullptr;
     VmbusDevice* vmbus_ = nullptr;
+    std::unique_ptr<IntegrationComponents> integration_;
 
     std::unique_ptr<hv::Partition> partition_;
     std::vector<InterceptCounters> counters_;

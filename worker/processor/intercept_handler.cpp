@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/processor/intercept_handler.hpp"
 
+#include "hv/deliverability.hpp"
 #include "hv/register.hpp"
 #include "worker/emulate/arithmetic.hpp"
 #include "worker/processor/guest_access.hpp"
@@ -86,6 +87,10 @@ InterceptHandler::Next InterceptHandler::handle(hv::VirtualProcessor& processor)
     case HVMSG_HYPERCALL_INTERCEPT:
         counters_.hypercalls.fetch_add(1, relaxed);
         handle_hypercall(processor);
+        break;
+    case HVMSG_SYNIC_SINT_DELIVERABLE:
+        counters_.others.fetch_add(1, relaxed);
+        services_.slots_free(hv::deliverable_sints(message));
         break;
     case HVMSG_X64_HALT:
         counters_.others.fetch_add(1, relaxed);

@@ -40,6 +40,8 @@ public:
         /// an HV_STATUS.
         std::function<std::uint16_t(std::uint32_t, std::uint32_t, std::span<const std::uint8_t>)>
             post_message;
+        /// The message slots of these SINTs, a bit for each, have room again.
+        std::function<void(std::uint16_t)> slots_free;
     };
 
     enum class Next {

@@ -59,6 +59,7 @@ protected:
     };
     std::vector<Posted> posted;
     std::uint16_t post_status = HV_STATUS_SUCCESS;
+    std::vector<unsigned> free_slots;
     InterceptHandler handler{{bus, memory,
                                  [this](std::uint8_t vector) {
                                      ended.push_back(vector);
@@ -68,6 +69,9 @@ protected:
                                      posted.push_back({connection, type,
                                          {payload.begin(), payload.end()}});
                                      return post_status;
+                                 },
+                                 [this](std::uint16_t sints) {
+                                     free_slots.push_back(sints);
                                  }},
         counters};
     FakeProcessor processor{0};
@@ -235,6 +239,15 @@ TEST_F(InterceptHandlerTest, TakesMessages) {
     put(0x3000);
     EXPECT_EQ(post(HVCALL_POST_MESSAGE, 0x3000), HV_STATUS_INVALID_PARAMETER);
     EXPECT_TRUE(posted.empty());
+}
+
+TEST_F(InterceptHandlerTest, HearsOfFreeMessageSlots) {
+    hv_x64_sint_deliverable_message message{};
+    message.deliverable_sints = 1U << 2;
+    EXPECT_EQ(handle(make_message(HVMSG_SYNIC_SINT_DELIVERABLE, message)),
+        InterceptHandler::Next::run);
+    EXPECT_EQ(free_slots, std::vector{1U << 2});
+    EXPECT_TRUE(processor.registers.empty()) << "the guest goes on where it was";
 }
 
 TEST_F(InterceptHandlerTest, LetsAHaltedProcessorWait) {

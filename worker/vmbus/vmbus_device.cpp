@@ -30,8 +30,7 @@ void VmbusDevice::attach(hv::Partition* partition) {
     partition_ = partition;
 }
 
-/// Calls `function` on the devices' thread. Before the first start that may not be there yet, nor
-/// anybody else in the server.
+/// Before the first start the devices' thread may not be there yet, nor anybody else in the server.
 void VmbusDevice::call(const std::function<void()>& function) const {
     if (began_) {
         loop_.post_and_wait(function);
@@ -59,6 +58,11 @@ void VmbusDevice::remove(vmbus::Server::DeviceId id) {
     call([&] { server_.remove(id); });
 }
 
+std::uint64_t VmbusDevice::reference_time() {
+    const std::shared_lock lock(mutex_);
+    return partition_ != nullptr ? partition_->property(HV_PARTITION_PROPERTY_REFERENCE_TIME) : 0;
+}
+
 std::uint16_t VmbusDevice::post(
     std::uint32_t connection, std::uint32_t type, std::span<const std::uint8_t> payload) {
     if (connection != protocol::message_connection &&
@@ -74,8 +78,10 @@ std::uint16_t VmbusDevice::post(
                                                    : HV_STATUS_INSUFFICIENT_BUFFERS;
 }
 
-void VmbusDevice::message_taken() {
-    loop_.post([this] { server_.retry(); });
+void VmbusDevice::slots_free(std::uint16_t sints) {
+    if ((sints & 1U << protocol::synic_interrupt_source) != 0) {
+        loop_.post([this] { server_.retry(); });
+    }
 }
 
 void VmbusDevice::start() {
@@ -112,9 +118,11 @@ VmbusDevice::Posted VmbusDevice::post_message(
         return Posted::refused;
     }
     try {
-        return partition_->post_message(vp, protocol::synic_interrupt_source, message)
-            ? Posted::taken
-            : Posted::busy;
+        if (partition_->post_message(vp, protocol::synic_interrupt_source, message)) {
+            return Posted::taken;
+        }
+        partition_->notify_deliverable(vp, 1U << protocol::synic_interrupt_source);
+        return Posted::busy;
     } catch (const hv::HypervisorError&) {
         return Posted::refused;
     }

@@ -34,12 +34,18 @@ public:
     /// Takes it away; the service is detached later, when the guest has let go of it.
     void remove(vmbus::Server::DeviceId id);
 
+    /// Calls `function` on the thread on which services live, and waits for it.
+    void call(const std::function<void()>& function) const;
+
+    /// The partition's reference time, in units of 100 ns; 0 while there is none. Any thread.
+    [[nodiscard]] std::uint64_t reference_time();
+
     /// What HvCallPostMessage answers the guest for a message of `type` on `connection`, as an
     /// HV_STATUS. A processor's thread.
     [[nodiscard]] std::uint16_t post(
         std::uint32_t connection, std::uint32_t type, std::span<const std::uint8_t> payload);
-    /// The guest has taken the message that was in the way of the next. A processor's thread.
-    void message_taken();
+    /// The message slots of these SINTs, a bit for each, have room again. A processor's thread.
+    void slots_free(std::uint16_t sints);
 
     [[nodiscard]] std::string_view name() const override { return "vmbus"; }
     void configure(vdev::Platform&) override {}
@@ -59,7 +65,6 @@ private:
     [[nodiscard]] const vmbus::GuestPages& memory() const override { return pages_; }
     void report(std::string_view line) override;
 
-    void call(const std::function<void()>& function) const;
     void begin_and_wait(const std::function<void(const std::function<void()>& done)>& begin);
 
     const MemoryPages pages_;
