@@ -29,5 +29,5 @@ def obtain(refresh=False):
         filesystem=filesystem.build() / "initramfs.cpio",
         child_kernel=kernels / "vmlinuz",
         child_cloud_kernel=kernels / "vmlinuz-cloud",
-        child_userland=child.build_userland() / "initramfs.cpio",
+        child_userland=child.build_userland(kernels) / "initramfs.cpio",
     )

@@ -20,6 +20,9 @@ INIT = HERE.parent / "child" / "init"
 # The kernel that a Debian 12 installation has, and the one of its cloud images.
 KERNELS = {"vmlinuz": "linux-image-amd64", "vmlinuz-cloud": "linux-image-cloud-amd64"}
 
+# Of its drivers, those that the user land has at hand, with all that they need.
+DRIVERS = ("hv_utils", "hv_storvsc", "hv_netvsc", "sd_mod", "sr_mod")
+
 
 def kernels(refresh=False):
     """Records of the kernel packages in use; chosen once, then kept (see kernel.source)."""
@@ -48,7 +51,10 @@ def kernel_inputs(records):
 
 
 def build_kernels(records):
-    """The directory with vmlinuz and vmlinuz-cloud, as Debian ships them."""
+    """The directory with vmlinuz and vmlinuz-cloud, as Debian ships them, and drivers of each under
+    modules/<name>, laid out as in a root file system."""
+    debian.require("depmod")
+
     def make(product):
         archive = debian.Archive()
         with Progress("child: downloading Debian's kernels"), \
@@ -62,18 +68,49 @@ def build_kernels(records):
                                       "run 'root/build --refresh' to take the new one")
                 deb = archive.download(current, work)
                 tree = pathlib.Path(work) / name
-                debian.extract(deb, tree, "./boot/vmlinuz-*")
+                debian.extract(deb, tree, "./boot/vmlinuz-*", "./lib/modules/*")
                 images = list((tree / "boot").glob("vmlinuz-*"))
                 if len(images) != 1:
                     raise RecipeError(f"{record['Package']} holds {len(images)} kernels; expected "
                                       "one boot/vmlinuz-*")
+                release = images[0].name.removeprefix("vmlinuz-")
                 images[0].rename(product / name)
+                _keep_drivers(tree, release, product / "modules" / name)
 
     return cache.obtain("child-kernel", kernel_inputs(records), make)
 
 
-def userland_inputs():
+def _keep_drivers(tree, release, into):
+    """Copies DRIVERS and what they depend on from an unpacked kernel package."""
+    modules = pathlib.Path("lib") / "modules" / release
+    _depmod(tree, release)
+    needed = {}
+    for line in (tree / modules / "modules.dep").read_text().splitlines():
+        file, _, others = line.partition(":")
+        needed[pathlib.PurePath(file).name.partition(".")[0]] = [file, *others.split()]
+    missing = [name for name in DRIVERS if name not in needed]
+    if missing:
+        raise RecipeError(f"the kernel {release} has no module {', '.join(missing)}; expected all of "
+                          f"{', '.join(DRIVERS)}")
+    for file in {file for name in DRIVERS for file in needed[name]}:
+        place = into / modules / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (tree / modules / file).rename(place)
+    for name in ("modules.order", "modules.builtin"):
+        (tree / modules / name).rename(into / modules / name)
+    _depmod(into, release)
+
+
+def _depmod(tree, release):
+    result = subprocess.run(["depmod", "-b", tree, release], capture_output=True, text=True,
+                            check=False)
+    if result.returncode != 0:
+        raise RecipeError(f"depmod failed for {release}: {result.stderr.strip()}")
+
+
+def userland_inputs(kernel_directory):
     return {
+        "kernels": kernel_directory.name,
         "init": cache.digest_of_file(INIT),
         "busybox": cache.digest_of_file("/usr/bin/busybox"),
         "archive": cache.digest_of_file(HERE / "cpio.py"),
@@ -81,8 +118,8 @@ def userland_inputs():
     }
 
 
-def build_userland():
-    """The directory with initramfs.cpio."""
+def build_userland(kernel_directory):
+    """The directory with initramfs.cpio, which has the drivers of all kernels."""
     debian.require("busybox")
 
     def make(product):
@@ -96,6 +133,14 @@ def build_userland():
         applets = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True)
         for name in applets.stdout.split():
             archive.symlink(f"bin/{name}", "busybox")
+        _add_drivers(archive, kernel_directory)
         (product / "initramfs.cpio").write_bytes(archive.bytes())
 
-    return cache.obtain("child-userland", userland_inputs(), make)
+    return cache.obtain("child-userland", userland_inputs(kernel_directory), make)
+
+
+def _add_drivers(archive, kernel_directory):
+    for top in sorted((kernel_directory / "modules").iterdir()):
+        for path in sorted(top.rglob("*")):
+            if path.is_file():
+                archive.file(str(path.relative_to(top)), path.read_bytes())
