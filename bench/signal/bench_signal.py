@@ -35,7 +35,7 @@ ROWS = (
     ("there", "guest's signal until the thread of its host runs", "instructions"),
     ("back", "the thread's answer until the guest's handler runs", "instructions"),
     ("call", "of that, until the thread has its call behind it", "instructions"),
-    ("round", "round trip", "instructions"),
+    ("round", "round trip, from a signal to the next", "instructions"),
     ("exits", "world switches of a round trip", "#VMEXITs"),
 )
 

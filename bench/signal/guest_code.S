@@ -9,6 +9,7 @@
 #define ROUND_SIZE 16
 #define DOORBELL_PORT 0x510
 #define EVENT_FLAGS_3 0xb300
+#define EOI_ASSIST 0xd000
 
         .section .rodata
         .code64
@@ -74,8 +75,10 @@
         note_time 8(%rbx)
         lock btrl $0, EVENT_FLAGS_3
         movl $1, ANSWERED
+        btrl $0, EOI_ASSIST
+        jc 1f
         write_msr MSR_X2APIC_EOI, 0
-        pop %rdx
+1:      pop %rdx
         pop %rcx
         pop %rax
         iretq

@@ -4,9 +4,7 @@
 #include "tests/guests/guest_code.hpp"
 #include "tests/guests/guest_machine.hpp"
 
-#include <array>
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -16,7 +14,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <vector>
 
 GUEST(signals_by_port)
 GUEST(takes_answer)
@@ -33,6 +30,25 @@ constexpr std::uint64_t handler_gpa = 0xc000;
 constexpr std::uint64_t gdt_gpa = 0xe000;
 constexpr std::uint64_t page_tables_gpa = 0x10000;
 constexpr std::uint32_t x2apic_spurious = 0x80f;
+constexpr std::uint32_t pv_eoi = 0x4b564d04; // MSR_KVM_PV_EOI_EN
+
+// The header's own of these have another size in C++ than in C, and their requests' numbers depend
+// on that.
+
+struct MsiRouting { // kvm_irq_routing
+    std::uint32_t count;
+    std::uint32_t flags;
+    kvm_irq_routing_entry entry;
+};
+struct Cpuid { // kvm_cpuid2
+    static constexpr std::uint32_t most = 128;
+    std::uint32_t count;
+    std::uint32_t padding;
+    kvm_cpuid_entry2 entries[most];
+};
+constexpr unsigned long set_gsi_routing = _IOC(_IOC_WRITE, KVMIO, 0x6a, 8);
+constexpr unsigned long get_supported_cpuid = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x05, 8);
+constexpr unsigned long set_cpuid2 = _IOC(_IOC_WRITE, KVMIO, 0x90, 8);
 
 int check(int result, const char* what) {
     if (result < 0) {
@@ -134,18 +150,12 @@ private:
         check(ioctl(vm_, KVM_IOEVENTFD, &bell), "ioeventfd");
 
         answer_ = check(eventfd(0, EFD_CLOEXEC), "eventfd");
-        alignas(kvm_irq_routing)
-            std::array<std::byte, sizeof(kvm_irq_routing) + sizeof(kvm_irq_routing_entry)>
-                routing{};
-        kvm_irq_routing head{};
-        head.nr = 1;
-        kvm_irq_routing_entry entry{};
-        entry.type = KVM_IRQ_ROUTING_MSI;
-        entry.u.msi.address_lo = 0xfee00000;
-        entry.u.msi.data = vector;
-        std::memcpy(routing.data(), &head, sizeof head);
-        std::memcpy(routing.data() + sizeof head, &entry, sizeof entry);
-        check(ioctl(vm_, KVM_SET_GSI_ROUTING, routing.data()), "route the interrupt");
+        MsiRouting routing{};
+        routing.count = 1;
+        routing.entry.type = KVM_IRQ_ROUTING_MSI;
+        routing.entry.u.msi.address_lo = 0xfee00000;
+        routing.entry.u.msi.data = vector;
+        check(ioctl(vm_, set_gsi_routing, &routing), "route the interrupt");
         kvm_irqfd line{};
         line.fd = static_cast<std::uint32_t>(answer_);
         check(ioctl(vm_, KVM_IRQFD, &line), "irqfd");
@@ -163,6 +173,8 @@ private:
         std::memcpy(memory_ + handler_gpa, handler.data(), handler.size());
         store(msrs_gpa, std::uint64_t{x2apic_spurious});
         store(msrs_gpa + 8, std::uint64_t{0x1ff});
+        store(msrs_gpa + 16, std::uint64_t{pv_eoi});
+        store(msrs_gpa + 24, eoi_assist_gpa | 1);
         store(gdt_gpa + 8, std::uint64_t{0x00af9b000000ffff});
         store(gdt_gpa + 16, std::uint64_t{0x00cf93000000ffff});
         store(idt_gpa + vector * 16u, 0x8e0000080000 | handler_gpa);
@@ -173,13 +185,10 @@ private:
     }
 
     void set_cpuid() {
-        constexpr std::uint32_t most = 128;
-        std::vector<std::uint64_t> buffer(
-            (sizeof(kvm_cpuid2) + most * sizeof(kvm_cpuid_entry2)) / sizeof(std::uint64_t) + 1);
-        auto* const cpuid = reinterpret_cast<kvm_cpuid2*>(buffer.data());
-        cpuid->nent = most;
-        check(ioctl(kvm_, KVM_GET_SUPPORTED_CPUID, cpuid), "CPUID");
-        check(ioctl(vcpu_, KVM_SET_CPUID2, cpuid), "set CPUID");
+        Cpuid cpuid{};
+        cpuid.count = Cpuid::most;
+        check(ioctl(kvm_, get_supported_cpuid, &cpuid), "CPUID");
+        check(ioctl(vcpu_, set_cpuid2, &cpuid), "set CPUID");
     }
 
     void set_registers() {

@@ -25,6 +25,8 @@ public:
     static constexpr std::uint64_t memory_size = 4u << 20;
     static constexpr std::uint64_t first_round_gpa = 0x100000;
     static constexpr std::uint32_t most_rounds = 4096;
+    /// Where the guest is told that it may spare an EOI.
+    static constexpr std::uint64_t eoi_assist_gpa = 0xd000;
     static constexpr std::uint16_t doorbell_port = 0x510;
     static constexpr std::uint8_t vector = 0x41;
 

@@ -29,6 +29,7 @@ public:
             {x2apic_spurious, 0x1ff},
             {HV_X64_MSR_GUEST_OS_ID, 1},
             {HV_X64_MSR_HYPERCALL, 0x5000 | HV_MSR_PAGE_ENABLE},
+            {HV_X64_MSR_VP_ASSIST_PAGE, eoi_assist_gpa | HV_MSR_PAGE_ENABLE},
             {HV_X64_MSR_SIEFP, 0xb000 | HV_MSR_PAGE_ENABLE},
             {HV_X64_MSR_SCONTROL, 1},
             {HV_X64_MSR_SINT0 + sint, vector},

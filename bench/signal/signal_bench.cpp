@@ -2,7 +2,7 @@
 // signal-bench mshv|kvm ROUNDS: a guest signals, a thread of the root wakes by an eventfd and
 // answers, the guest's interrupt handler runs. Says "ready" when it is warm and waits for a line;
 // then, as JSON, the median ticks of the time-stamp counter from signal to thread, for the call
-// that answers, from the thread's call to the handler, and for the whole round.
+// that answers, from the thread's call to the handler, and from a signal to the next.
 #include "bench/signal/machine.hpp"
 
 #include <algorithm>
@@ -52,7 +52,9 @@ void say_results(
         there.push_back(host[i].woke + offset - guest[i].signalled);
         call.push_back(host[i].done - host[i].answering);
         back.push_back(guest[i].answered - offset - host[i].answering);
-        whole.push_back(guest[i].answered - guest[i].signalled);
+        if (i + 1 < host.size()) {
+            whole.push_back(guest[i + 1].signalled - guest[i].signalled);
+        }
     }
     std::printf("{\"there\": %llu, \"call\": %llu, \"back\": %llu, \"round\": %llu}\n",
         static_cast<unsigned long long>(median(there)),
