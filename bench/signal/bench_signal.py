@@ -4,11 +4,11 @@
 
 Usage: bench_signal.py OUTPUT.json [--rounds N] [--kvm-kernel FILE] [--exits]
 
-Prints a table (ours, the peer's, ratio: higher is better for us) and writes it as JSON. The emulator
-counts: each instruction takes a nanosecond of its time (-icount), so a reading of the time-stamp
-counter is a number of instructions, and world switches are the #VMEXITs that it logs. The peer is
-ioeventfd and irqfd of KVM in a kernel of the root's config with KVM (CONFIG_VIRTUALIZATION, CONFIG_KVM,
-CONFIG_KVM_AMD); without one, it is left out.
+Prints a table (ours, the peer's, ratio: higher is better for us) and writes it as JSON. The
+emulator counts: each instruction takes a nanosecond of its time (-icount), so a reading of the
+time-stamp counter is a number of instructions, and world switches are the #VMEXITs that it logs.
+The peer is ioeventfd and irqfd of KVM in a kernel of the root's config with KVM
+(CONFIG_VIRTUALIZATION, CONFIG_KVM, CONFIG_KVM_AMD); without one, it is left out.
 """
 
 import argparse
@@ -28,13 +28,12 @@ from lab import Host  # noqa: E402
 from root import recipe  # noqa: E402
 
 PROGRAM = "/build/bench/signal/signal-bench"
-# What of the machine must not come between: the bench takes a second or two.
-WARM_UP = 100
+WARM_UP = 100  # rounds of the program that aren't counted
 
 ROWS = (
-    ("there", "guest's signal until the thread of its host runs", "instructions"),
+    ("signal", "guest's signal until the guest runs on", "instructions"),
+    ("there", "the same until the thread of its host runs", "instructions"),
     ("back", "the thread's answer until the guest's handler runs", "instructions"),
-    ("call", "of that, until the thread has its call behind it", "instructions"),
     ("round", "round trip, from a signal to the next", "instructions"),
     ("exits", "world switches of a round trip", "#VMEXITs"),
 )

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A guest that signals its host and halts until the answer comes, round after round. Of each round it
-// notes when it began and when the answer's handler did.
+// notes when it began, when it went on and when the answer's handler began.
 #include "tests/guests/guest_macros.inc"
 
 #define ANSWERED 0x3800
 #define FIRST_ROUND 0x100000
-#define ROUND_SIZE 16
+#define ROUND_SIZE 24
 #define DOORBELL_PORT 0x510
 #define EVENT_FLAGS_3 0xb300
 #define EOI_ASSIST 0xd000
@@ -36,6 +36,7 @@
         note_time (%rbx)
         .endm
         .macro end_rounds
+        note_time 8(%rbx)
 4:      cli
         cmpl $0, ANSWERED
         jne 5f
@@ -72,7 +73,7 @@
         push %rax
         push %rcx
         push %rdx
-        note_time 8(%rbx)
+        note_time 16(%rbx)
         lock btrl $0, EVENT_FLAGS_3
         movl $1, ANSWERED
         btrl $0, EOI_ASSIST

@@ -12,9 +12,11 @@ namespace croft::bench {
     return __builtin_ia32_rdtsc();
 }
 
-/// When the guest signalled, and when the handler of the answer began, on the guest's counter.
+/// When the guest signalled, when it ran on, and when the handler of the answer began, on the
+/// guest's counter.
 struct GuestRound {
     std::uint64_t signalled;
+    std::uint64_t went_on;
     std::uint64_t answered;
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // signal-bench mshv|kvm ROUNDS: a guest signals, a thread of the root wakes by an eventfd and
 // answers, the guest's interrupt handler runs. Says "ready" when it is warm and waits for a line;
-// then, as JSON, the median ticks of the time-stamp counter from signal to thread, for the call
-// that answers, from the thread's call to the handler, and from a signal to the next.
+// then, as JSON, the median ticks of the time-stamp counter from the signal until the guest runs
+// on, from it to the thread, from the thread's answer to the handler, and from a signal to the
+// next.
 #include "bench/signal/machine.hpp"
 
 #include <algorithm>
@@ -25,7 +26,6 @@ constexpr std::uint32_t warm_up = 100;
 struct HostRound {
     std::uint64_t woke;
     std::uint64_t answering;
-    std::uint64_t done;
 };
 
 std::uint64_t median(std::vector<std::uint64_t> values) {
@@ -43,22 +43,22 @@ void wait(int event) {
 
 void say_results(
     const SignalMachine& machine, std::uint64_t offset, const std::vector<HostRound>& host) {
+    std::vector<std::uint64_t> signal;
     std::vector<std::uint64_t> there;
-    std::vector<std::uint64_t> call;
     std::vector<std::uint64_t> back;
     std::vector<std::uint64_t> whole;
     const auto guest = machine.rounds();
     for (std::size_t i = warm_up; i < host.size(); ++i) {
+        signal.push_back(guest[i].went_on - guest[i].signalled);
         there.push_back(host[i].woke + offset - guest[i].signalled);
-        call.push_back(host[i].done - host[i].answering);
         back.push_back(guest[i].answered - offset - host[i].answering);
         if (i + 1 < host.size()) {
             whole.push_back(guest[i + 1].signalled - guest[i].signalled);
         }
     }
-    std::printf("{\"there\": %llu, \"call\": %llu, \"back\": %llu, \"round\": %llu}\n",
+    std::printf("{\"signal\": %llu, \"there\": %llu, \"back\": %llu, \"round\": %llu}\n",
+        static_cast<unsigned long long>(median(signal)),
         static_cast<unsigned long long>(median(there)),
-        static_cast<unsigned long long>(median(call)),
         static_cast<unsigned long long>(median(back)),
         static_cast<unsigned long long>(median(whole)));
 }
@@ -87,7 +87,6 @@ void run(const std::string& kind, std::uint32_t rounds) {
         host[i].woke = ticks();
         host[i].answering = ticks();
         machine->answer();
-        host[i].done = ticks();
     }
     std::puts("done");
     say_results(*machine, offset, host);
