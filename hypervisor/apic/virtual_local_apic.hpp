@@ -129,6 +129,9 @@ public:
     /// The processor takes the vector: false if it is no longer requested, and must not be taken.
     /// One that ends by itself never shows as in service.
     [[nodiscard]] bool acknowledge(std::uint8_t vector, bool ends_by_itself = false);
+    [[nodiscard]] bool is_level_triggered(std::uint8_t vector) const {
+        return tmr_.contains(vector);
+    }
     /// Ends the highest interrupt in service. Then look at deliverable() again.
     std::optional<EndOfInterrupt> eoi();
 

@@ -151,7 +151,12 @@ void set_reference_time(Partition& partition, std::uint64_t value) {
 }
 
 MsrResult set_vp_assist_page(VirtualProcessor& vp, std::uint64_t value) {
-    return update(vp, vp.overlays.vp_assist, vp.vp_assist_page, value);
+    const MsrResult result = update(vp, vp.overlays.vp_assist, vp.vp_assist_page, value);
+    if (result == MsrResult::done) {
+        vp.eoi_assist().set_page(
+            shown<hv_vp_assist_page>(vp.overlays.vp_assist, vp.vp_assist_page));
+    }
+    return result;
 }
 
 MsrResult set_message_page(VirtualProcessor& vp, std::uint64_t value) {

@@ -137,6 +137,7 @@ void VirtualProcessor::run(LogicalProcessor& lp) {
         const Exit exit = cpu_.run();
         lp.leave_guest();
         (void)apic_.set_cr8(cpu_.cr8());
+        settle_eoi();
         handle_exit(*this, exit);
     }
     cpu_.save();
@@ -172,6 +173,7 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
     if (lp.reschedule_requested() || event_pending_.load(std::memory_order_seq_cst) ||
         blocks() != 0) {
         lp.leave_guest();
+        settle_eoi();
         return Entry::again;
     }
     cpu_.set_cr8(apic_.cr8());
@@ -234,14 +236,27 @@ bool VirtualProcessor::deliver_interrupts() {
         cpu_.set_interrupt_window(true);
         return false;
     }
-    if (!apic_.acknowledge(*vector, synic_.is_auto_eoi(*vector))) {
+    const bool auto_eoi = synic_.is_auto_eoi(*vector);
+    if (!apic_.acknowledge(*vector, auto_eoi)) {
         return deliver_interrupts();
+    }
+    // Its end concerns nobody else, and no other interrupt waits for it.
+    if (!auto_eoi && !apic_.is_level_triggered(*vector) && !apic_.pending()) {
+        eoi_assist_.promise();
     }
     counters.count(VpCounter::virtual_interrupts);
     cpu_.set_pending_event(CpuEvent{.type = CpuEvent::Type::interrupt, .vector = *vector});
     clear_block(waiting);
     cpu_.set_interrupt_window(apic_.deliverable().has_value());
     return true;
+}
+
+/// The guest has left: the local APIC is to be as if it had written the EOI that it could spare,
+/// and of what comes now it may have to tell.
+void VirtualProcessor::settle_eoi() {
+    if (eoi_assist_.promised() && eoi_assist_.take_back()) {
+        (void)apic_.eoi();
+    }
 }
 
 // ---- Time ----

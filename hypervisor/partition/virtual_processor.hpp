@@ -3,6 +3,7 @@
 
 #include "abi/message.h"
 #include "abi/register.h"
+#include "hypervisor/apic/eoi_assist.hpp"
 #include "hypervisor/apic/virtual_local_apic.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
@@ -50,6 +51,7 @@ public:
     [[nodiscard]] std::uint32_t index() const { return index_; }
     VirtualCpu& cpu() { return cpu_; }
     VirtualLocalApic& apic() { return apic_; }
+    EoiAssist& eoi_assist() { return eoi_assist_; }
     Synic& synic() { return synic_; }
     SyntheticTimers& synthetic_timers() { return synthetic_timers_; }
 
@@ -165,6 +167,7 @@ private:
     void process_timers();
     void rearm(LogicalProcessor& lp);
     bool deliver_interrupts();
+    void settle_eoi();
     bool report_deliverable_sints();
     void send_intercept(std::uint32_t type, const void* payload, std::uint8_t size);
     void publish_intercept();
@@ -185,6 +188,7 @@ private:
     bool intercept_unsent_ = false;
     std::uint64_t seen_tlb_epoch_ = 0;
     VirtualLocalApic apic_;
+    EoiAssist eoi_assist_{};
     Synic synic_{};
     SyntheticTimers synthetic_timers_{};
     SynicMessage intercept_message_{};

@@ -73,6 +73,18 @@
         end_of_interrupt
         end_guest guest_handles_vector
 
+        // Ends the interrupt as the TLFS has it, with its VP assist page at 0xd000; then says whether
+        // that went without an EOI.
+        guest guest_handles_with_assist
+        xor %ebx, %ebx
+        btrl $0, 0xd000
+        setc %bl
+        jc 1f
+        write_msr MSR_X2APIC_EOI, 0
+1:      say %ebx
+        iretq
+        end_guest guest_handles_with_assist
+
         // HvCallPostMessage with its input at 0xd000; says what came of it.
         guest guest_posts_message
         write_msr MSR_GUEST_OS_ID, 1
