@@ -20,12 +20,46 @@ _croft_disk_options() {
     esac
 }
 
+# The options of a sub-command of `croft vm`.
+_croft_vm_options() {
+    local common="--json -h --help"
+    case $1 in
+    shutdown) echo "$common --reboot --hibernate --wait --force --text" ;;
+    *) echo "$common" ;;
+    esac
+}
+
+# The VMs that have a control socket.
+_croft_vm_names() {
+    local folder=${CROFT_VMS:-/run/croft/vm} socket
+    [[ $CROFT_VMS || $EUID == 0 ]] || folder=${XDG_RUNTIME_DIR:-/tmp/croft-$EUID}${XDG_RUNTIME_DIR:+/croft}/vm
+    for socket in "$folder"/*.sock; do
+        [[ -S $socket ]] && basename "$socket" .sock
+    done
+}
+
+_croft_vm() {
+    local word=$1 words
+    if [[ $COMP_CWORD == 2 ]]; then
+        words="list info shutdown kill reset pause resume -h --help"
+    elif [[ $word == -* ]]; then
+        words=$(_croft_vm_options "${COMP_WORDS[2]}")
+    elif [[ ${COMP_WORDS[2]} != list ]]; then
+        words=$(_croft_vm_names)
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+
 _croft() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words
     COMPREPLY=()
+    if [[ $COMP_CWORD != 1 && ${COMP_WORDS[1]} == vm ]]; then
+        _croft_vm "$word"
+        return
+    fi
     case $COMP_CWORD in
     1)
-        mapfile -t COMPREPLY < <(compgen -W "disk -h --help" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "disk vm -h --help" -- "$word")
         return
         ;;
     2)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""croft vm against workers that a test plays: what it asks, what it shows, and how it ends."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+CROFT = str(pathlib.Path(sys.argv.pop(1)).resolve())
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Worker:
+    """A control socket with answers that are known beforehand."""
+
+    def __init__(self, folder, name, **answers):
+        self.requests = []
+        self._answers = {"status": {"state": "running", "settings": {
+            "processor": {"count": 2}, "memory": {"size": 1 << 30}}},
+            "guest": {"heartbeat": "ok", "items": {"NetworkAddressIPv4": "10.1.2.3"}}, **answers}
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / f"{name}.sock"))
+        self._listener.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                threading.Thread(target=self._talk, args=(client,), daemon=True).start()
+
+    def _talk(self, client):
+        with client, client.makefile("r") as lines:
+            for line in lines:
+                request = json.loads(line)
+                self.requests.append(request)
+                answer = self._answers.get(request["command"], {})
+                if answer == "end":
+                    return
+                if answer == "nonsense":
+                    client.sendall(b"nonsense\n")
+                    continue
+                client.sendall(json.dumps({"ok": True, **answer}).encode() + b"\n")
+
+
+class VmTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="croft-vm-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def worker(self, name, **answers):
+        worker = Worker(self.folder, name, **answers)
+        self.addCleanup(worker.close)
+        return worker
+
+    def croft(self, *words, status=0):
+        result = subprocess.run([CROFT, "vm", *words], capture_output=True, text=True, timeout=60,
+                                check=False, env={**os.environ, "CROFT_VMS": str(self.folder)})
+        self.assertEqual(result.returncode, status, result)
+        return result
+
+    def test_list(self):
+        self.assertEqual(self.croft("list").stdout, "no VM is running\n")
+        self.assertEqual(json.loads(self.croft("list", "--json").stdout), {"vms": []})
+        self.worker("web")
+        self.worker("db", guest={"heartbeat": "no contact", "items": {}},
+                    status={"state": "paused", "settings": {}})
+        self.worker("ending", status="end")
+        killed = socket.socket(socket.AF_UNIX)
+        killed.bind(str(self.folder / "killed.sock"))
+        killed.close()
+        lines = [re.split(r"  +", line.strip()) for line in self.croft("list").stdout.splitlines()]
+        self.assertEqual(lines[0][0], "NAME")
+        self.assertEqual(lines[1:], [["db", "paused", "-", "-", "no contact", "-"],
+                                     ["web", "running", "2", "1 GiB", "ok", "10.1.2.3"]])
+        found = json.loads(self.croft("list", "--json").stdout)["vms"]
+        self.assertEqual([vm["name"] for vm in found], ["db", "web"])
+        self.assertEqual(found[1]["guest"], {"NetworkAddressIPv4": "10.1.2.3"})
+
+    def test_info(self):
+        self.worker("web", statistics={"statistics": {"exits": 7}})
+        self.assertIn("NetworkAddressIPv4: 10.1.2.3", self.croft("info", "web").stdout)
+        self.assertEqual(json.loads(self.croft("info", "web", "--json").stdout)["statistics"],
+                         {"exits": 7})
+
+    def test_shutdown(self):
+        worker = self.worker("web", shutdown={"by": "power button"})
+        self.assertEqual(self.croft("shutdown", "web").stdout, "")
+        self.croft("shutdown", "web", "--reboot", "--force", "--text", "new kernel")
+        self.assertEqual(json.loads(self.croft("shutdown", "--json", "web").stdout)["by"],
+                         "power button")
+        common = {"command": "shutdown", "force": False, "text": ""}
+        self.assertEqual(worker.requests[:2], [
+            {**common, "action": "power-off"},
+            {**common, "action": "reboot", "force": True, "text": "new kernel"}])
+        late = self.croft("shutdown", "web", "--wait", "0.1", status=2)
+        self.assertIn("croft vm kill", late.stderr)
+        self.croft("shutdown", "web", "--reboot", "--wait", "1", status=64)
+        self.croft("shutdown", "web", "--reboot", "--hibernate", status=64)
+
+    def test_plain_commands(self):
+        worker = self.worker("web")
+        for word, command in (("kill", "stop"), ("reset", "reset"), ("pause", "pause"),
+                              ("resume", "resume")):
+            self.croft(word, "web")
+            self.assertEqual(worker.requests[-1], {"command": command})
+
+    def test_refusals(self):
+        self.worker("busy", pause={"ok": False, "error": "found it paused, expected it running"})
+        self.worker("mad", pause="nonsense")
+        self.worker("dying", pause="end")
+        for name, words in (("busy", "found it paused"), ("mad", "no JSON"), ("dying", "ended"),
+                            ("none", "croft vm list"), ("a/b", "name"), ("x" * 200, "name")):
+            with self.subTest(name=name):
+                result = self.croft("pause", name, "--json", status=2)
+                self.assertIn(words, result.stderr)
+                self.assertEqual(len(result.stderr.splitlines()), 1)
+                self.assertIn(words, json.loads(result.stdout)["error"])
+        self.croft("pause", status=64)
+        self.croft("fly", "busy", status=64)
+
+    def test_documents(self):
+        """Man page and completion know each option and sub-command, and no other."""
+        def options(*words):
+            text = self.croft(*words, "--help").stdout
+            return set(re.findall(r"(--[\w-]+)", text)), set(
+                re.findall(r"^  (\w+) {2,}", text.partition("Subcommands:")[2], re.MULTILINE))
+
+        page = (HERE / "croft-vm.1").read_text().replace("\\-", "-")
+        commands = options()[1]
+        self.assertLess({"list", "shutdown"}, commands)
+        known = set()
+        for command in commands:
+            self.assertIn(command, page)
+            known |= options(command)[0]
+            self.assertEqual(self._complete("vm", command, "--"), options(command)[0])
+        self.assertEqual(set(re.findall(r"--[\w-]+", page)) | {"--help"}, known)
+        self.assertEqual(self._complete("vm", ""), commands | {"-h", "--help"})
+        self.worker("web")
+        self.assertEqual(self._complete("vm", "info", ""), {"web"})
+        self.assertEqual(self._complete("vm", "info", "w"), {"web"})
+
+    def _complete(self, *words):
+        program = ('. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _croft; '
+                   'printf "%s\\n" "${COMPREPLY[@]}"')
+        output = subprocess.run(["bash", "-c", program, str(HERE / "croft.bash"), "croft", *words],
+                                capture_output=True, text=True, check=True,
+                                env={**os.environ, "CROFT_VMS": str(self.folder)}).stdout
+        return set(output.split())
+
+
+if __name__ == "__main__":
+    unittest.main()
