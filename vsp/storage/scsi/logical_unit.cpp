@@ -29,15 +29,28 @@ Answer LogicalUnit::request_sense(const Cdb& cdb) {
     return {{bytes.begin(), bytes.end()}, cdb[4]};
 }
 
+namespace {
+
+/// Commands that are done in spite of what the guest hasn't heard yet (SPC-4 5.14, MMC-6 4.1.6.1).
+bool ignores_attention(OperationCode operation) {
+    return operation == OperationCode::inquiry || operation == OperationCode::request_sense ||
+        operation == OperationCode::get_configuration ||
+        operation == OperationCode::get_event_status_notification;
+}
+
+} // namespace
+
 Outcome LogicalUnit::execute(const Cdb& cdb, std::span<const std::uint8_t> parameters) {
+    if (!ignores_attention(cdb.operation())) {
+        if (const std::optional<Sense> attention = take_attention()) {
+            return Answer(*attention);
+        }
+    }
     if (cdb.operation() == OperationCode::inquiry) {
         return inquire(cdb);
     }
     if (cdb.operation() == OperationCode::request_sense) {
         return request_sense(cdb);
-    }
-    if (const std::optional<Sense> attention = take_attention()) {
-        return Answer(*attention);
     }
     if (const std::optional<Transfer> wanted = parse_transfer(cdb)) {
         return transfer(*wanted);
