@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vsp/storage/command_queue.hpp"
+
+#include "vsp/storage/guest_buffer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace croft::vsp::storage {
+
+/// A command that the medium is accessed for.
+struct CommandQueue::Access {
+    disk::Request request;
+    CommandQueue* queue = nullptr;
+    Slot* slot = nullptr;
+    std::uint64_t transaction_id = 0;
+    std::size_t packet_size = 0;
+    std::uint8_t sense_room = 0;
+    std::uint32_t block_size = 0;
+    std::vector<iovec> segments;
+    /// Ranges that are still to be accessed, the last one first.
+    std::vector<scsi::Blocks> more;
+};
+
+CommandQueue::CommandQueue(disk::Ring& ring, std::function<void(const Reply&)> completed)
+    : ring_(ring),
+      completed_(std::move(completed)) {}
+
+CommandQueue::~CommandQueue() = default;
+
+void CommandQueue::set_drive(std::uint8_t lun, const Drive& drive) {
+    Slot& slot = slots_[lun];
+    slot.drive = drive;
+    slot.queue = drive.disk != nullptr ? drive.disk->open_queue(ring_) : nullptr;
+}
+
+void CommandQueue::release_disk(
+    std::uint8_t lun, const std::shared_ptr<scsi::LogicalUnit>& unit, std::function<void()> done) {
+    Slot& slot = slots_[lun];
+    slot.drive = {unit, nullptr};
+    slot.released = std::move(done);
+    release_if_unused(slot);
+}
+
+void CommandQueue::release_disks() {
+    for (Slot& slot : slots_) {
+        slot.drive.disk = nullptr;
+        slot.queue.reset();
+    }
+}
+
+void CommandQueue::release_if_unused(Slot& slot) {
+    if (slot.in_flight == 0 && slot.released) {
+        slot.queue.reset();
+        std::exchange(slot.released, nullptr)();
+    }
+}
+
+CommandQueue::Slot* CommandQueue::slot_of(const protocol::ScsiRequest& request) {
+    const bool is_ours = request.path == 0 && request.target == 0 && request.lun < lun_count;
+    return is_ours && slots_[request.lun].drive.unit != nullptr ? &slots_[request.lun] : nullptr;
+}
+
+scsi::Answer CommandQueue::report_luns(const ScsiCommand& command) const {
+    std::vector<std::uint8_t> luns;
+    for (std::uint8_t lun = 0; lun < lun_count; ++lun) {
+        if (command.request.path == 0 && command.request.target == 0 &&
+            slots_[lun].drive.unit != nullptr) {
+            luns.push_back(lun);
+        }
+    }
+    return scsi::report_luns(command.cdb, luns);
+}
+
+scsi::Outcome CommandQueue::ask_unit(scsi::LogicalUnit& unit, const ScsiCommand& command) {
+    parameters_.resize(
+        std::min<std::size_t>(unit.parameter_length(command.cdb), command.request.data_length));
+    copy_from_guest(command.segments, parameters_);
+    return unit.execute(command.cdb, parameters_);
+}
+
+std::optional<protocol::Packet> CommandQueue::execute(
+    const Request& request, ScsiCommand& command) {
+    const scsi::OperationCode operation = command.cdb.operation();
+    Slot* const slot = slot_of(command.request);
+    scsi::Outcome outcome;
+    if (command.request.cdb_length < command.cdb.length()) {
+        outcome = scsi::Answer(scsi::invalid_field_in_cdb);
+    } else if (operation == scsi::OperationCode::report_luns) {
+        outcome = report_luns(command);
+    } else if (slot != nullptr) {
+        outcome = ask_unit(*slot->drive.unit, command);
+    } else if (operation == scsi::OperationCode::inquiry) {
+        outcome = scsi::inquire_no_unit(command.cdb);
+    } else {
+        return no_unit_reply();
+    }
+    if (auto* const medium = std::get_if<scsi::MediumAccess>(&outcome)) {
+        return start(*slot, std::move(*medium), request, command);
+    }
+    const auto& answer = std::get<scsi::Answer>(outcome);
+    if (answer.sense != scsi::no_sense) {
+        return sense_reply(answer.sense, command.request.sense_length);
+    }
+    copy_to_guest(command.segments, answer.data);
+    return good_reply(static_cast<std::uint32_t>(
+        std::min<std::size_t>(answer.data.size(), command.request.data_length)));
+}
+
+std::optional<protocol::Packet> CommandQueue::start(
+    Slot& slot, scsi::MediumAccess&& medium, const Request& request, ScsiCommand& command) {
+    if (slot.drive.disk == nullptr) {
+        return sense_reply(scsi::medium_not_present, command.request.sense_length);
+    }
+    const bool moves_data =
+        medium.operation == disk::Operation::read || medium.operation == disk::Operation::write;
+    const std::uint32_t block_size = slot.drive.unit->block_size();
+    if (moves_data) {
+        const std::uint64_t bytes = medium.blocks.count * block_size;
+        if (bytes > command.request.data_length) {
+            return sense_reply(scsi::invalid_field_in_cdb, command.request.sense_length);
+        }
+        shorten(command.segments, bytes);
+    }
+    Access& access = take_access();
+    access.slot = &slot;
+    access.transaction_id = request.transaction_id;
+    access.packet_size = request.size;
+    access.sense_room = command.request.sense_length;
+    access.block_size = block_size;
+    access.segments.swap(command.segments);
+    access.more = std::move(medium.more);
+    access.request.operation = medium.operation;
+    access.request.durable = medium.durable;
+    access.request.segments =
+        moves_data ? std::span<const iovec>(access.segments) : std::span<const iovec>();
+    ++in_flight_;
+    ++slot.in_flight;
+    submit(access, medium.blocks);
+    return std::nullopt;
+}
+
+CommandQueue::Access& CommandQueue::take_access() {
+    if (free_.empty()) {
+        accesses_.push_back(std::make_unique<Access>());
+        Access& made = *accesses_.back();
+        made.queue = this;
+        made.request.context = &made;
+        made.request.done = [](disk::Request& request) noexcept {
+            auto& access = *static_cast<Access*>(request.context);
+            access.queue->accessed(access);
+        };
+        return made;
+    }
+    Access& access = *free_.back();
+    free_.pop_back();
+    return access;
+}
+
+void CommandQueue::submit(Access& access, const scsi::Blocks& blocks) {
+    access.request.offset = blocks.first * access.block_size;
+    access.request.length = blocks.count * access.block_size;
+    access.slot->queue->submit(access.request);
+}
+
+void CommandQueue::accessed(Access& access) noexcept {
+    const disk::Request& request = access.request;
+    if (request.status.ok() && !access.more.empty()) {
+        const scsi::Blocks blocks = access.more.back();
+        access.more.pop_back();
+        submit(access, blocks);
+        return;
+    }
+    Slot& slot = *access.slot;
+    const scsi::Sense sense = scsi::sense_of(request.status, request.operation);
+    const auto moved = request.segments.empty() ? 0U : static_cast<std::uint32_t>(request.length);
+    const Reply reply{access.transaction_id, access.packet_size,
+        request.status.ok() ? good_reply(moved) : sense_reply(sense, access.sense_room)};
+    free_.push_back(&access);
+    --in_flight_;
+    --slot.in_flight;
+    release_if_unused(slot);
+    completed_(reply);
+}
+
+} // namespace croft::vsp::storage
