@@ -9,7 +9,7 @@ _croft_worker() {
         mapfile -t COMPREPLY < <(compgen -W "stdio none" -- "$word"; compgen -f -- "$word")
         return
         ;;
-    --kernel | --initrd | --control | --settings)
+    --kernel | --initrd | --control | --settings | --disk | --dvd)
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
@@ -18,6 +18,6 @@ _croft_worker() {
         ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "--kernel --initrd --cmdline --memory --processors --console \
-        --control --name --settings --help --version" -- "$word")
+        --control --disk --dvd --name --settings --help --version" -- "$word")
 }
 complete -o filenames -F _croft_worker croft-worker

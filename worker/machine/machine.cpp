@@ -11,6 +11,7 @@
 #include "worker/machine/host_memory.hpp"
 #include "worker/machine/input_file.hpp"
 #include "worker/processor/start_state.hpp"
+#include "worker/storage/storage_device.hpp"
 
 #include <array>
 #include <fmt/format.h>
@@ -122,6 +123,12 @@ void Machine::add_devices(
     auto vmbus = std::make_unique<VmbusDevice>(
         memory_, event_connections_, executor_.devices(), settings.processor.count);
     vmbus_ = vmbus.get();
+    // Providers come before VMBus, which opens their channels when it is restored, and whose guest
+    // has to be gone before they are reset.
+    if (!settings.drives.empty()) {
+        devices_.push_back(
+            std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices()));
+    }
     devices_.push_back(std::move(vmbus));
     integration_ =
         std::make_unique<IntegrationComponents>(*vmbus_, executor_.devices(), platform_);
@@ -269,7 +276,7 @@ void Machine::power_off() {
     // The partition first: it maps the memory.
     destroy_partition();
     memory_.clear();
-    for (const auto& device : devices_) {
+    for (const auto& device : devices_ | std::views::reverse) {
         device->reset();
     }
     state_ = State::off;

@@ -22,6 +22,8 @@ struct Options {
     std::optional<std::string> memory;
     std::optional<std::string> processors;
     std::optional<std::string> console;
+    std::vector<std::string> disks;
+    std::vector<std::string> discs;
     std::optional<std::string> control;
     std::optional<std::string> name;
 };
@@ -38,6 +40,14 @@ void describe(CLI::App& app, Options& options) {
     app.add_option("--console", options.console,
            "where COM1 goes: stdio, none, or a file to append to (stdio)")
         ->type_name("stdio|FILE|none");
+    app.add_option("--disk", options.disks,
+           "a disk: a file or a block device, with its format and read-only after commas; again "
+           "for more")
+        ->type_name("FILE[,raw|vhd|vhdx][,read-only]")
+        ->allow_extra_args(false);
+    app.add_option("--dvd", options.discs, "a DVD drive with a disc, or none")
+        ->type_name("FILE|none")
+        ->allow_extra_args(false);
     app.add_option("--control", options.control, "Unix socket to control the VM by")
         ->type_name("SOCKET");
     app.add_option("--name", options.name, "the VM's name in messages (vm)")->type_name("NAME");
@@ -48,6 +58,33 @@ void describe(CLI::App& app, Options& options) {
     app.footer(
         "On a terminal, Ctrl-] followed by q ends the VM, by b presses its power button, by r "
         "resets it, by ? helps.");
+}
+
+/// The words after a comma that aren't known stay in the path, which may have commas too.
+DriveSettings disk_of(std::string text) {
+    DriveSettings drive;
+    for (;;) {
+        const std::size_t comma = text.rfind(',');
+        const std::string word = comma == std::string::npos ? "" : text.substr(comma + 1);
+        if (word == "read-only") {
+            drive.read_only = true;
+        } else if (word == "raw" || word == "vhd" || word == "vhdx") {
+            drive.format = word;
+        } else {
+            drive.path = std::move(text);
+            return drive;
+        }
+        text.erase(comma);
+    }
+}
+
+DriveSettings dvd_of(const std::string& text) {
+    DriveSettings drive;
+    drive.type = DriveSettings::Type::dvd;
+    drive.format = "iso";
+    drive.read_only = true;
+    drive.path = text == "none" ? "" : text;
+    return drive;
 }
 
 void take(const std::optional<std::string>& option, std::string& setting) {
@@ -64,6 +101,12 @@ Settings apply(const Options& options) {
     take(options.command_line, settings.boot.command_line);
     take(options.control, settings.control.socket);
     take(options.name, settings.name);
+    for (const std::string& text : options.disks) {
+        settings.drives.push_back(disk_of(text));
+    }
+    for (const std::string& text : options.discs) {
+        settings.drives.push_back(dvd_of(text));
+    }
     if (options.memory) {
         settings.memory.size = parse_size(*options.memory, "--memory");
     }

@@ -4,6 +4,7 @@
 #include "worker/error.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -51,6 +52,24 @@ public:
             const bool fits = member.is_number_unsigned() && member.get<std::uint64_t>() <= most;
             value = require(member, place, fits, fmt::format("a whole number up to {}", most))
                         .get<std::uint32_t>();
+        });
+    }
+    /// One of some words, each of which stands for a value.
+    template <typename Value, std::size_t count>
+    void read_word(const char* key, Value& value,
+        const std::array<std::pair<std::string_view, Value>, count>& words) {
+        with(key, [&](const json& member, const std::string& place) {
+            for (const auto& [word, meaning] : words) {
+                if (member == word) {
+                    value = meaning;
+                    return;
+                }
+            }
+            std::string known;
+            for (const auto& [word, meaning] : words) {
+                known += fmt::format("{}\"{}\"", known.empty() ? "" : " or ", word);
+            }
+            refuse(place, member.dump(), known);
         });
     }
     /// Bytes, as a number or as text with a unit.
@@ -117,6 +136,36 @@ private:
     std::vector<std::string> known_;
 };
 
+constexpr std::array<std::pair<std::string_view, DriveSettings::Type>, 2> drive_types = {{
+    {"disk", DriveSettings::Type::disk},
+    {"dvd", DriveSettings::Type::dvd},
+}};
+
+std::string_view word_of(DriveSettings::Type type) {
+    for (const auto& [word, meaning] : drive_types) {
+        if (meaning == type) {
+            return word;
+        }
+    }
+    return "";
+}
+
+json to_json(const DriveSettings& drive) {
+    return {{"type", word_of(drive.type)}, {"path", drive.path}, {"format", drive.format},
+        {"read_only", drive.read_only}};
+}
+
+void check(const DriveSettings& drive, const std::string& place) {
+    constexpr std::array<std::string_view, 5> formats = {"", "raw", "vhd", "vhdx", "iso"};
+    if (std::ranges::find(formats, drive.format) == formats.end()) {
+        refuse(place + ".format", fmt::format("\"{}\"", drive.format),
+            "raw, vhd, vhdx or iso, or nothing to look into the file");
+    }
+    if (drive.type == DriveSettings::Type::disk && drive.path.empty()) {
+        refuse(place + ".path", "no file", "a disk to have one; only DVD drives can be empty");
+    }
+}
+
 } // namespace
 
 std::uint64_t parse_size(std::string_view text, std::string_view place) {
@@ -153,6 +202,14 @@ Settings settings_from_json(const json& tree) {
         reader.read("connection", port.connection);
         settings.serial_ports.push_back(std::move(port));
     });
+    root.read_list("drives", [&](ObjectReader& reader) {
+        DriveSettings drive;
+        reader.read_word("type", drive.type, drive_types);
+        reader.read("path", drive.path);
+        reader.read("format", drive.format);
+        reader.read("read_only", drive.read_only);
+        settings.drives.push_back(std::move(drive));
+    });
     root.read_object("boot", [&](ObjectReader& reader) {
         reader.read("kernel", settings.boot.kernel);
         reader.read("initial_ram_disk", settings.boot.initial_ram_disk);
@@ -165,6 +222,10 @@ Settings settings_from_json(const json& tree) {
 }
 
 json to_json(const Settings& settings) {
+    json drives = json::array();
+    for (const DriveSettings& drive : settings.drives) {
+        drives.push_back(to_json(drive));
+    }
     json ports = json::array();
     for (const SerialPortSettings& port : settings.serial_ports) {
         ports.push_back({{"connection", port.connection}});
@@ -174,6 +235,7 @@ json to_json(const Settings& settings) {
         {"processor", {{"count", settings.processor.count}, {"x2apic", settings.processor.x2apic}}},
         {"memory", {{"size", settings.memory.size}, {"populated", settings.memory.populated}}},
         {"serial_ports", std::move(ports)},
+        {"drives", std::move(drives)},
         {"boot",
             {{"kernel", settings.boot.kernel}, {"initial_ram_disk", settings.boot.initial_ram_disk},
                 {"command_line", settings.boot.command_line}}},
@@ -204,6 +266,13 @@ void check(const Settings& settings) {
     if (settings.serial_ports.size() > Settings::most_serial_ports) {
         refuse("serial_ports", fmt::format("{} ports", settings.serial_ports.size()),
             fmt::format("at most {}", Settings::most_serial_ports));
+    }
+    if (settings.drives.size() > DriveSettings::most) {
+        refuse("drives", fmt::format("{} drives", settings.drives.size()),
+            fmt::format("at most {}", DriveSettings::most));
+    }
+    for (std::size_t index = 0; index < settings.drives.size(); ++index) {
+        check(settings.drives[index], fmt::format("drives[{}]", index));
     }
     if (settings.boot.kernel.empty()) {
         refuse("boot.kernel", "nothing", "the path of a kernel (--kernel FILE)");

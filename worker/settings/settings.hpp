@@ -35,6 +35,21 @@ struct SerialPortSettings {
     std::string connection = "none";
 };
 
+/// Msvm_StorageAllocationSettingData: a drive of the SCSI controller, whose LUN is its place in the
+/// list.
+struct DriveSettings {
+    static constexpr std::size_t most = 64;
+
+    enum class Type : std::uint8_t { disk, dvd };
+    Type type = Type::disk;
+    /// A file or a block device (HostResource); none, for a DVD drive, if empty.
+    std::string path;
+    /// "raw", "vhd", "vhdx" or "iso"; what the file looks like if empty, which is no good for a raw
+    /// disk: its guest could make it look like a child of any file.
+    std::string format;
+    bool read_only = false;
+};
+
 /// What is booted, as there is no firmware (Msvm_VirtualSystemSettingData, BootSourceOrder).
 struct BootSettings {
     std::string kernel;
@@ -58,6 +73,7 @@ struct Settings {
     MemorySettings memory;
     /// COM1 and COM2.
     std::vector<SerialPortSettings> serial_ports = {{"stdio"}};
+    std::vector<DriveSettings> drives;
     BootSettings boot;
     ControlSettings control;
 };
