@@ -123,7 +123,8 @@ Exit info(const Words& words) {
         print_json(vm);
         return Exit::success;
     }
-    fmt::print("name         {}\nstate        {}\nprocessors   {}\nmemory       {}\nheartbeat    {}\n",
+    fmt::print(
+        "name         {}\nstate        {}\nprocessors   {}\nmemory       {}\nheartbeat    {}\n",
         words.name, vm.at("state").get<std::string>(),
         setting_of(vm, json::json_pointer{"/processor/count"}), memory_of(vm),
         vm.at("heartbeat").get<std::string>());
@@ -143,7 +144,10 @@ struct ShutdownWords {
 Exit shut_down(const Words& words, const ShutdownWords& how) {
     VmClient client{words.name};
     const json answer = client.ask({{"command", "shutdown"},
-        {"action", how.reboot ? "reboot" : how.hibernate ? "hibernate" : "power-off"},
+        {"action",
+            how.reboot          ? "reboot"
+                : how.hibernate ? "hibernate"
+                                : "power-off"},
         {"force", how.force}, {"text", how.text}});
     if (how.wait && !client.wait_for_end(static_cast<int>(*how.wait * 1000)))
         return tell(words,

@@ -65,14 +65,18 @@ VmClient::VmClient(const std::string& name)
     const std::string path = socket_of(name);
     if (name.empty() || name.contains('/') || path.size() >= sizeof address.sun_path) {
         close(socket_);
-        throw VmError(fmt::format("'{}' is no name of a VM; expected a short one without '/'", name));
+        throw VmError(
+            fmt::format("'{}' is no name of a VM; expected a short one without '/'", name));
     }
     std::memcpy(address.sun_path, path.data(), path.size());
     const auto* const generic = static_cast<const sockaddr*>(static_cast<const void*>(&address));
     if (connect(socket_, generic, sizeof address) != 0) {
         const int why = errno;
         close(socket_);
-        no_such_vm(name, why == ECONNREFUSED ? "nobody behind" : why == ENOENT ? "no" : "an unusable");
+        no_such_vm(name,
+            why == ECONNREFUSED ? "nobody behind"
+                : why == ENOENT ? "no"
+                                : "an unusable");
     }
 }
 
@@ -82,8 +86,7 @@ VmClient::~VmClient() {
 
 json VmClient::ask(const json& request) {
     const std::string line = request.dump() + "\n";
-    if (send(socket_, line.data(), line.size(), MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(line.size()))
+    if (send(socket_, line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
         throw VmError(fmt::format("{}: its worker has ended", name_));
     while (!input_.contains('\n')) {
         std::array<char, 4096> buffer;
@@ -98,9 +101,11 @@ json VmClient::ask(const json& request) {
     json answer = json::parse(input_.substr(0, end), nullptr, false);
     input_.erase(0, end + 1);
     if (!answer.is_object())
-        throw VmError(fmt::format("{}: found an answer of its worker that is no JSON object", name_));
+        throw VmError(
+            fmt::format("{}: found an answer of its worker that is no JSON object", name_));
     if (!answer.value("ok", false))
-        throw VmError(fmt::format("{}: {}", name_, answer.value("error", "refused without a reason")));
+        throw VmError(
+            fmt::format("{}: {}", name_, answer.value("error", "refused without a reason")));
     return answer;
 }
 

@@ -15,8 +15,8 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-// Where workers put their control sockets, NAME.sock each: CROFT_VMS, else /run/croft/vm for root and
-// a folder of the user's own for others.
+// Where workers put their control sockets, NAME.sock each: CROFT_VMS, else /run/croft/vm for root
+// and a folder of the user's own for others.
 std::filesystem::path vm_directory();
 
 // The names of the VMs that have a socket there, in their order.

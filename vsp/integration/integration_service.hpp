@@ -15,11 +15,11 @@
 
 namespace croft::vsp::integration {
 
-/// What all integration components have in common: one channel, on which the host asks and the guest
-/// answers, and the versions that both agree on first. All calls are of the bus's thread.
+/// What all integration components have in common: one channel, on which the host asks and the
+/// guest answers, and the versions that both agree on first. All calls are of the bus's thread.
 ///
-/// It has no state to save: after a restore, as after each opening, both sides agree anew, which the
-/// guests' drivers expect at any time.
+/// It has no state to save: after a restore, as after each opening, both sides agree anew, which
+/// the guests' drivers expect at any time.
 class IntegrationService : public vmbus::ChannelService {
 public:
     ~IntegrationService() override;
@@ -62,8 +62,7 @@ protected:
     /// Sends a request; nothing if the guest has left no room for it. Only while ready. Answers the
     /// number of the transaction.
     template <typename Data>
-    requires std::is_trivially_copyable_v<Data>
-    std::optional<std::uint8_t> send(const Data& data) {
+    requires std::is_trivially_copyable_v<Data> std::optional<std::uint8_t> send(const Data& data) {
         std::vector<std::uint8_t> bytes(sizeof(data));
         std::memcpy(bytes.data(), &data, sizeof(data));
         return send_bytes(kind_.type, bytes);
@@ -84,8 +83,7 @@ private:
     void agree(std::span<const std::uint8_t> data);
     void lose_version();
     void fail(vmbus::RingError error);
-    std::optional<std::uint8_t> send_bytes(
-        message::Type type, std::span<const std::uint8_t> data);
+    std::optional<std::uint8_t> send_bytes(message::Type type, std::span<const std::uint8_t> data);
 
     vmbus::Reactor& reactor_;
     const Kind kind_;

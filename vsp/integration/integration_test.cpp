@@ -180,8 +180,8 @@ TEST_F(IntegrationTest, CutsOffATextThatIsTooLong) {
     Shutdown shutdown(reactor_);
     open(message::shutdown_offer, shutdown);
     agree({1, 0});
-    shutdown.request({Shutdown::Action::power_off, false, std::string(5000, 'x')},
-        [](std::uint32_t) {});
+    shutdown.request(
+        {Shutdown::Action::power_off, false, std::string(5000, 'x')}, [](std::uint32_t) {});
     const auto asked = receive();
     ASSERT_TRUE(asked);
     const auto data = asked->as<message::Shutdown>();
@@ -239,8 +239,8 @@ TEST_F(IntegrationTest, TellsTheTime) {
     vm_.server().start();
     sample = receive()->as<message::TimeSync4>();
     EXPECT_EQ(sample.flags, message::time_sync_set) << "after a pause the guest is behind";
-    EXPECT_EQ(sample.parent_time,
-        10'000'000'000'000'000U + 116'444'736'000'000'000U + 350'000'000U);
+    EXPECT_EQ(
+        sample.parent_time, 10'000'000'000'000'000U + 116'444'736'000'000'000U + 350'000'000U);
 }
 
 TEST_F(IntegrationTest, TellsOlderDriversTheTime) {

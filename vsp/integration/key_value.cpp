@@ -66,8 +66,8 @@ void KeyValue::answered(const Answer& answer) {
         return;
     }
     std::memcpy(&item, answer.data.data(), sizeof(item));
-    coming_.emplace_back(text_of(item.data.key, item.data.key_size),
-        text_of(item.data.value, item.data.value_size));
+    coming_.emplace_back(
+        text_of(item.data.key, item.data.key_size), text_of(item.data.value, item.data.value_size));
     ask();
 }
 

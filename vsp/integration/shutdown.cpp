@@ -12,8 +12,8 @@ namespace croft::vsp::integration {
 
 namespace {
 
-constexpr std::array versions = {message::Version{3, 2}, message::Version{3, 1},
-    message::Version{3, 0}, message::Version{1, 0}};
+constexpr std::array versions = {
+    message::Version{3, 2}, message::Version{3, 1}, message::Version{3, 0}, message::Version{1, 0}};
 
 std::uint32_t flags_of(const Shutdown::Request& request) {
     std::uint32_t flags = request.forced ? message::shutdown_forced : 0;

@@ -10,8 +10,8 @@
 
 namespace croft::vsp::integration {
 
-/// Tells the guest the time: to be set when its driver starts and when the VM goes on after a pause,
-/// in which its clocks stood, and then every few seconds, to be followed.
+/// Tells the guest the time: to be set when its driver starts and when the VM goes on after a
+/// pause, in which its clocks stood, and then every few seconds, to be followed.
 class TimeSync final : public IntegrationService {
 public:
     /// The partition's reference time, in units of 100 ns.

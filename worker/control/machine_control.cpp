@@ -103,10 +103,11 @@ json MachineControl::handle(const json& request) {
     } else if (command == "devices") {
         result["devices"] = machine_.save_devices().to_json();
     } else {
-        throw SettingsError(fmt::format("request: found command \"{}\", expected one of: status, "
-                                        "statistics, guest, shutdown, stop, reset, pause, resume, save, "
-                                        "restore, devices; send one of them",
-            command));
+        throw SettingsError(
+            fmt::format("request: found command \"{}\", expected one of: status, "
+                        "statistics, guest, shutdown, stop, reset, pause, resume, save, "
+                        "restore, devices; send one of them",
+                command));
     }
     result["state"] = name_of(machine_.state());
     return result;

@@ -13,10 +13,8 @@ IntegrationComponents::IntegrationComponents(
       reactor_(loop),
       shutdown_(reactor_),
       heartbeat_(reactor_, platform.clock, platform.timers),
-      time_sync_(reactor_, platform.clock, platform.timers,
-          [this] {
-              return bus_.reference_time();
-          }),
+      time_sync_(
+          reactor_, platform.clock, platform.timers, [this] { return bus_.reference_time(); }),
       key_value_(reactor_, platform.clock, platform.timers) {
     bus_.add(message::shutdown_offer, shutdown_);
     bus_.add(message::heartbeat_offer, heartbeat_);

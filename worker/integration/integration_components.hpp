@@ -18,7 +18,8 @@ public:
     using KeyValue = vsp::integration::KeyValue;
     using Shutdown = vsp::integration::Shutdown;
 
-    /// Offers them to the guest. All outlive the object; the bus makes no call when it is destroyed.
+    /// Offers them to the guest. All outlive the object; the bus makes no call when it is
+    /// destroyed.
     IntegrationComponents(VmbusDevice& bus, IoLoop& loop, vdev::Platform& platform);
 
     /// Asks the guest, and doesn't wait for it. Answers false if nobody is there to be asked.

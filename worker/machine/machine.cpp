@@ -126,12 +126,10 @@ void Machine::add_devices(
     // Providers come before VMBus, which opens their channels when it is restored, and whose guest
     // has to be gone before they are reset.
     if (!settings.drives.empty()) {
-        devices_.push_back(
-            std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices()));
+        devices_.push_back(std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices()));
     }
     devices_.push_back(std::move(vmbus));
-    integration_ =
-        std::make_unique<IntegrationComponents>(*vmbus_, executor_.devices(), platform_);
+    integration_ = std::make_unique<IntegrationComponents>(*vmbus_, executor_.devices(), platform_);
 }
 
 void Machine::configure_devices() {

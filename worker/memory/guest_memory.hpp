@@ -20,8 +20,8 @@ using PageBitmap = std::vector<std::uint64_t>;
 
 /// A VM's memory. It lives in one anonymous shared file, so that it can be handed to another
 /// process; its pages come when they are first touched. Everything in it may change at any moment,
-/// since the guest runs: so access copies, once. Pointers are handed out only to those who share the
-/// memory with the guest: `mappings` for the hypervisor, `shared_page` for VMBus. Any thread.
+/// since the guest runs: so access copies, once. Pointers are handed out only to those who share
+/// the memory with the guest: `mappings` for the hypervisor, `shared_page` for VMBus. Any thread.
 class GuestMemory {
 public:
     /// Errors: SystemError if the address space can't be had.
@@ -67,8 +67,8 @@ public:
         return true;
     }
 
-    /// The page of 4 KiB with that number, for as long as this object lives; null if it isn't memory
-    /// of the VM. What is written through the pointer isn't noted for `take_written`.
+    /// The page of 4 KiB with that number, for as long as this object lives; null if it isn't
+    /// memory of the VM. What is written through the pointer isn't noted for `take_written`.
     [[nodiscard]] std::uint8_t* shared_page(std::uint64_t number) const;
 
     /// Brings the pages of a range into memory now. Errors: SystemError if there aren't enough.

@@ -198,9 +198,8 @@ void InterceptHandler::handle_hypercall(hv::VirtualProcessor& processor) {
     const Header header = message.header;
     const bool is_long = mode_of(header) == CpuMode::long_64;
     const std::uint64_t control = is_long ? message.rcx : message.rax;
-    const std::uint64_t input = is_long
-        ? message.rdx
-        : message.rbx << 32 | static_cast<std::uint32_t>(message.rcx);
+    const std::uint64_t input =
+        is_long ? message.rdx : message.rbx << 32 | static_cast<std::uint32_t>(message.rcx);
     std::uint64_t status = HV_STATUS_INVALID_HYPERCALL_CODE;
     switch (static_cast<std::uint16_t>(control)) {
     case HVCALL_POST_MESSAGE:

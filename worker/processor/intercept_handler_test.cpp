@@ -60,19 +60,16 @@ protected:
     std::vector<Posted> posted;
     std::uint16_t post_status = HV_STATUS_SUCCESS;
     std::vector<unsigned> free_slots;
-    InterceptHandler handler{{bus, memory,
-                                 [this](std::uint8_t vector) {
-                                     ended.push_back(vector);
-                                 },
-                                 [this](std::uint32_t connection, std::uint32_t type,
-                                     std::span<const std::uint8_t> payload) {
-                                     posted.push_back({connection, type,
-                                         {payload.begin(), payload.end()}});
-                                     return post_status;
-                                 },
-                                 [this](std::uint16_t sints) {
-                                     free_slots.push_back(sints);
-                                 }},
+    InterceptHandler handler{
+        {bus, memory, [this](std::uint8_t vector) { ended.push_back(vector); },
+            [this](std::uint32_t connection, std::uint32_t type,
+                std::span<const std::uint8_t> payload) {
+                posted.push_back({connection, type, {payload.begin(), payload.end()}});
+                return post_status;
+            },
+            [this](std::uint16_t sints) {
+                free_slots.push_back(sints);
+            }},
         counters};
     FakeProcessor processor{0};
 };
@@ -244,8 +241,8 @@ TEST_F(InterceptHandlerTest, TakesMessages) {
 TEST_F(InterceptHandlerTest, HearsOfFreeMessageSlots) {
     hv_x64_sint_deliverable_message message{};
     message.deliverable_sints = 1U << 2;
-    EXPECT_EQ(handle(make_message(HVMSG_SYNIC_SINT_DELIVERABLE, message)),
-        InterceptHandler::Next::run);
+    EXPECT_EQ(
+        handle(make_message(HVMSG_SYNIC_SINT_DELIVERABLE, message)), InterceptHandler::Next::run);
     EXPECT_EQ(free_slots, std::vector{1U << 2});
     EXPECT_TRUE(processor.registers.empty()) << "the guest goes on where it was";
 }

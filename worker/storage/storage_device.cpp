@@ -87,7 +87,9 @@ StorageDevice::StorageDevice(const Settings& settings, VmbusDevice& bus, IoLoop&
     : bus_(bus),
       threads_(std::min<std::size_t>(settings.processor.count, most_threads)),
       controller_({threads_.rings(),
-                      [&loop](std::function<void()> function) { loop.post(std::move(function)); }},
+                      [&loop](std::function<void()> function) {
+                          loop.post(std::move(function));
+                      }},
           static_cast<std::uint16_t>(settings.processor.count - 1)) {
     for (std::size_t index = 0; index < settings.drives.size(); ++index) {
         add_drive(settings, index);
