@@ -101,6 +101,9 @@ Settings apply(const Options& options) {
     take(options.command_line, settings.boot.command_line);
     take(options.control, settings.control.socket);
     take(options.name, settings.name);
+    if (!options.disks.empty() || !options.discs.empty()) {
+        settings.drives.clear();
+    }
     for (const std::string& text : options.disks) {
         settings.drives.push_back(disk_of(text));
     }

@@ -32,6 +32,8 @@ TEST(Settings, ComeBackFromTheirJson) {
     settings.memory = {std::uint64_t{1} << 30, true};
     settings.serial_ports = {{"none"}, {"/tmp/console"}};
     settings.boot = {"/k", "/i", "quiet"};
+    settings.drives = {{DriveSettings::Type::disk, "/d.vhdx", "vhdx", true},
+        {DriveSettings::Type::dvd, "", "", false}};
     settings.control.socket = "/run/web";
     const json tree = to_json(settings);
     EXPECT_EQ(to_json(settings_from_json(tree)), tree);
@@ -57,6 +59,10 @@ TEST(Settings, SayWhereAnErrorIs) {
     expect_refused({{"memory", {{"size", true}}}}, "memory.size");
     expect_refused({{"serial_ports", {{{"connection", 7}}}}}, "serial_ports[0].connection");
     expect_refused({{"serial_ports", {1}}}, "serial_ports[0]");
+    expect_refused({{"drives", {{{"type", "tape"}}}}}, "drives[0].type");
+    expect_refused({{"drives", {{{"path", "d"}}, {{"type", "disk"}}}}}, "drives[1].path");
+    expect_refused({{"drives", {{{"path", "d"}, {"format", "qcow2"}}}}}, "drives[0].format");
+    expect_refused({{"drives", json(65, {{"type", "dvd"}})}}, "65 drives");
     expect_refused({{"boot", {{"kernel", ""}}}}, "boot.kernel");
 }
 
@@ -96,6 +102,22 @@ TEST(CommandLineTest, GoesBeforeTheSettingsFile) {
     const CommandLine line = parse({"--settings", path.c_str(), "--memory", "128M"});
     EXPECT_EQ(line.settings.boot.kernel, "from file");
     EXPECT_EQ(line.settings.memory.size, std::uint64_t{128} << 20);
+}
+
+TEST(CommandLineTest, TakesDrives) {
+    const char* const words[] = {"--kernel", "k", "--dvd", "none", "--disk", "a,b.img,raw,read-only",
+        "--disk", "c.vhdx", "--dvd", "d.iso"};
+    const std::vector<DriveSettings> drives = parse_command_line(words).settings.drives;
+    ASSERT_EQ(drives.size(), 4U);
+    EXPECT_EQ(drives[0].path, "a,b.img");
+    EXPECT_EQ(drives[0].format, "raw");
+    EXPECT_TRUE(drives[0].read_only);
+    EXPECT_EQ(drives[1].path, "c.vhdx");
+    EXPECT_EQ(drives[1].format, "");
+    EXPECT_FALSE(drives[1].read_only);
+    EXPECT_EQ(drives[2].type, DriveSettings::Type::dvd);
+    EXPECT_EQ(drives[2].path, "");
+    EXPECT_EQ(drives[3].path, "d.iso");
 }
 
 TEST(CommandLineTest, RefusesWhatItDoesNotKnow) {
