@@ -105,8 +105,8 @@ TEST(CommandLineTest, GoesBeforeTheSettingsFile) {
 }
 
 TEST(CommandLineTest, TakesDrives) {
-    const char* const words[] = {"--kernel", "k", "--dvd", "none", "--disk", "a,b.img,raw,read-only",
-        "--disk", "c.vhdx", "--dvd", "d.iso"};
+    const char* const words[] = {"--kernel", "k", "--dvd", "none", "--disk",
+        "a,b.img,raw,read-only", "--disk", "c.vhdx", "--dvd", "d.iso"};
     const std::vector<DriveSettings> drives = parse_command_line(words).settings.drives;
     ASSERT_EQ(drives.size(), 4U);
     EXPECT_EQ(drives[0].path, "a,b.img");
