@@ -481,6 +481,26 @@ TEST_F(ControllerTest, StoppingWaitsForWhatIsUnderWay) {
     EXPECT_EQ(later->transaction_id, 501U);
 }
 
+TEST_F(ControllerTest, WhatChangesWhileItIsStoppedIsToldAfterwards) {
+    boot();
+    bool stopped = false;
+    vm_.server().stop([&] { stopped = true; });
+    while (!stopped && host_.work()) {
+    }
+    MemoryDisk second(mebibyte);
+    controller_->add_disk(1, identity_of(2), second.disk());
+    host_.settle();
+    EXPECT_TRUE(ControllerState::load(controller_->save()).channels.at(0).rescan_wanted);
+    vm_.server().start();
+    host_.settle();
+    EXPECT_TRUE(run(test_unit_ready, 1).is_good());
+    EXPECT_EQ(driver_.rescans(), 1U);
+    bool gone = false;
+    controller_->remove(1, [&] { gone = true; });
+    while (!gone && host_.work()) {
+    }
+}
+
 TEST_F(ControllerTest, GoesOnInAnotherController) {
     boot();
     MemoryDisk disc(mebibyte, disk::Format::iso, true);
@@ -510,6 +530,8 @@ TEST_F(ControllerTest, GoesOnInAnotherController) {
     }
     const vdev::Record bus = vm_.server().save();
     const vdev::Record state = vdev::Record::decode(controller_->save().encode());
+    EXPECT_EQ(ControllerState::load(state).channels.at(0).replies.size(), 1U)
+        << "with one that finds no space it takes no more";
 
     vm_.replace_server();
     host_.settle();
