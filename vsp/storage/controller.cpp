@@ -77,7 +77,9 @@ void Controller::add(std::uint8_t lun, const Drive& drive) {
             "LUN {} of the SCSI controller is taken; choose another or remove what is there", lun));
     }
     drives_[lun] = drive;
-    set_drive(lun, [this] { rescan(); });
+    if (!channels_.empty()) {
+        set_drive(lun, [this] { rescan(); });
+    }
 }
 
 Drive& Controller::drive_at(std::uint8_t lun) {
@@ -153,6 +155,10 @@ void Controller::change_disc(std::uint8_t lun, disk::Disk* disc, std::function<v
 }
 
 void Controller::rescan() {
+    if (!running_) {
+        rescan_wanted_ = true; // channels at rest stay as they are, they may be saved
+        return;
+    }
     if (const auto primary = channels_.find(0); primary != channels_.end()) {
         Channel& channel = *primary->second;
         post_to(channel.ring(), [&channel] { channel.rescan(); });
@@ -234,6 +240,9 @@ void Controller::start() {
     for (const auto& [index, channel] : channels_) {
         serve(*channel);
     }
+    if (std::exchange(rescan_wanted_, false)) {
+        rescan();
+    }
 }
 
 void Controller::channel_failed(std::uint16_t index, std::string_view reason) {
@@ -257,7 +266,8 @@ void Controller::sub_channels_wanted(std::uint16_t count) {
 vdev::Record Controller::save() const {
     ControllerState state;
     for (const auto& [index, channel] : channels_) {
-        state.channels.emplace(index, channel->save());
+        const auto [saved, is_new] = state.channels.emplace(index, channel->save());
+        saved->second.rescan_wanted |= rescan_wanted_ && index == 0;
     }
     for (std::uint8_t lun = 0; lun < lun_count; ++lun) {
         if (drives_[lun].unit != nullptr) {

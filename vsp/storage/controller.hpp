@@ -42,7 +42,7 @@ public:
     /// `most_sub_channels`: beside the primary channel; one less than there are virtual processors
     /// is as many as a guest asks for.
     Controller(Threads threads, std::uint16_t most_sub_channels);
-    /// Detached, and all that was asked for is done.
+    /// Detached, or stopped; and all that was asked for is done.
     ~Controller() override;
 
     /// To be given to vmbus::Server::add along with the controller.
@@ -108,6 +108,8 @@ private:
     const std::uint16_t most_sub_channels_;
     vmbus::ChannelControl* control_ = nullptr;
     bool running_ = false;
+    /// Something has changed while nothing was running.
+    bool rescan_wanted_ = false;
     Drives drives_;
     /// LUNs whose disk is being released.
     std::bitset<lun_count> releasing_;

@@ -51,6 +51,7 @@ Reply load_reply(const Record& record) {
 Record save_channel(std::uint16_t index, const ChannelState& state) {
     Record record(channel_type, record_version);
     std::vector<Record> replies;
+    replies.reserve(state.replies.size());
     for (const Reply& reply : state.replies) {
         replies.push_back(save_reply(reply));
     }
@@ -103,10 +104,12 @@ std::pair<std::uint8_t, scsi::UnitState> load_unit(const Record& record) {
 
 Record ControllerState::save() const {
     std::vector<Record> saved_channels;
+    saved_channels.reserve(channels.size());
     for (const auto& [index, state] : channels) {
         saved_channels.push_back(save_channel(index, state));
     }
     std::vector<Record> saved_units;
+    saved_units.reserve(units.size());
     for (const auto& [lun, state] : units) {
         saved_units.push_back(save_unit(lun, state));
     }

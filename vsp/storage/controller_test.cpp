@@ -109,6 +109,7 @@ protected:
     TestVm vm_;
     StorageHost host_;
     MemoryDisk disk_{16 * mebibyte};
+    MemoryDisk disc_{mebibyte, disk::Format::iso, true};
     std::unique_ptr<Controller> controller_ =
         std::make_unique<Controller>(host_.threads(), most_sub_channels);
     vmbus::Server::DeviceId device_ = 0;
@@ -403,13 +404,12 @@ TEST_F(ControllerTest, ANewSizeIsSeen) {
 
 TEST_F(ControllerTest, DiscsComeAndGo) {
     boot();
-    MemoryDisk disc(mebibyte, disk::Format::iso, true);
     EXPECT_THROW(controller_->add_dvd(1, identity_of(3), &disk_.disk()), vdev::DeviceError);
     controller_->add_dvd(1, identity_of(3), nullptr);
     host_.settle();
     EXPECT_EQ(run(test_unit_ready, 1).sense_code(), 0x023a00U);
     bool done = false;
-    controller_->change_disc(1, &disc.disk(), [&] { done = true; });
+    controller_->change_disc(1, &disc_.disk(), [&] { done = true; });
     host_.settle();
     EXPECT_TRUE(done);
     EXPECT_EQ(run(test_unit_ready, 1).sense_code(), 0x062800U);
@@ -481,10 +481,29 @@ TEST_F(ControllerTest, StoppingWaitsForWhatIsUnderWay) {
     EXPECT_EQ(later->transaction_id, 501U);
 }
 
+TEST_F(ControllerTest, WhatChangesWhileItIsStoppedIsToldAfterwards) {
+    boot();
+    bool stopped = false;
+    vm_.server().stop([&] { stopped = true; });
+    while (!stopped && host_.work()) {
+    }
+    MemoryDisk second(mebibyte);
+    controller_->add_disk(1, identity_of(2), second.disk());
+    host_.settle();
+    EXPECT_TRUE(ControllerState::load(controller_->save()).channels.at(0).rescan_wanted);
+    vm_.server().start();
+    host_.settle();
+    EXPECT_TRUE(run(test_unit_ready, 1).is_good());
+    EXPECT_EQ(driver_.rescans(), 1U);
+    bool gone = false;
+    controller_->remove(1, [&] { gone = true; });
+    while (!gone && host_.work()) {
+    }
+}
+
 TEST_F(ControllerTest, GoesOnInAnotherController) {
     boot();
-    MemoryDisk disc(mebibyte, disk::Format::iso, true);
-    controller_->add_dvd(1, identity_of(3), &disc.disk());
+    controller_->add_dvd(1, identity_of(3), &disc_.disk());
     host_.settle();
     EXPECT_EQ(run({0x1e, 0, 0, 0, 1, 0}, 1).sense_code(), 0x062800U);
     EXPECT_TRUE(run({0x1e, 0, 0, 0, 1, 0}, 1).is_good());
@@ -510,13 +529,15 @@ TEST_F(ControllerTest, GoesOnInAnotherController) {
     }
     const vdev::Record bus = vm_.server().save();
     const vdev::Record state = vdev::Record::decode(controller_->save().encode());
+    EXPECT_EQ(ControllerState::load(state).channels.at(0).replies.size(), 1U)
+        << "with one that finds no space it takes no more";
 
     vm_.replace_server();
     host_.settle();
     auto moved = std::make_unique<Controller>(host_.threads(), most_sub_channels);
     EXPECT_THROW(moved->restore(state), vdev::RecordError) << "the units are missing";
     moved->add_disk(0, identity_of(1), disk_.disk());
-    moved->add_dvd(1, identity_of(3), &disc.disk());
+    moved->add_dvd(1, identity_of(3), &disc_.disk());
     device_ = vm_.server().add(Controller::offer(instance), *moved);
     moved->restore(state);
     vm_.server().restore(bus);

@@ -4,7 +4,6 @@
 #include "vmbus/protocol/gpa_range.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 namespace croft::vsp::storage {
 
@@ -59,7 +58,7 @@ void copy_from_guest(std::span<const iovec> segments, std::span<std::uint8_t> by
 void copy_to_guest(std::span<const iovec> segments, std::span<const std::uint8_t> bytes) {
     for (const iovec& segment : segments) {
         const auto part = bytes.first(std::min(segment.iov_len, bytes.size()));
-        std::memcpy(segment.iov_base, part.data(), part.size());
+        std::ranges::copy(part, static_cast<std::uint8_t*>(segment.iov_base));
         bytes = bytes.subspan(part.size());
         if (bytes.empty()) {
             return;

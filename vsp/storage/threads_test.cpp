@@ -63,17 +63,17 @@ public:
     }
 
     [[nodiscard]] const vmbus::GuestPages& memory() const override { return memory_.pages(); }
-    void opened(std::uint16_t, bool accepted) override { opened_ += accepted ? 1U : 0U; }
-    void closed(std::uint16_t) override { ++closed_; }
+    void opened(std::uint16_t, bool accepted) override { open_count += accepted ? 1U : 0U; }
+    void closed(std::uint16_t) override { ++close_count; }
     void gpadl_created(std::uint16_t, std::uint32_t, bool) override {}
     void gpadl_torn_down(std::uint16_t, std::uint32_t) override {}
-    void stopped() override { ++stopped_; }
+    void stopped() override { ++stop_count; }
     void offer_sub_channels(std::uint16_t) override {}
     void fail(std::uint16_t, std::string_view reason) override { ADD_FAILURE() << reason; }
 
-    unsigned opened_ = 0;
-    unsigned closed_ = 0;
-    unsigned stopped_ = 0;
+    unsigned open_count = 0;
+    unsigned close_count = 0;
+    unsigned stop_count = 0;
 
 private:
     const TestMemory& memory_;
@@ -315,7 +315,7 @@ TEST(ControllerThreadsTest, ChannelsInParallelWhileTheHostChangesThings) {
         processors.push_back(std::make_unique<Processor>(i, memory));
         controller.open(i, processors.back()->channel());
     }
-    ASSERT_EQ(bus.opened_, processor_count);
+    ASSERT_EQ(bus.open_count, processor_count);
     for (const auto& processor : processors) {
         threads.emplace_back([&processor] { processor->run(requests); });
     }
@@ -326,7 +326,7 @@ TEST(ControllerThreadsTest, ChannelsInParallelWhileTheHostChangesThings) {
         bool removed = false;
         controller.add_disk(1, {}, other.disk());
         controller.stop();
-        ASSERT_TRUE(bus.run_until([&] { return bus.stopped_ == round; }));
+        ASSERT_TRUE(bus.run_until([&] { return bus.stop_count == round; }));
         (void)controller.save();
         controller.start();
         controller.remove(1, [&] { removed = true; });
@@ -339,7 +339,7 @@ TEST(ControllerThreadsTest, ChannelsInParallelWhileTheHostChangesThings) {
     for (std::uint16_t i = processor_count; i-- > 0;) {
         controller.close(i);
     }
-    ASSERT_TRUE(bus.run_until([&] { return bus.closed_ == processor_count; }));
+    ASSERT_TRUE(bus.run_until([&] { return bus.close_count == processor_count; }));
     controller.detached();
 }
 

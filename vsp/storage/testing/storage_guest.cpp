@@ -32,7 +32,10 @@ protocol::Packet packet_in(const GuestPacket& packet) {
 } // namespace
 
 std::uint32_t ScsiResult::sense_code() const {
-    return sense.size() < 14 ? 0 : sense[2] << 16U | sense[12] << 8U | sense[13];
+    if (sense.size() < 14) {
+        return 0;
+    }
+    return std::uint32_t{sense[2]} << 16 | std::uint32_t{sense[12]} << 8 | sense[13];
 }
 
 GuestPacket packet_of(Operation operation, std::uint64_t first_body_word) {
