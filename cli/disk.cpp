@@ -6,6 +6,7 @@
 #include "cli/disk_mount.hpp"
 #include "cli/disk_report.hpp"
 #include "disk/open.hpp"
+#include "disk/tool/children.hpp"
 #include "disk/tool/convert.hpp"
 #include "disk/tool/create.hpp"
 #include "disk/tool/map.hpp"
@@ -313,6 +314,8 @@ void add_merge(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* merge = add_command(app, exit, "merge", "Write a child's contents into its parent",
         words, [words]() -> Outcome {
+            if (words->remove)
+                CROFT_DISK_TRY(disk::tool::refuse_if_parent(words->child));
             const auto parent =
                 disk::tool::merge(words->child, words->opened_as(), words->progress());
             if (!parent)

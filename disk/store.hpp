@@ -61,6 +61,8 @@ public:
     // The first range at or after `offset` that may hold other bytes than zeros; a length of 0 says
     // that there is none before `end`. A store that can't tell answers all of it.
     virtual Range next_data(std::uint64_t offset, std::uint64_t end) = 0;
+    // How many bytes of a range those are.
+    std::uint64_t count_data(std::uint64_t offset, std::uint64_t end);
 
     // When the contents were last modified, in seconds since 1970-01-01 UTC, if that is known.
     virtual std::optional<std::int64_t> modified() const { return std::nullopt; }
