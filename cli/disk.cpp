@@ -113,9 +113,13 @@ void add_create(CLI::App& app, Exit& exit) {
     command->add_option("SIZE", words->size, "Of the disk; by default 127 GiB, or the parent's")
         ->check(more_than_nothing())
         ->transform(size_words());
-    command->add_option("-p,--parent", words->parent, "Make a differencing disk of this one");
+    CLI::Option* parent =
+        command->add_option("-p,--parent", words->parent, "Make a differencing disk of this one");
     command->add_flag("--replace", words->replace, "Overwrite a file that exists");
     words->disk.add_to(*command);
+    // A child has its parent's sectors, and is as large as what is written to it.
+    for (const char* other : {"--fixed", "--azure", "--sector-size", "--physical-sector-size"})
+        parent->excludes(command->get_option(other));
 }
 
 void add_info(CLI::App& app, Exit& exit) {

@@ -760,6 +760,69 @@ class Parents(Tools):
             self.assert_same("source.raw", f"0.{kind}")
             self.assert_sound(f"0.{kind}")
 
+    def test_sectors_of_4096_bytes(self):
+        names = ["one.vhdx", "two.vhdx", "three.vhdx"]
+        croft("convert", self.source(9 * MIB, 1, "one.raw"), "one.vhdx", "--sector-size", "4096")
+        for number, name in ((1, "two"), (2, "three")):
+            croft("create", f"{name}.vhdx", "-p", names[number - 1])
+            # Much of it is the same as before, so that blocks are mixed of all three.
+            shutil.copy(f"{names[number - 1][:-5]}.raw", f"{name}.raw")
+            rng = random.Random(number)
+            with open(f"{name}.raw", "r+b") as file:
+                for _ in range(60):
+                    file.seek(rng.randrange(9 * MIB // 4096) * 4096)
+                    file.write(rng.choice([bytes(4096), rng.randbytes(4096)]))
+            self.write_differences(f"{name}.raw", f"{names[number - 1][:-5]}.raw", f"{name}.vhdx")
+        self.assertEqual([image["logical_sector_size"]
+                          for image in croft_json("info", "three.vhdx")["chain"]], [4096] * 3)
+        for name in ("one", "two", "three"):
+            self.assert_same(f"{name}.raw", f"{name}.vhdx")
+            croft("compact", f"{name}.vhdx")
+            self.assert_same(f"{name}.raw", f"{name}.vhdx")
+        croft("create", "side.vhdx", "-p", "two.vhdx")
+        croft("rebase", "side.vhdx", "one.vhdx")
+        self.assert_same("two.raw", "side.vhdx")
+        croft("convert", "three.vhdx", "small.vhdx")  # sectors of 512 again
+        self.assert_same("three.raw", "small.vhdx")
+        croft("merge", "three.vhdx", "--remove")
+        self.assert_same("three.raw", "two.vhdx")
+        croft("resize", "two.vhdx", "20M")
+        croft("merge", "two.vhdx", "--remove")
+        croft("compare", "three.raw", "one.vhdx")
+        self.assert_sound("one.vhdx")
+
+    def write_differences(self, now, before, disk):
+        os.makedirs("m", exist_ok=True)
+        with open(now, "rb") as new, open(before, "rb") as old, contextlib.ExitStack() as mounted:
+            if not os.access("/dev/fuse", os.W_OK):  # all of it, then
+                croft("convert", "-n", "-f", "vhdx", now, disk)
+                return
+            croft("mount", disk, "m", "--raw", "-w")
+            mounted.callback(croft, "umount", "m")
+            with open("m/disk", "r+b", buffering=0) as file:
+                while sector := new.read(4096):
+                    if sector != old.read(4096):
+                        file.seek(new.tell() - 4096)
+                        file.write(sector)
+
+    def test_parents_with_other_sectors(self):
+        for name, size in (("small", 512), ("large", 4096)):
+            croft("create", f"{name}.vhdx", "8M", "--sector-size", size)
+            croft("create", f"of_{name}.vhdx", "-p", f"{name}.vhdx")
+        for words in (["--sector-size", "512"], ["--physical-sector-size", "512"], ["--fixed"],
+                      ["--azure"]):
+            croft("create", "new.vhdx", "-p", "large.vhdx", *words, expect=64)
+        for child, parent in (("small", "large"), ("large", "small")):
+            for option in ([], ["-u"]):
+                error = croft_error("rebase", *option, f"of_{child}.vhdx", f"{parent}.vhdx")
+                self.assertIn("sector size", error["what"])
+        # As if somebody had exchanged the parents, identities and all.
+        self.replace_text("of_small.vhdx", self.identity("small.vhdx"), self.identity("large.vhdx"))
+        os.replace("large.vhdx", "small.vhdx")
+        error = croft_error("info", "of_small.vhdx")
+        self.assertEqual(error["code"], "unsupported")
+        self.assertIn("logical sector size: found 4096, expected the child's 512", error["what"])
+
     def identity(self, name):
         return croft_json("info", name)["chain"][0]["identity"]
 
