@@ -84,6 +84,8 @@ private:
 
     // Under state_.
     Page* entry_page(std::uint64_t index);
+    bool payload_valid(std::uint64_t entry) const;
+    bool place_valid(std::uint64_t offset, std::uint64_t length) const;
     std::uint64_t entry_at(const Page& page, std::uint64_t index) const;
     void set_entry(Page& page, std::uint64_t index, std::uint64_t entry);
     std::uint64_t entry_offset(std::uint64_t index) const;
