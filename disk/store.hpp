@@ -38,6 +38,8 @@ public:
 
     // Blocking, for metadata and tools. All or an error: a short transfer is continued.
     virtual Result<void> read(std::uint64_t offset, std::span<std::byte> bytes) = 0;
+    // The same if that takes no waiting; false if it would, or fails.
+    virtual bool read_at_once(std::uint64_t, std::span<std::byte>) { return false; }
     virtual Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
     // What completed before is durable after, the size too. Once it failed, it fails forever: the
     // kernel drops pages that it could not write, so a later success would prove nothing.
