@@ -6,6 +6,7 @@
 #include "cli/disk_mount.hpp"
 #include "cli/disk_report.hpp"
 #include "disk/open.hpp"
+#include "disk/tool/children.hpp"
 #include "disk/tool/convert.hpp"
 #include "disk/tool/create.hpp"
 #include "disk/tool/map.hpp"
@@ -112,9 +113,13 @@ void add_create(CLI::App& app, Exit& exit) {
     command->add_option("SIZE", words->size, "Of the disk; by default 127 GiB, or the parent's")
         ->check(more_than_nothing())
         ->transform(size_words());
-    command->add_option("-p,--parent", words->parent, "Make a differencing disk of this one");
+    CLI::Option* parent =
+        command->add_option("-p,--parent", words->parent, "Make a differencing disk of this one");
     command->add_flag("--replace", words->replace, "Overwrite a file that exists");
     words->disk.add_to(*command);
+    // A child has its parent's sectors, and is as large as what is written to it.
+    for (const char* other : {"--fixed", "--azure", "--sector-size", "--physical-sector-size"})
+        parent->excludes(command->get_option(other));
 }
 
 void add_info(CLI::App& app, Exit& exit) {
@@ -313,6 +318,8 @@ void add_merge(CLI::App& app, Exit& exit) {
     const auto words = std::make_shared<Words>();
     CLI::App* merge = add_command(app, exit, "merge", "Write a child's contents into its parent",
         words, [words]() -> Outcome {
+            if (words->remove)
+                CROFT_DISK_TRY(disk::tool::refuse_if_parent(words->child));
             const auto parent =
                 disk::tool::merge(words->child, words->opened_as(), words->progress());
             if (!parent)

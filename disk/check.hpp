@@ -30,7 +30,7 @@ struct CheckReport {
     std::uint64_t found = 0;       // how many there were
     std::uint64_t blocks_used = 0;
     std::uint64_t fragments = 0; // runs of blocks that lie one after another in the file
-    std::uint64_t leaked = 0;    // bytes of the file that belong to nothing
+    std::uint64_t leaked = 0;    // bytes of the file that belong to nothing and take room
     std::uint64_t lost = 0;      // bytes of the disk
 
     static constexpr std::size_t findings_max = 1000;

@@ -193,7 +193,11 @@ void Queue::advance(Request& request) noexcept {
 
 // Both answer false when they wait for metadata; the request goes on when that is there.
 bool Queue::advance_read(Request& request, std::uint64_t length) {
-    const auto [image, extent] = disk_.chain_->find(request.next_offset_, length);
+    auto place = disk_.chain_->find(request.next_offset_, length);
+    if (place.image != nullptr && place.extent.where == Extent::Where::absent &&
+        place.image->prepare_at_once(place.extent.offset))
+        place = disk_.chain_->find(request.next_offset_, length);
+    const auto& [image, extent] = place;
     if (image == nullptr) {
         zero_segments(request.segments, extent.offset - request.offset, extent.length);
     } else if (extent.where == Extent::Where::absent) {

@@ -11,6 +11,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace croft::disk {
@@ -164,6 +165,13 @@ Result<void> FileStore::read(std::uint64_t offset, std::span<std::byte> bytes) {
         bytes = bytes.subspan(static_cast<std::size_t>(got));
     }
     return {};
+}
+
+// From the page cache, that is; some file systems can't say, and have it read the other way.
+bool FileStore::read_at_once(std::uint64_t offset, std::span<std::byte> bytes) {
+    const iovec whole{bytes.data(), bytes.size()};
+    return preadv2(file_.get(), &whole, 1, static_cast<off_t>(offset), RWF_NOWAIT) ==
+        static_cast<ssize_t>(bytes.size());
 }
 
 Result<void> FileStore::write(std::uint64_t offset, std::span<const std::byte> bytes) {

@@ -53,6 +53,7 @@ public:
     const Traits& traits() const override { return traits_; }
     std::uint64_t size() const override { return size_.load(std::memory_order_acquire); }
     Result<void> read(std::uint64_t offset, std::span<std::byte> bytes) override;
+    bool read_at_once(std::uint64_t offset, std::span<std::byte> bytes) override;
     Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes) override;
     Result<void> flush() override;
     Result<void> order() override;

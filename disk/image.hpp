@@ -60,8 +60,9 @@ struct Extent {
 // the payload is the caller's. That keeps one data path for all formats, asynchronous or blocking,
 // with no copy in it.
 //
-// Every call may come from any thread. find(), reserve() and finish() never block on I/O; the
-// others do and take turns. Offsets and lengths are multiples of the logical sector size.
+// Every call may come from any thread. find(), reserve(), finish() and prepare_at_once() never
+// block on I/O; the others do and take turns. Offsets and lengths are multiples of the logical
+// sector size.
 //
 // What is written is durable once flush() says so, and not before. Metadata becomes durable in one
 // step, after the payload that it points to.
@@ -95,6 +96,9 @@ public:
     // Brings metadata into memory, so that the same find() or reserve() gets on by at least one
     // step.
     virtual Result<void> prepare(std::uint64_t offset, std::uint64_t length, Access access) = 0;
+    // The same for reading if that takes no waiting, neither for I/O nor for whose turn it is;
+    // false if it might. It may bring a part of what is missing.
+    virtual bool prepare_at_once(std::uint64_t) { return false; }
     virtual Result<void> flush() = 0;
     // Forgets the whole allocation units within the range; they read as zeros from then on, and
     // their space is used again. Answers by way of `skipped` what was left as it is, because the

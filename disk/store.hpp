@@ -38,6 +38,8 @@ public:
 
     // Blocking, for metadata and tools. All or an error: a short transfer is continued.
     virtual Result<void> read(std::uint64_t offset, std::span<std::byte> bytes) = 0;
+    // The same if that takes no waiting; false if it would, or fails.
+    virtual bool read_at_once(std::uint64_t, std::span<std::byte>) { return false; }
     virtual Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
     // What completed before is durable after, the size too. Once it failed, it fails forever: the
     // kernel drops pages that it could not write, so a later success would prove nothing.
@@ -61,6 +63,8 @@ public:
     // The first range at or after `offset` that may hold other bytes than zeros; a length of 0 says
     // that there is none before `end`. A store that can't tell answers all of it.
     virtual Range next_data(std::uint64_t offset, std::uint64_t end) = 0;
+    // How many bytes of a range those are.
+    std::uint64_t count_data(std::uint64_t offset, std::uint64_t end);
 
     // When the contents were last modified, in seconds since 1970-01-01 UTC, if that is known.
     virtual std::optional<std::int64_t> modified() const { return std::nullopt; }

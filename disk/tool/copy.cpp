@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/tool/copy.hpp"
 
+#include "disk/tool/data_runs.hpp"
 #include "disk/tool/window.hpp"
 #include "disk/tool/zeros.hpp"
 
@@ -38,9 +39,15 @@ public:
     Result<void> run();
 
 private:
+    // What each thread has of its own.
+    struct Worker {
+        std::vector<std::byte> buffer = std::vector<std::byte>(buffer_size);
+        DataRuns data{};
+    };
+
     void work();
-    Result<void> copy_share(std::uint64_t offset, std::uint64_t end, std::span<std::byte> buffer);
-    Result<void> copy_place(const Chain::Place& place, std::span<std::byte> buffer);
+    Result<void> copy_share(std::uint64_t offset, std::uint64_t end, Worker& worker);
+    Result<void> copy_place(const Chain::Place& place, Worker& worker);
     Result<void> copy_sector(std::uint64_t offset);
     Result<void> copy_bytes(std::uint64_t offset, std::span<const std::byte> bytes);
     Result<void> clear(std::uint64_t offset, std::uint64_t length);
@@ -125,14 +132,15 @@ std::uint64_t Copy::clone(
     return done;
 }
 
-Result<void> Copy::copy_place(const Chain::Place& place, std::span<std::byte> buffer) {
+Result<void> Copy::copy_place(const Chain::Place& place, Worker& worker) {
+    const std::span<std::byte> buffer{worker.buffer};
     const Extent& extent = place.extent;
     Store& store = place.image->store();
     const std::uint64_t end = extent.store_offset + extent.length;
     const std::uint64_t shift = extent.offset - extent.store_offset; // from the file to the disk
     for (std::uint64_t at = extent.store_offset; at < end;) {
         const auto data =
-            options_.detect_zeros ? store.next_data(at, end) : Store::Range{at, end - at};
+            options_.detect_zeros ? worker.data.next(store, at, end) : Store::Range{at, end - at};
         // A hole's border is the file system's, not the disk's.
         const std::uint64_t start = data.length == 0
             ? end
@@ -174,8 +182,7 @@ Result<void> Copy::copy_sector(std::uint64_t offset) {
     return copy_bytes(offset, sector);
 }
 
-Result<void> Copy::copy_share(
-    std::uint64_t offset, std::uint64_t end, std::span<std::byte> buffer) {
+Result<void> Copy::copy_share(std::uint64_t offset, std::uint64_t end, Worker& worker) {
     while (offset < end) {
         const auto place = source_.locate(offset, end - offset);
         if (!place)
@@ -186,7 +193,7 @@ Result<void> Copy::copy_share(
         Result<void> copied;
         if (whole.extent.length != 0)
             copied = place->image == nullptr ? clear(offset, whole.extent.length)
-                                             : copy_place(whole, buffer);
+                                             : copy_place(whole, worker);
         if (place->image != nullptr)
             place->image->finish(place->extent, Image::Outcome::was_read);
         CROFT_DISK_TRY(std::move(copied));
@@ -198,14 +205,14 @@ Result<void> Copy::copy_share(
 }
 
 void Copy::work() {
-    std::vector<std::byte> buffer(buffer_size);
+    Worker worker;
     const std::uint64_t size = source_.size();
     while (!stop_) {
         const std::uint64_t offset = next_.fetch_add(share);
         if (offset >= size)
             return;
         const std::uint64_t end = std::min(offset + share, size);
-        auto outcome = copy_share(offset, end, buffer);
+        auto outcome = copy_share(offset, end, worker);
         const std::uint64_t done = done_ += end - offset;
         const std::lock_guard lock{mutex_};
         if (outcome)

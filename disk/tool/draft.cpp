@@ -4,6 +4,8 @@
 #include "disk/file_lock.hpp"
 
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
@@ -15,9 +17,44 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view draft_infix = ".croft-"; // between the target's name and our process id
+
 Error wrong_kind(const std::string& path, const char* found) {
     return Error::of(ErrorCode::invalid_argument, path,
         std::string{"found "} + found + ", expected a file or nothing");
+}
+
+// The process that a draft of `target` is the work of; 0 if it is no such thing.
+pid_t maker_of(const std::string& path, const std::string& prefix) {
+    if (!path.starts_with(prefix))
+        return 0;
+    const char* end = path.data() + path.size();
+    pid_t maker = 0;
+    const auto [stop, error] = std::from_chars(path.data() + prefix.size(), end, maker);
+    return error == std::errc{} && stop == end ? maker : 0;
+}
+
+// What processes left behind that were killed while they made the same file. Two things have to
+// tell that one is dead, since a process of another container can be alive without being seen, and
+// a draft isn't locked at each moment.
+void remove_stale(const std::string& target, const std::string& prefix) {
+    std::error_code error;
+    const fs::path folder = fs::absolute(target, error).parent_path();
+    for (fs::directory_iterator entry{folder, error}, end; !error && entry != end;
+         entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        const pid_t maker = maker_of(name, prefix);
+        if (maker <= 0 || kill(maker, 0) == 0 || errno != ESRCH)
+            continue;
+        const std::string path = entry->path().string();
+        // A draft is a regular file that has nothing but this name.
+        struct stat status {};
+        if (lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_nlink != 1)
+            continue;
+        const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+        if (file.valid() && lock_file(file.get(), path, true))
+            unlink(path.c_str());
+    }
 }
 
 } // namespace
@@ -46,7 +83,9 @@ Result<Draft> Draft::begin(const std::string& target, Existing existing) {
     }
     if (stat(made.target_.c_str(), &status) == 0)
         CROFT_DISK_TRY(made.admit(status));
-    made.path_ = made.target_ + ".croft-" + std::to_string(getpid());
+    const std::string prefix = made.target_ + std::string{draft_infix};
+    remove_stale(made.target_, fs::path{prefix}.filename().string());
+    made.path_ = prefix + std::to_string(getpid());
     return made;
 }
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/tool/map.hpp"
 
+#include "disk/tool/data_runs.hpp"
+
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 namespace croft::disk::tool {
 
@@ -41,6 +44,7 @@ private:
 Result<void> for_each_range(
     Chain& chain, const std::function<Result<void>(const MapRange&)>& visit) {
     Joiner joiner{visit};
+    std::vector<DataRuns> runs(chain.images().size());
     for (std::uint64_t offset = 0; offset < chain.size();) {
         const auto place = chain.locate(offset, chain.size() - offset);
         if (!place)
@@ -61,7 +65,7 @@ Result<void> for_each_range(
             return extent.offset + (at - extent.store_offset);
         };
         for (std::uint64_t at = extent.store_offset; at < end;) {
-            const auto data = place->image->store().next_data(at, end);
+            const auto data = runs[depth].next(place->image->store(), at, end);
             const std::uint64_t hole_end = data.length == 0 ? end : data.offset;
             if (hole_end > at)
                 CROFT_DISK_TRY(joiner.add({in_disk(at), hole_end - at, false, 0, 0}));

@@ -86,10 +86,16 @@ Result<CheckReport> check(DynamicImage& image, bool mend) {
     std::ranges::sort(used, {}, &Used::entry);
     std::uint64_t end = 0;
     std::uint64_t padding = 0;
-    for (const Used& block : used) {
-        const std::uint64_t offset = std::uint64_t{block.entry} * sector_size;
+    std::uint64_t holes = 0;
+    const auto pass_gap = [&](std::uint64_t offset) {
         if (offset > end && offset - end < payload_alignment)
             padding += offset - end;
+        else if (offset > end)
+            holes += offset - end - image.store().count_data(end, offset);
+    };
+    for (const Used& block : used) {
+        const std::uint64_t offset = std::uint64_t{block.entry} * sector_size;
+        pass_gap(offset);
         if (offset < end)
             CROFT_DISK_TRY(drop(
                 image, block.block,
@@ -100,14 +106,19 @@ Result<CheckReport> check(DynamicImage& image, bool mend) {
                 mend, report));
         end = std::max(end, offset + length);
     }
+    pass_gap(image.store().size() - std::min<std::uint64_t>(image.store().size(), sector_size));
+    // Of each block that was given up a page stays, with its bitmap and padding.
+    holes += holes / image.info().block_size * payload_alignment;
     const std::uint64_t tables = sector_size + sizeof(DynamicHeader) +
         (count * sizeof(std::uint32_t) + sector_size - 1) / sector_size * sector_size + sector_size;
     const std::uint64_t needed = tables + used.size() * length + padding;
-    report.leaked = image.store().size() > needed ? image.store().size() - needed : 0;
-    if (report.leaked >= length && !mend)
+    const std::uint64_t free = image.store().size() - std::min(image.store().size(), needed);
+    report.leaked = free - std::min(free, holes);
+    if (free >= length && !mend)
         report.add({Severity::note, 0,
-            fmt::format("{} bytes of the file belong to nothing; compacting gives them back",
-                report.leaked),
+            fmt::format("{} bytes of the file belong to nothing, and {} of them take room; "
+                        "compacting gives them back",
+                free, report.leaked),
             0, false});
     if (mend)
         CROFT_DISK_TRY(image.flush());

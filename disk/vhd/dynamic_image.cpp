@@ -524,6 +524,7 @@ Result<void> DynamicImage::close() {
     if (!writing_)
         return info().read_only ? Result<void>{} : store().flush();
     CROFT_DISK_TRY(commit());
+    recycle(); // what is given up takes no room in the closed file
     if (space_.end() == space_.limit() && footer_torn_)
         CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer_)));
     if (space_.end() < space_.limit() && !store().traits().block_device) {

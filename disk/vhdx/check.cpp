@@ -143,14 +143,26 @@ Result<void> Checker::check_entries() {
     return {};
 }
 
+// Room that was given up is a hole of the file, which costs nothing.
 void Checker::count_leaks() {
+    Store& store = image_.store();
+    const std::uint64_t end = store.size() / mebibyte;
     std::uint64_t free = 0;
-    for (std::size_t i = 0; i < image_.store().size() / mebibyte; ++i)
-        free += !used_[i];
-    report_.leaked = free * mebibyte;
+    for (std::uint64_t first = 0; first < end; ++first) {
+        std::uint64_t next = first;
+        while (next < end && !used_[next])
+            ++next;
+        if (next == first)
+            continue;
+        free += next - first;
+        report_.leaked += store.count_data(first * mebibyte, next * mebibyte);
+        first = next;
+    }
     if (free != 0)
         report_.add({Severity::note, 0,
-            fmt::format("{} MiB of the file belong to nothing; compacting gives them back", free),
+            fmt::format("{} MiB of the file belong to nothing, and {} KiB of that take room; "
+                        "compacting gives them back",
+                free, report_.leaked / kibibyte),
             0, false});
 }
 

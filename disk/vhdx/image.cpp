@@ -2,6 +2,7 @@
 #include "disk/vhdx/image.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <fmt/format.h>
 
@@ -57,10 +58,10 @@ bool set_run_of_bits(std::span<std::byte> bytes, std::uint64_t first, std::uint6
 } // namespace
 
 Extent VhdxImage::find(std::uint64_t offset, std::uint64_t length) {
-    const std::uint64_t block = offset / shape_.block_size;
+    const std::uint64_t block = shape_.block_at(offset);
     const std::uint64_t index = shape_.payload_entry(block);
     Extent extent{Extent::Where::zero, offset,
-        std::min(length, shape_.block_size - offset % shape_.block_size)};
+        std::min(length, shape_.block_size - shape_.within_block(offset))};
     const std::lock_guard lock{state_};
     const Page* page = entry_page(index);
     if (page == nullptr) {
@@ -68,14 +69,14 @@ Extent VhdxImage::find(std::uint64_t offset, std::uint64_t length) {
         return extent;
     }
     const std::uint64_t entry = entry_at(*page, index);
-    if (!entry_valid(index, entry)) {
+    if (!payload_valid(entry)) {
         extent.where = Extent::Where::absent; // prepare() tells what is wrong
         return extent;
     }
     switch (static_cast<BlockState>(bat_state(entry))) {
     case BlockState::fully_present:
         extent.where = Extent::Where::data;
-        extent.store_offset = bat_offset(entry) + offset % shape_.block_size;
+        extent.store_offset = bat_offset(entry) + shape_.within_block(offset);
         return extend_data(extent, length, *page, block);
     case BlockState::partially_present:
         return find_partial(extent, block, entry);
@@ -99,7 +100,7 @@ Extent VhdxImage::extend_data(
         if (page_of(entry_offset(index)) != page.offset())
             break;
         const std::uint64_t entry = entry_at(page, index);
-        if (entry != bat_entry(BlockState::fully_present, end) || !entry_valid(index, entry))
+        if (entry != bat_entry(BlockState::fully_present, end) || !payload_valid(entry))
             break;
         const std::uint64_t step = std::min(wanted - extent.length, shape_.block_size);
         extent.length += step;
@@ -142,23 +143,23 @@ Extent VhdxImage::find_partial(const Extent& asked, std::uint64_t block, std::ui
     extent.where = Extent::Where::parent;
     if (bit_at(bits->bytes(), first)) {
         extent.where = Extent::Where::data;
-        extent.store_offset = bat_offset(entry) + extent.offset % shape_.block_size;
+        extent.store_offset = bat_offset(entry) + shape_.within_block(extent.offset);
         extent.ticket = space_.enter();
     }
     return extent;
 }
 
 Extent VhdxImage::reserve(std::uint64_t offset, std::uint64_t length) {
-    const std::uint64_t block = offset / shape_.block_size;
+    const std::uint64_t block = shape_.block_at(offset);
     const std::uint64_t index = shape_.payload_entry(block);
     Extent extent{Extent::Where::absent, offset,
-        std::min(length, shape_.block_size - offset % shape_.block_size)};
+        std::min(length, shape_.block_size - shape_.within_block(offset))};
     const std::lock_guard lock{state_};
     Page* page = entry_page(index);
     if (!changing_ || frozen_ || page == nullptr)
         return extent;
     std::uint64_t entry = entry_at(*page, index);
-    if (!entry_valid(index, entry))
+    if (!payload_valid(entry))
         return extent;
     const auto allocated = [&entry] {
         const auto state = static_cast<BlockState>(bat_state(entry));
@@ -172,7 +173,7 @@ Extent VhdxImage::reserve(std::uint64_t offset, std::uint64_t length) {
     if (static_cast<BlockState>(bat_state(entry)) == BlockState::partially_present)
         return reserve_partial(extent, block, entry).value_or(extent);
     extent.where = Extent::Where::data;
-    extent.store_offset = bat_offset(entry) + offset % shape_.block_size;
+    extent.store_offset = bat_offset(entry) + shape_.within_block(offset);
     return extend_data(extent, length, *page, block);
 }
 
@@ -249,7 +250,7 @@ std::optional<Extent> VhdxImage::reserve_partial(
         return std::nullopt;
     Extent extent = asked;
     extent.where = Extent::Where::data;
-    extent.store_offset = bat_offset(entry) + extent.offset % shape_.block_size;
+    extent.store_offset = bat_offset(entry) + shape_.within_block(extent.offset);
     extent.length =
         std::min(extent.length, (bits_per_page - sector % bits_per_page) * shape_.sector_size);
     extent.ticket = space_.enter();
@@ -286,7 +287,7 @@ void VhdxImage::set_bits(Page& page, const Extent& extent) {
 void VhdxImage::complete_block(const Extent& extent) {
     if (extent.length != shape_.block_size || frozen_)
         return;
-    const std::uint64_t index = shape_.payload_entry(extent.offset / shape_.block_size);
+    const std::uint64_t index = shape_.payload_entry(shape_.block_at(extent.offset));
     Page* page = entry_page(index);
     if (page == nullptr || !cache_.may_dirty(*page) ||
         entry_at(*page, index) != bat_entry(BlockState::partially_present, extent.store_offset))
@@ -312,35 +313,35 @@ void VhdxImage::set_entry(Page& page, std::uint64_t index, std::uint64_t entry) 
 }
 
 std::uint64_t VhdxImage::sector_in_chunk(std::uint64_t offset) const {
-    return offset / shape_.sector_size % sectors_per_chunk;
+    return (offset >> std::countr_zero(shape_.sector_size)) % sectors_per_chunk;
 }
 
 bool VhdxImage::entry_valid(std::uint64_t index, std::uint64_t entry) const {
-    const std::uint64_t offset = bat_offset(entry);
-    std::uint64_t length = shape_.block_size;
-    if (shape_.is_bitmap(index)) {
-        if (bat_state(entry) == 0)
-            return offset == 0;
-        if (bat_state(entry) != static_cast<std::uint8_t>(BitmapState::present))
-            return false;
-        length = bitmap_block_size;
-    } else {
-        switch (static_cast<BlockState>(bat_state(entry))) {
-        case BlockState::not_present:
-        case BlockState::undefined:
-        case BlockState::zero:
-        case BlockState::unmapped:
-            return true; // an offset is allowed to stay, and means nothing
-        case BlockState::fully_present:
-            break;
-        case BlockState::partially_present:
-            if (!shape_.differencing)
-                return false;
-            break;
-        default:
-            return false;
-        }
+    if (!shape_.is_bitmap(index))
+        return payload_valid(entry);
+    if (bat_state(entry) == 0)
+        return bat_offset(entry) == 0;
+    return bat_state(entry) == static_cast<std::uint8_t>(BitmapState::present) &&
+        place_valid(bat_offset(entry), bitmap_block_size);
+}
+
+bool VhdxImage::payload_valid(std::uint64_t entry) const {
+    switch (static_cast<BlockState>(bat_state(entry))) {
+    case BlockState::not_present:
+    case BlockState::undefined:
+    case BlockState::zero:
+    case BlockState::unmapped:
+        return true; // an offset is allowed to stay, and means nothing
+    case BlockState::fully_present:
+        return place_valid(bat_offset(entry), shape_.block_size);
+    case BlockState::partially_present:
+        return shape_.differencing && place_valid(bat_offset(entry), shape_.block_size);
     }
+    return false;
+}
+
+// Within the file, and apart from its tables.
+bool VhdxImage::place_valid(std::uint64_t offset, std::uint64_t length) const {
     const std::uint64_t size = store().size();
     if (offset < header_section_size || offset > size || length > size - offset)
         return false;

@@ -36,6 +36,7 @@ public:
     Extent reserve(std::uint64_t offset, std::uint64_t length) override;
     void finish(const Extent& extent, Outcome outcome) override;
     Result<void> prepare(std::uint64_t offset, std::uint64_t length, Access access) override;
+    bool prepare_at_once(std::uint64_t offset) override;
     Result<void> flush() override;
     Result<void> discard(
         std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>& skipped) override;
@@ -84,6 +85,8 @@ private:
 
     // Under state_.
     Page* entry_page(std::uint64_t index);
+    bool payload_valid(std::uint64_t entry) const;
+    bool place_valid(std::uint64_t offset, std::uint64_t length) const;
     std::uint64_t entry_at(const Page& page, std::uint64_t index) const;
     void set_entry(Page& page, std::uint64_t index, std::uint64_t entry);
     std::uint64_t entry_offset(std::uint64_t index) const;
@@ -101,6 +104,8 @@ private:
 
     // Under turn_, and state_ not held.
     Result<void> load_page(std::uint64_t offset);
+    bool has_page(std::uint64_t offset);
+    void insert_page(std::uint64_t offset, std::span<std::byte> bytes);
     Result<void> load_for(std::uint64_t block, std::uint64_t offset, Access access);
     Result<void> load_bitmap(std::uint64_t block, std::uint64_t offset, BlockState state);
     Result<std::uint64_t> checked_entry(std::uint64_t index);

@@ -130,6 +130,7 @@ Result<void> VhdxImage::close() {
     if (!writing_)
         return info().read_only ? Result<void>{} : store().flush();
     CROFT_DISK_TRY(commit_in_place());
+    recycle(); // what is given up takes no room in the closed file
     if (logging_) {
         CROFT_DISK_TRY(store().order()); // the pages are in their places
         CROFT_DISK_TRY(leave_log());

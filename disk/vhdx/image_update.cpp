@@ -26,19 +26,39 @@ Result<void> VhdxImage::prepare(std::uint64_t offset, std::uint64_t length, Acce
     return make_room();
 }
 
-Result<void> VhdxImage::load_page(std::uint64_t offset) {
-    offset = offset / log_sector_size * log_sector_size;
-    {
-        const std::lock_guard lock{state_};
-        if (cache_.find(offset) != nullptr)
-            return {};
-    }
-    // Nobody else brings pages in meanwhile: this is our turn.
+// Mostly the kernel has the page, and to hand the work to another thread takes longer than it does.
+bool VhdxImage::prepare_at_once(std::uint64_t offset) {
+    const std::unique_lock turn{turn_, std::try_to_lock};
+    if (!turn.owns_lock())
+        return false;
+    const std::uint64_t entry = entry_offset(shape_.payload_entry(shape_.block_at(offset)));
+    const std::uint64_t page = entry / log_sector_size * log_sector_size;
     std::array<std::byte, log_sector_size> bytes;
-    CROFT_DISK_TRY(store().read(offset, bytes));
+    if (has_page(page) || !store().read_at_once(page, bytes))
+        return false;
+    insert_page(page, bytes);
+    return true;
+}
+
+bool VhdxImage::has_page(std::uint64_t offset) {
+    const std::lock_guard lock{state_};
+    return cache_.find(offset) != nullptr;
+}
+
+// Nobody else has brought it in since it was looked for: this is our turn.
+void VhdxImage::insert_page(std::uint64_t offset, std::span<std::byte> bytes) {
     replay_.lay_over(offset, bytes);
     const std::lock_guard lock{state_};
     cache_.insert(offset, bytes);
+}
+
+Result<void> VhdxImage::load_page(std::uint64_t offset) {
+    offset = offset / log_sector_size * log_sector_size;
+    if (has_page(offset))
+        return {};
+    std::array<std::byte, log_sector_size> bytes;
+    CROFT_DISK_TRY(store().read(offset, bytes));
+    insert_page(offset, bytes);
     return {};
 }
 

@@ -16,7 +16,8 @@ import unittest
 
 from command import CROFT, MIB, Case, croft, croft_json, needs, run
 
-CALLS = "pwrite64,ftruncate,fallocate,fdatasync,fsync,renameat2,unlink"
+# The C library turns a renameat2() without flags into renameat().
+CALLS = "pwrite64,ftruncate,fallocate,fdatasync,fsync,renameat,renameat2,unlink"
 POINTS = 9
 SIZE = 12 * MIB
 
@@ -203,6 +204,24 @@ class Interruption(Case):
                 return "old"
 
             self.interrupt(kind, ["merge", f"two.{kind}", "--remove"], look)
+
+    def test_what_takes_a_name_is_durable(self):
+        """A power cut may take any call back that no flush came after, and keep the new name."""
+        for kind in self.each_kind():
+            croft("convert", fill("new.raw", 1, pieces=200), f"disk.{kind}")
+            for words in (["compact", f"disk.{kind}"],
+                          ["create", f"disk.{kind}", "20M", "--replace"],
+                          ["convert", "-j1", "new.raw", f"disk.{kind}", "--replace"]):
+                with self.subTest(words):
+                    done = self.traced(words, "-y")
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    with open("calls", encoding="utf-8") as file:
+                        lines = file.read().splitlines()
+                    name = next(number for number, line in enumerate(lines) if "renameat" in line)
+                    before = [line.split(maxsplit=1)[1].split("(")[0] for line in lines[:name]
+                              if f"disk.{kind}.croft-" in line]
+                    self.assertIn("pwrite64", before)
+                    self.assertIn(before[-1], ("fdatasync", "fsync"))
 
 
 if __name__ == "__main__":

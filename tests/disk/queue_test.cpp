@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/file_store.hpp"
+#include "disk/open.hpp"
 #include "disk/raw_image.hpp"
+#include "disk/tool/create.hpp"
 #include "tests/disk/queue_driver.hpp"
 #include "tests/disk/temporary.hpp"
 
@@ -190,6 +192,32 @@ TEST(Queue, PostedFromAnotherThreadWakesTheRing) {
     EXPECT_EQ(ring->run(true), 1U);
     other.join();
     EXPECT_EQ(note.result, 42);
+}
+
+TEST(Queue, ATableThatTheKernelHasIsReadAtOnce) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "a.vhdx";
+    ASSERT_TRUE(tool::create_file(path, {.size = 16 * mebibyte}, false));
+    {
+        const auto chain = open_chain(path, {.write = true});
+        ASSERT_TRUE(chain && (*chain)->write(mebibyte, std::vector<std::byte>(512, std::byte{7})));
+        ASSERT_TRUE((*chain)->close());
+    }
+    const auto chain = open_chain(path, {});
+    ASSERT_TRUE(chain);
+    Image& image = (*chain)->top();
+    std::vector<std::byte> first(512);
+    if (!image.store().read_at_once(0, first))
+        GTEST_SKIP() << "this file system does not say what is in memory";
+    EXPECT_EQ(image.find(mebibyte, 512).where, Extent::Where::absent);
+    EXPECT_TRUE(image.prepare_at_once(mebibyte));
+    const Extent found = image.find(mebibyte, 512);
+    ASSERT_EQ(found.where, Extent::Where::data);
+    ASSERT_TRUE(image.store().read(found.store_offset, first));
+    EXPECT_EQ(first[0], std::byte{7});
+    image.finish(found, Image::Outcome::was_read);
+    EXPECT_FALSE(image.prepare_at_once(mebibyte)); // there is nothing left to bring
+    EXPECT_FALSE(image.store().read_at_once(image.store().size() - 1, first));
 }
 
 TEST(FileStore, RefusesAFileThatIsInUseAndNamesTheHolder) {
