@@ -8,8 +8,10 @@
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <fstream>
 #include <poll.h>
+#include <sched.h>
 #include <span>
 #include <sstream>
 #include <sys/mman.h>
@@ -132,15 +134,33 @@ public:
                     Error::of(ErrorCode::io, device_, program_ + " ended: " + said(output_.get())));
             }
         }
+        if (!options_.private_folder.empty())
+            leave_to_caller(process);
         return process;
     }
 
 private:
+    // What the helper has mounted in its own name space has come into ours.
+    void leave_to_caller(pid_t helper) const {
+        const std::string& folder = options_.private_folder;
+        const pid_t process = fork();
+        if (process == 0) {
+            const Descriptor space{
+                ::open(fmt::format("/proc/{}/ns/mnt", helper).c_str(), O_RDONLY | O_CLOEXEC)};
+            const bool done = space.valid() && setns(space.get(), CLONE_NEWNS) == 0 &&
+                ::mount("", folder.c_str(), nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                umount2(folder.c_str(), MNT_DETACH) == 0;
+            _exit(done ? 0 : 1);
+        }
+        while (process > 0 && waitpid(process, nullptr, 0) < 0 && errno == EINTR) {
+        }
+    }
+
     [[noreturn]] void run(pid_t caller) {
         setsid();
-        if (options_.bound_to_caller) {
+        if (!options_.private_folder.empty()) {
             prctl(PR_SET_PDEATHSIG, SIGTERM);
-            if (getppid() != caller)
+            if (getppid() != caller || unshare(CLONE_NEWNS) != 0)
                 _exit(1);
         }
         for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE})

@@ -12,8 +12,11 @@ namespace croft::disk::mount {
 
 struct AttachOptions {
     bool write = false;
-    // A helper that serves the file system (ntfs-3g) ends with the calling thread.
-    bool bound_to_caller = false;
+    // For a mount that only the caller's name space has: a mount point of type "shared" above the
+    // directory. A helper that serves the file system (ntfs-3g) then ends with the calling thread,
+    // and has no mount below that folder itself: who ends as the last user of a file system that it
+    // serves would wait for itself, for ever.
+    std::string private_folder{};
     // Asked while a helper starts; true gives up.
     std::function<bool()> stopped{};
 };

@@ -135,7 +135,9 @@ Result<Record> find_record(const std::string& target) {
     const std::string path = real_path(target);
     std::vector<Record> found;
     for (Record& record : read_records()) {
-        if (!record.directory.empty() && (record.directory == path || record.file == path))
+        // One without a directory is a process's own affair, until that is gone.
+        const bool is_ours = !record.directory.empty() || !record.alive;
+        if (is_ours && (record.directory == path || record.file == path))
             found.push_back(std::move(record));
         else if (std::ranges::any_of(record.attachments,
                      [&path](const Attachment& it) { return it.directory == path; }))

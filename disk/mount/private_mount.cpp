@@ -41,6 +41,7 @@ Result<void> enter_name_space(const std::string& file) {
             errno == EPERM ? needs_root(file) : Error::system(file, "make a name space", errno));
     if (::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
         ::mount("croft", base, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=0700") != 0 ||
+        ::mount("", base, nullptr, MS_SHARED, nullptr) != 0 || // with a helper's name space
         mkdir(raw_directory().c_str(), 0700) != 0 ||
         mkdir(file_system_directory().c_str(), 0700) != 0)
         return std::unexpected(Error::system(base, "prepare", errno));
@@ -64,7 +65,7 @@ public:
         if (!loop)
             return std::unexpected(loop.error());
         const auto attached = attach(loop->path(), volume.type(), file_system_directory(),
-            {.write = options.write, .bound_to_caller = true, .stopped = options.stopped});
+            {.write = options.write, .private_folder = base, .stopped = options.stopped});
         if (!attached)
             return std::unexpected(attached.error());
         attached_ = true;

@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import pathlib
 import random
 import select
 import shutil
@@ -46,6 +47,13 @@ def no_mounts():
             return f"mount: {done.stderr.strip()}"
         run("umount", folder)
     return None
+
+
+def abort_connections():
+    """Ends all FUSE file systems of this machine, so that nobody waits for one for ever."""
+    run("mount", "-t", "fusectl", "none", "/sys/fs/fuse/connections", expect=None)
+    for file in pathlib.Path("/sys/fs/fuse/connections").glob("*/abort"):
+        file.write_text("1")
 
 
 class Mounting(Case):
@@ -788,6 +796,43 @@ class Copies(Mounting):
                     os.makedirs("out", exist_ok=True)
                     croft("cp", f"{disk}:/tree", "out")
                     shutil.rmtree("out")
+
+    @needs("mkfs.ntfs", "ntfs-3g")
+    def test_all_processes_of_a_copy_killed_at_once(self):
+        """The one that serves the file system ends as the last, and waits for nobody."""
+        disk = make_disk("disk.vhdx", "ntfs")
+        with open("big", "wb") as file:
+            for _ in range(160):
+                file.write(os.urandom(MIB))
+        copy = subprocess.Popen([CROFT, "disk", "cp", "big", f"{disk}:/big", "-q"],
+                                stderr=subprocess.DEVNULL)
+        server = self.server_of(disk, copy)
+        helper = None
+        while helper is None and copy.poll() is None:
+            for child in pathlib.Path(f"/proc/{copy.pid}/task/{copy.pid}/children"
+                                      ).read_text().split():
+                with contextlib.suppress(OSError):
+                    if b"ntfs-3g" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
+                        helper = int(child)
+        self.assertIsNotNone(helper, "the copy was over before it was seen")
+        while "/run/croft/private" in pathlib.Path(f"/proc/{helper}/mountinfo").read_text():
+            self.assertIsNone(copy.poll())  # it has still to leave its mount to the copy
+        last = os.pidfd_open(helper)
+        signal.pidfd_send_signal(last, signal.SIGSTOP)
+        copy.kill()
+        signal.pidfd_send_signal(server, signal.SIGKILL)
+        self.assertTrue(select.select([server], [], [], 60)[0])
+        signal.pidfd_send_signal(last, signal.SIGKILL)
+        ended = select.select([last], [], [], 60)[0]
+        if not ended:
+            abort_connections()
+        self.assertTrue(ended, "the file system's server waits for itself")
+        copy.wait(60)
+        os.close(server)
+        os.close(last)
+        self.assertEqual([it["alive"] for it in self.mounts()], [False])
+        self.assertIn("ended early", run(CROFT, "disk", "umount", disk, expect=2).stderr)
+        self.assert_nothing_left()
 
     def server_of(self, disk, process):
         """A descriptor for the process that has the disk open."""
