@@ -90,8 +90,8 @@ def _keep_drivers(tree, release, into):
         needed[pathlib.PurePath(file).name.partition(".")[0]] = [file, *others.split()]
     missing = [name for name in DRIVERS if name not in needed]
     if missing:
-        raise RecipeError(f"the kernel {release} has no module {', '.join(missing)}; expected all of "
-                          f"{', '.join(DRIVERS)}")
+        raise RecipeError(f"the kernel {release} has no module {', '.join(missing)}; expected all "
+                          f"of {', '.join(DRIVERS)}")
     for file in {file for name in DRIVERS for file in needed[name]}:
         place = into / modules / file
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -56,16 +56,18 @@ class StorageTest(unittest.TestCase):
                     guest.run("seq 1 1000000 | head -c 6000000 >/tmp/data")
                     guest.run("dd if=/tmp/data of=/dev/sda bs=100000 seek=7 conv=fsync")
                     self.assertEqual(guest.end().status, 0)
-                    found = host.run(["sh", "-c", f"{CROFT} disk convert /tmp/{name} /tmp/out.raw -q "
-                                      f"{'-F raw' if kind else ''} && "
+                    found = host.run(["sh", "-c", f"{CROFT} disk convert /tmp/{name} /tmp/out.raw "
+                                      f"-q {'-F raw' if kind else ''} && "
                                       "dd if=/tmp/out.raw bs=100000 skip=7 count=60 2>/dev/null | "
                                       "sha256sum; seq 1 1000000 | head -c 6000000 | sha256sum; "
                                       "rm /tmp/out.raw"]).output.split()
                     self.assertEqual(found[0], found[2])
                     self.assertEqual(host.run([CROFT, "disk", "check", f"/tmp/{name}", *(
                         ("-f", "raw") if kind else ())]).status, 0)
-                    guest = Guest(host, self.artifacts, "--disk", f"/tmp/{name}{kind}", processors=4)
-                    guest.run("seq 1 1000000 | head -c 6000000 | cmp -n 6000000 - /dev/sda 0 700000")
+                    guest = Guest(host, self.artifacts, "--disk", f"/tmp/{name}{kind}",
+                                  processors=4)
+                    guest.run("seq 1 1000000 | head -c 6000000 | "
+                              "cmp -n 6000000 - /dev/sda 0 700000")
                     self.assertEqual(guest.end().status, 0)
             host.power_off()
 

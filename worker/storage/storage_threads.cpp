@@ -66,6 +66,7 @@ StorageThreads::~StorageThreads() = default;
 
 std::vector<disk::Ring*> StorageThreads::rings() const {
     std::vector<disk::Ring*> result;
+    result.reserve(workers_.size());
     for (const auto& worker : workers_) {
         result.push_back(worker->ring());
     }
