@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -318,19 +319,30 @@ Result<void> flush_file_system(const std::string& directory) {
     return {};
 }
 
+// Who passes by (a lookup of a path, a look into /proc) has a mount in use for a moment, and shows
+// nowhere.
 Result<void> unmount_one(const std::string& directory, bool detach) {
+    constexpr auto pause = std::chrono::milliseconds{20};
+    constexpr unsigned tries = 100;
     if (geteuid() != 0)
         return unmount_unprivileged(directory, detach);
     const MountedHere top = top_mount(directory);
-    if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
-        return {};
-    if (errno != EBUSY)
-        return std::unexpected(Error::system(directory, "unmount", errno));
-    std::string user = mount_user(top.device);
-    if (user.empty())
-        user = loop_device_on(top.device, {});
-    return std::unexpected(Error::of(ErrorCode::in_use, directory,
-        "in use by " + (user.empty() ? std::string{"something that /proc does not show"} : user)));
+    for (unsigned count = 1;; ++count) {
+        if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
+            return {};
+        if (errno != EBUSY)
+            return std::unexpected(Error::system(directory, "unmount", errno));
+        std::string user = mount_user(top.device);
+        if (user.empty())
+            user = loop_device_on(top.device, {});
+        if (user.empty() && count < tries) {
+            std::this_thread::sleep_for(pause);
+            continue;
+        }
+        return std::unexpected(Error::of(ErrorCode::in_use, directory,
+            "in use by " +
+                (user.empty() ? std::string{"something that /proc does not show"} : user)));
+    }
 }
 
 } // namespace croft::disk::mount
