@@ -12,9 +12,11 @@
 #include "vsp/integration/shutdown.hpp"
 #include "vsp/integration/time_sync.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <gtest/gtest.h>
 #include <optional>
+#include <span>
 
 namespace croft::vsp::integration {
 namespace {
@@ -272,8 +274,8 @@ TEST_F(IntegrationTest, ReadsWhatTheGuestSaysOfItself) {
         EXPECT_EQ(asked.index, index);
         const auto key = disk::utf16_from_utf8(items[index].first);
         const auto value = disk::utf16_from_utf8(items[index].second);
-        std::memcpy(asked.data.key, key.data(), key.size());
-        std::memcpy(asked.data.value, value.data(), value.size());
+        std::ranges::copy(key, std::as_writable_bytes(std::span(asked.data.key)).begin());
+        std::ranges::copy(value, std::as_writable_bytes(std::span(asked.data.value)).begin());
         asked.data.key_size = static_cast<std::uint32_t>(key.size() + 2);
         // What the guest says of sizes isn't believed.
         asked.data.value_size = index == 2 ? 0xffffffff : static_cast<std::uint32_t>(value.size());

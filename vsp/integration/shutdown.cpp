@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <span>
 #include <utility>
 
 namespace croft::vsp::integration {
@@ -44,7 +44,8 @@ void Shutdown::request(const Request& request, std::function<void(std::uint32_t)
     asked.reason = message::shutdown_planned;
     asked.flags = flags_of(request);
     const auto text = disk::utf16_from_utf8(request.text);
-    std::memcpy(asked.text, text.data(), std::min(text.size(), sizeof(asked.text) - 2));
+    const auto bytes = std::span(text).first(std::min(text.size(), sizeof(asked.text) - 2));
+    std::ranges::copy(bytes, std::as_writable_bytes(std::span(asked.text)).begin());
     const auto transaction = send(asked);
     if (!transaction) {
         done(message::status_not_connected);
