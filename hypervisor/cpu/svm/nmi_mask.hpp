@@ -18,6 +18,8 @@ public:
 
     [[nodiscard]] bool masked() const { return masked_; }
     void set(bool masked);
+    /// The next entry is for that one step: nobody may intercept the IRET now.
+    [[nodiscard]] bool steps() const { return step_.has_value(); }
 
     /// Just before VMRUN, and just after #VMEXIT.
     void prepare();

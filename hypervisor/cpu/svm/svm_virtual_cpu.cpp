@@ -137,7 +137,7 @@ void SvmVirtualCpu::offer_interrupt() {
     set_interrupt_window(true);
     vmcb_.virtual_interrupt |= std::uint64_t{*offered_} << virtual_vector_shift;
     vmcb_.intercept_misc1 &= ~intercept_vintr;
-    if (wants_window_) {
+    if (wants_window_ && !nmi_mask_.steps()) {
         vmcb_.intercept_misc1 |= intercept_iret;
     }
 }
