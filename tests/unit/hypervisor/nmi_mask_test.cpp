@@ -50,8 +50,10 @@ protected:
 TEST_F(NmiMaskTest, StaysUntilIretIsDone) {
     EXPECT_TRUE(run(exit_iret, iret_at, handler_stack));
     EXPECT_TRUE(mask.masked());
+    EXPECT_TRUE(mask.steps());
     EXPECT_TRUE(run_step());
     EXPECT_FALSE(mask.masked());
+    EXPECT_FALSE(mask.steps());
     EXPECT_EQ(vmcb.dr6, 0xffff0ff0u);
     EXPECT_EQ(vmcb.rflags, rflags_fixed | rflags_if);
 }
