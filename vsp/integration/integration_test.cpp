@@ -331,7 +331,8 @@ TEST_F(IntegrationTest, TakesNoNonsenseForAnAgreement) {
     const auto reply_with = [&](const std::vector<std::uint16_t>& words) {
         Message reply = offered;
         reply.data.resize(words.size() * 2);
-        std::memcpy(reply.data.data(), words.data(), reply.data.size());
+        std::ranges::copy(
+            std::as_bytes(std::span(words)), std::as_writable_bytes(std::span(reply.data)).begin());
         answer(reply);
         EXPECT_FALSE(shutdown.is_ready());
     };
