@@ -98,6 +98,16 @@ protected:
         return driver_.write(*primary_, lun, cdb, data).value();
     }
 
+    /// To be sent without waiting for its end.
+    GuestCommand read_of_a_sector(std::uint64_t transaction_id) {
+        GuestCommand command;
+        command.transaction_id = transaction_id;
+        command.cdb = read_10(0, 1);
+        command.direction = protocol::data_in;
+        driver_.give_buffer(command, 512);
+        return command;
+    }
+
     std::vector<std::uint8_t> on_disk(std::uint64_t offset, std::size_t size) {
         std::vector<std::uint8_t> bytes(size);
         disk_.contents().bytes.read(offset, std::as_writable_bytes(std::span(bytes)));
@@ -358,11 +368,7 @@ TEST_F(ControllerTest, AUnitGoesWhenItsCommandsAreDone) {
     boot();
     auto maintenance = disk::Disk::Maintenance::begin(disk_.disk()).value();
     auto pause = std::make_unique<disk::Disk::Maintenance::Pause>(maintenance);
-    GuestCommand command;
-    command.transaction_id = 500;
-    command.cdb = read_10(0, 1);
-    command.direction = protocol::data_in;
-    driver_.give_buffer(command, 512);
+    GuestCommand command = read_of_a_sector(500);
     ASSERT_TRUE(guest_.send(*primary_, command.packet()));
     host_.settle();
     bool gone = false;
@@ -452,11 +458,7 @@ TEST_F(ControllerTest, StoppingWaitsForWhatIsUnderWay) {
     boot();
     auto maintenance = disk::Disk::Maintenance::begin(disk_.disk()).value();
     auto pause = std::make_unique<disk::Disk::Maintenance::Pause>(maintenance);
-    GuestCommand command;
-    command.transaction_id = 500;
-    command.cdb = read_10(0, 1);
-    command.direction = protocol::data_in;
-    driver_.give_buffer(command, 512);
+    GuestCommand command = read_of_a_sector(500);
     ASSERT_TRUE(guest_.send(*primary_, command.packet()));
     host_.settle();
     bool stopped = false;

@@ -3,7 +3,6 @@
 
 #include "hv/error.hpp"
 #include "vmbus/protocol/message.hpp"
-#include "worker/error.hpp"
 
 #include <cstring>
 #include <fmt/format.h>
