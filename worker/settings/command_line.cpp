@@ -2,6 +2,7 @@
 #include "worker/settings/command_line.hpp"
 
 #include "worker/error.hpp"
+#include "worker/settings/drive_option.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -38,8 +39,9 @@ void describe(CLI::App& app, Options& options) {
     app.add_option("--processors", options.processors, "virtual processors (1)")
         ->type_name("COUNT");
     app.add_option("--console", options.console,
-           "where COM1 goes: stdio, none, or a file to append to (stdio)")
-        ->type_name("stdio|FILE|none");
+           "where COM1 goes: stdio, none, a Unix socket to listen at, or a file to append to "
+           "(stdio)")
+        ->type_name("stdio|unix:SOCKET|FILE|none");
     app.add_option("--disk", options.disks,
            "a disk: a file or a block device, with its format and read-only after commas; again "
            "for more")
@@ -60,33 +62,6 @@ void describe(CLI::App& app, Options& options) {
         "resets it, by ? helps.");
 }
 
-/// The words after a comma that aren't known stay in the path, which may have commas too.
-DriveSettings disk_of(std::string text) {
-    DriveSettings drive;
-    for (;;) {
-        const std::size_t comma = text.rfind(',');
-        const std::string word = comma == std::string::npos ? "" : text.substr(comma + 1);
-        if (word == "read-only") {
-            drive.read_only = true;
-        } else if (word == "raw" || word == "vhd" || word == "vhdx") {
-            drive.format = word;
-        } else {
-            drive.path = std::move(text);
-            return drive;
-        }
-        text.erase(comma);
-    }
-}
-
-DriveSettings dvd_of(const std::string& text) {
-    DriveSettings drive;
-    drive.type = DriveSettings::Type::dvd;
-    drive.format = "iso";
-    drive.read_only = true;
-    drive.path = text == "none" ? "" : text;
-    return drive;
-}
-
 void take(const std::optional<std::string>& option, std::string& setting) {
     if (option) {
         setting = *option;
@@ -105,10 +80,10 @@ Settings apply(const Options& options) {
         settings.drives.clear();
     }
     for (const std::string& text : options.disks) {
-        settings.drives.push_back(disk_of(text));
+        settings.drives.push_back(parse_disk_option(text));
     }
     for (const std::string& text : options.discs) {
-        settings.drives.push_back(dvd_of(text));
+        settings.drives.push_back(parse_dvd_option(text));
     }
     if (options.memory) {
         settings.memory.size = parse_size(*options.memory, "--memory");

@@ -193,6 +193,14 @@ void check_drives(const std::vector<DriveSettings>& drives) {
 
 } // namespace
 
+std::optional<std::string> SerialPortSettings::socket() const {
+    constexpr std::string_view kind = "unix:";
+    if (!connection.starts_with(kind)) {
+        return std::nullopt;
+    }
+    return connection.substr(kind.size());
+}
+
 std::uint64_t parse_size(std::string_view text, std::string_view place) {
     std::uint64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -314,6 +322,9 @@ void check(const Settings& settings) {
     std::size_t terminals = 0;
     for (const SerialPortSettings& port : settings.serial_ports) {
         terminals += port.connection == "stdio" ? 1U : 0U;
+        if (port.socket() == "") {
+            refuse("serial_ports", "\"unix:\"", "the path of a socket behind it");
+        }
     }
     if (terminals > 1) {
         refuse("serial_ports", "more than one with connection \"stdio\"", "at most one");

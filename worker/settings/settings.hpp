@@ -32,8 +32,12 @@ struct MemorySettings {
 
 /// Msvm_SerialPortSettingData
 struct SerialPortSettings {
-    /// "stdio", "none", or the path of a file to append to (Connection).
+    /// "stdio", "none", "unix:" and the path of a socket to listen at, or the path of a file to
+    /// append to (Connection).
     std::string connection = "none";
+
+    /// The socket's path, if it is one.
+    [[nodiscard]] std::optional<std::string> socket() const;
 };
 
 /// Msvm_StorageAllocationSettingData: a drive of the SCSI controller.

@@ -59,6 +59,8 @@ TEST(Settings, SayWhereAnErrorIs) {
     expect_refused({{"memory", {{"size", true}}}}, "memory.size");
     expect_refused({{"serial_ports", {{{"connection", 7}}}}}, "serial_ports[0].connection");
     expect_refused({{"serial_ports", {1}}}, "serial_ports[0]");
+    expect_refused(
+        {{"serial_ports", {{{"connection", "unix:"}}}}, {"boot", {{"kernel", "k"}}}}, "unix:");
     expect_refused({{"drives", {{{"type", "tape"}}}}}, "drives[0].type");
     expect_refused({{"drives", {{{"path", "d"}}, {{"type", "disk"}}}}}, "drives[1].path");
     expect_refused({{"drives", {{{"path", "d"}, {"format", "qcow2"}}}}}, "drives[0].format");
@@ -67,6 +69,12 @@ TEST(Settings, SayWhereAnErrorIs) {
     expect_refused({{"drives", {{{"type", "dvd"}, {"lun", 3U}}, {{"type", "dvd"}, {"lun", 3U}}}}},
         "drives[1].lun");
     expect_refused({{"boot", {{"kernel", ""}}}}, "boot.kernel");
+}
+
+TEST(Settings, KnowASocketFromAFile) {
+    EXPECT_EQ((SerialPortSettings{"unix:/run/c"}.socket()), "/run/c");
+    EXPECT_EQ((SerialPortSettings{"/run/unix:c"}.socket()), std::nullopt);
+    EXPECT_EQ((SerialPortSettings{"stdio"}.socket()), std::nullopt);
 }
 
 TEST(ParseSize, TakesUnits) {
