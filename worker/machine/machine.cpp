@@ -11,7 +11,6 @@
 #include "worker/machine/host_memory.hpp"
 #include "worker/machine/input_file.hpp"
 #include "worker/processor/start_state.hpp"
-#include "worker/storage/storage_device.hpp"
 
 #include <array>
 #include <fmt/format.h>
@@ -125,9 +124,9 @@ void Machine::add_devices(
     vmbus_ = vmbus.get();
     // Providers come before VMBus, which opens their channels when it is restored, and whose guest
     // has to be gone before they are reset.
-    if (!settings.drives.empty()) {
-        devices_.push_back(std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices()));
-    }
+    auto storage = std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices());
+    storage_ = storage.get();
+    devices_.push_back(std::move(storage));
     devices_.push_back(std::move(vmbus));
     integration_ = std::make_unique<IntegrationComponents>(*vmbus_, executor_.devices(), platform_);
 }

@@ -14,6 +14,7 @@
 #include "worker/processor/processor_set.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/signal/event_connections.hpp"
+#include "worker/storage/storage_device.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
 
 #include <atomic>
@@ -78,6 +79,7 @@ public:
     /// Presses the power button; a guest that listens shuts down. Only while on.
     void press_power_button();
     [[nodiscard]] IntegrationComponents& integration() { return *integration_; }
+    [[nodiscard]] StorageDevice& storage() { return *storage_; }
 
     /// The state of all devices and the clock. Only while paused or off. Errors: RecordError.
     [[nodiscard]] vdev::Record save_devices() const;
@@ -120,6 +122,7 @@ private:
     vdev::IoApic* io_apic_ = nullptr;
     vdev::Power* power_ = nullptr;
     VmbusDevice* vmbus_ = nullptr;
+    StorageDevice* storage_ = nullptr;
     std::unique_ptr<IntegrationComponents> integration_;
 
     std::unique_ptr<hv::Partition> partition_;
