@@ -51,7 +51,8 @@ _croft_vm() {
         words=$(_croft_vm_options "${COMP_WORDS[2]}")
     elif [[ ${COMP_WORDS[2]} == run ]]; then
         case $2 in
-        --name | --cmdline | --memory | --processors | --nic) ;;
+        --name | --cmdline | --memory | --processors) ;;
+        --nic) mapfile -t COMPREPLY < <(compgen -W "none tap=" -- "$word") ;;
         *) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
         esac
         return
