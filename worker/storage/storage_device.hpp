@@ -6,7 +6,7 @@
 #include "vsp/storage/controller.hpp"
 #include "worker/executor/io_loop.hpp"
 #include "worker/settings/settings.hpp"
-#include "worker/storage/storage_threads.hpp"
+#include "worker/executor/ring_threads.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
 
 #include <memory>
@@ -38,7 +38,7 @@ private:
     void add_drive(const Settings& settings, std::size_t index);
 
     VmbusDevice& bus_;
-    StorageThreads threads_;
+    RingThreads threads_;
     std::vector<std::unique_ptr<disk::Disk>> disks_;
     vsp::storage::Controller controller_;
     vmbus::Server::DeviceId id_{};
