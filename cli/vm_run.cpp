@@ -31,7 +31,7 @@ struct RunWords : VmWords {
 
 // Where the VM's sockets and its log are.
 std::filesystem::path make_folder() {
-    const std::filesystem::path folder = vm_directory();
+    std::filesystem::path folder = vm_directory();
     std::error_code error;
     if (std::filesystem::create_directories(folder, error))
         std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
