@@ -46,6 +46,10 @@ void UringRing::write(int descriptor, std::span<const iovec> segments, std::uint
         &completion});
 }
 
+void UringRing::poll(int descriptor, short events, Completion& completion) noexcept {
+    start({Kind::poll, descriptor, 0, nullptr, static_cast<std::uint16_t>(events), &completion});
+}
+
 void UringRing::cancel(Completion& completion) noexcept {
     // One that was never handed to the kernel is simply not handed to it.
     for (auto entry = backlog_.begin(); entry != backlog_.end(); ++entry) {
@@ -101,6 +105,9 @@ bool UringRing::prepare(const Entry& entry) noexcept {
     case Kind::write:
         io_uring_prep_writev(
             sqe, entry.descriptor, entry.segments, entry.segment_count, entry.offset);
+        break;
+    case Kind::poll:
+        io_uring_prep_poll_add(sqe, entry.descriptor, static_cast<unsigned>(entry.offset));
         break;
     case Kind::cancel:
         io_uring_prep_cancel(sqe, entry.completion, 0);

@@ -25,6 +25,7 @@ public:
         Completion& completion) noexcept override;
     void write(int descriptor, std::span<const iovec> segments, std::uint64_t offset,
         Completion& completion) noexcept override;
+    void poll(int descriptor, short events, Completion& completion) noexcept override;
     void cancel(Completion& completion) noexcept override;
     void post(Completion& completion, int result) noexcept override;
 
@@ -33,13 +34,13 @@ public:
     unsigned run(bool wait) noexcept;
 
 private:
-    enum class Kind : std::uint8_t { read, write, cancel };
+    enum class Kind : std::uint8_t { read, write, poll, cancel };
     struct Entry {
         Kind kind;
         int descriptor;
         unsigned segment_count;
         const iovec* segments;
-        std::uint64_t offset;
+        std::uint64_t offset; // of a poll, the events
         Completion* completion;
     };
     // The list of posted completions is closed with this when the thread is awake for certain.

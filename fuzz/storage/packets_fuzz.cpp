@@ -65,6 +65,9 @@ public:
         disk::Completion& completion) noexcept override {
         post(completion, -EBADF);
     }
+    void poll(int, short, disk::Completion& completion) noexcept override {
+        post(completion, -EBADF);
+    }
     void cancel(disk::Completion& completion) noexcept override {
         if (waiting_ == &completion) {
             waiting_ = nullptr;

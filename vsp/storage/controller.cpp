@@ -2,9 +2,9 @@
 #include "vsp/storage/controller.hpp"
 
 #include "vdev/error.hpp"
-#include "vsp/storage/posted.hpp"
 #include "vsp/storage/scsi/disk_unit.hpp"
 #include "vsp/storage/scsi/dvd_unit.hpp"
+#include "vsp/threads/posted.hpp"
 
 #include <fmt/format.h>
 #include <string>
@@ -13,21 +13,6 @@
 namespace croft::vsp::storage {
 
 using vdev::DeviceError;
-
-/// Calls back on the bus's thread when all who share it have let go of it.
-class Controller::Countdown {
-public:
-    Countdown(const Threads& threads, std::function<void()> done)
-        : threads_(threads),
-          done_(std::move(done)) {}
-    Countdown(const Countdown&) = delete;
-    Countdown& operator=(const Countdown&) = delete;
-    ~Countdown() { threads_.post_to_bus(std::move(done_)); }
-
-private:
-    const Threads& threads_;
-    std::function<void()> done_;
-};
 
 namespace {
 
@@ -91,7 +76,7 @@ Drive& Controller::drive_at(std::uint8_t lun) {
     return drive;
 }
 
-std::shared_ptr<Controller::Countdown> Controller::count_down(std::function<void()> done) {
+std::shared_ptr<Countdown> Controller::count_down(std::function<void()> done) {
     return std::make_shared<Countdown>(threads_, std::move(done));
 }
 

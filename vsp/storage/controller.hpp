@@ -2,7 +2,6 @@
 #pragma once
 
 #include "disk/disk.hpp"
-#include "disk/ring.hpp"
 #include "vdev/record.hpp"
 #include "vmbus/protocol/guid.hpp"
 #include "vmbus/vsp/channel_service.hpp"
@@ -10,6 +9,8 @@
 #include "vsp/storage/channel.hpp"
 #include "vsp/storage/controller_state.hpp"
 #include "vsp/storage/drive.hpp"
+#include "vsp/threads/countdown.hpp"
+#include "vsp/threads/threads.hpp"
 
 #include <bitset>
 #include <cstdint>
@@ -20,16 +21,6 @@
 #include <vector>
 
 namespace croft::vsp::storage {
-
-/// The threads that a controller works on. They outlive it.
-struct Threads {
-    /// Each is the ring of a thread that runs it; at least one. Channel n is served by the n-th,
-    /// beginning again when there are fewer: so they share the work of a guest that spreads it.
-    std::vector<disk::Ring*> rings;
-    /// Runs a function on the bus's thread, soon and in the order of calls; from any thread, and
-    /// never within the call.
-    std::function<void(std::function<void()>)> post_to_bus;
-};
 
 /// A synthetic SCSI controller: the provider to which a guest's hv_storvsc talks. It has up to 64
 /// logical units, disks and DVD drives, that come and go while the guest runs.
@@ -88,7 +79,6 @@ private:
     void channel_failed(std::uint16_t index, std::string_view reason) override;
     void sub_channels_wanted(std::uint16_t count) override;
 
-    class Countdown;
     struct Closing {
         std::unique_ptr<Channel> channel;
         /// Gone when it has let go of all disks.

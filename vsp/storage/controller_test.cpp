@@ -6,8 +6,9 @@
 #include "vdev/error.hpp"
 #include "vmbus/testing/model_guest.hpp"
 #include "vmbus/testing/test_vm.hpp"
+#include "vsp/storage/testing/memory_disk.hpp"
 #include "vsp/storage/testing/storage_guest.hpp"
-#include "vsp/storage/testing/storage_host.hpp"
+#include "vsp/threads/testing/ring_host.hpp"
 
 #include <cerrno>
 #include <functional>
@@ -24,9 +25,9 @@ using testing::GuestCommand;
 using testing::MemoryDisk;
 using testing::ScsiResult;
 using testing::StorageGuest;
-using testing::StorageHost;
 using vmbus::testing::ModelGuest;
 using vmbus::testing::TestVm;
+using vsp::testing::RingHost;
 
 constexpr std::uint64_t mebibyte = 1U << 20U;
 
@@ -117,7 +118,7 @@ protected:
     static constexpr vmbus::Guid instance = vmbus::Guid::of(1, 2, 3, {4});
 
     TestVm vm_;
-    StorageHost host_;
+    RingHost host_;
     MemoryDisk disk_{16 * mebibyte};
     MemoryDisk disc_{mebibyte, disk::Format::iso, true};
     std::unique_ptr<Controller> controller_ =

@@ -90,6 +90,8 @@ json MachineControl::handle(const json& request) {
         for (const auto& [name, value] : guest.items) {
             result["items"][name] = value;
         }
+    } else if (command == "link") {
+        machine_.set_plugged(request.value("nic", std::size_t{0}), request.at("up").get<bool>());
     } else if (command == "stop") {
         stop_();
     } else if (command == "reset") {
@@ -109,7 +111,7 @@ json MachineControl::handle(const json& request) {
     } else {
         throw SettingsError(
             fmt::format("request: found command \"{}\", expected one of: status, "
-                        "statistics, guest, shutdown, stop, reset, pause, resume, save, "
+                        "statistics, guest, link, shutdown, stop, reset, pause, resume, save, "
                         "restore, devices, drives, add-drive, remove-drive, resize-drive, "
                         "change-disc; send one of them",
                 command));

@@ -18,6 +18,7 @@ namespace croft::worker {
 ///     shutdown                   asks the guest to power off, or {"action": "reboot" or
 ///                                "hibernate", "force": …, "text": …}; one without integration
 ///                                services gets its power button pressed
+///     link {"up": …}             plugs a NIC in or out, the first one or "nic"
 ///     stop                       ends the VM and its worker at once
 ///     reset, pause, resume
 ///     save, restore {"file": …}  the state of the devices, while paused

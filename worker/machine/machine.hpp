@@ -7,10 +7,12 @@
 #include "vdev/power/power.hpp"
 #include "vdev/serial/character_backend.hpp"
 #include "worker/executor/executor.hpp"
+#include "worker/executor/ring_threads.hpp"
 #include "worker/integration/integration_components.hpp"
 #include "worker/loader/boot_image.hpp"
 #include "worker/memory/guest_memory.hpp"
 #include "worker/memory/layout.hpp"
+#include "worker/network/network_device.hpp"
 #include "worker/processor/processor_set.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/signal/event_connections.hpp"
@@ -81,6 +83,9 @@ public:
     [[nodiscard]] IntegrationComponents& integration() { return *integration_; }
     [[nodiscard]] StorageDevice& storage() { return *storage_; }
 
+    /// Plugs a NIC in or out, as a cable. Errors: SettingsError if there is none with that place.
+    void set_plugged(std::size_t nic, bool plugged);
+
     /// The state of all devices and the clock. Only while paused or off. Errors: RecordError.
     [[nodiscard]] vdev::Record save_devices() const;
     /// Takes it over; a device that the record lacks, or the machine, is an error and nothing is
@@ -96,6 +101,7 @@ public:
 private:
     void add_devices(
         const Settings& settings, const std::vector<vdev::CharacterBackend*>& serial_backends);
+    void add_nics(const Settings& settings);
     void configure_devices();
     [[nodiscard]] BootEntry load();
     void create_partition();
@@ -117,12 +123,15 @@ private:
     PartitionInterrupts interrupts_;
     EventConnections event_connections_;
 
+    /// Of the network; none without a NIC.
+    std::unique_ptr<RingThreads> network_threads_;
     /// In the order in which they are configured and started; the I/O APIC is first.
     std::vector<std::unique_ptr<vdev::Device>> devices_;
     vdev::IoApic* io_apic_ = nullptr;
     vdev::Power* power_ = nullptr;
     VmbusDevice* vmbus_ = nullptr;
     StorageDevice* storage_ = nullptr;
+    std::vector<NetworkDevice*> nics_;
     std::unique_ptr<IntegrationComponents> integration_;
 
     std::unique_ptr<hv::Partition> partition_;

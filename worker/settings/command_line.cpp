@@ -25,6 +25,7 @@ struct Options {
     std::optional<std::string> console;
     std::vector<std::string> disks;
     std::vector<std::string> discs;
+    std::vector<std::string> nics;
     std::optional<std::string> control;
     std::optional<std::string> name;
 };
@@ -50,6 +51,11 @@ void describe(CLI::App& app, Options& options) {
     app.add_option("--dvd", options.discs, "a DVD drive with a disc, or none")
         ->type_name("FILE|none")
         ->allow_extra_args(false);
+    app.add_option("--nic", options.nics,
+           "a network adapter plugged into a TAP device, which is made if there is none; again for "
+           "more")
+        ->type_name("tap=NAME[,bridge=NAME][,mac=ADDRESS][,mtu=BYTES][,queues=COUNT]")
+        ->allow_extra_args(false);
     app.add_option("--control", options.control, "Unix socket to control the VM by")
         ->type_name("SOCKET");
     app.add_option("--name", options.name, "the VM's name in messages (vm)")->type_name("NAME");
@@ -60,6 +66,40 @@ void describe(CLI::App& app, Options& options) {
     app.footer(
         "On a terminal, Ctrl-] followed by q ends the VM, by b presses its power button, by r "
         "resets it, by ? helps.");
+}
+
+/// `key` is in messages only.
+std::uint32_t number_of(const std::string& text, std::string_view key) {
+    const std::uint64_t value = parse_size(text, fmt::format("--nic {}", key));
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, ~std::uint32_t{0}));
+}
+
+NicSettings nic_of(const std::string& text) {
+    NicSettings nic;
+    for (std::size_t at = 0; at <= text.size();) {
+        const std::size_t end = std::min(text.find(',', at), text.size());
+        const std::string word = text.substr(at, end - at);
+        const std::size_t equals = std::min(word.find('='), word.size());
+        const std::string key = word.substr(0, equals);
+        const std::string value = equals < word.size() ? word.substr(equals + 1) : "";
+        if (key == "tap") {
+            nic.tap = value;
+        } else if (key == "bridge") {
+            nic.bridge = value;
+        } else if (key == "mac") {
+            nic.mac = value;
+        } else if (key == "mtu") {
+            nic.mtu = number_of(value, key);
+        } else if (key == "queues") {
+            nic.queues = number_of(value, key);
+        } else {
+            throw SettingsError(fmt::format("--nic: found \"{}\", expected tap=, bridge=, mac=, "
+                                            "mtu= or queues=; correct it",
+                word));
+        }
+        at = end + 1;
+    }
+    return nic;
 }
 
 void take(const std::optional<std::string>& option, std::string& setting) {
@@ -84,6 +124,12 @@ Settings apply(const Options& options) {
     }
     for (const std::string& text : options.discs) {
         settings.drives.push_back(parse_dvd_option(text));
+    }
+    if (!options.nics.empty()) {
+        settings.nics.clear();
+    }
+    for (const std::string& text : options.nics) {
+        settings.nics.push_back(nic_of(text));
     }
     if (options.memory) {
         settings.memory.size = parse_size(*options.memory, "--memory");

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/settings/settings.hpp"
 
+#include "vsp/network/frame.hpp"
 #include "worker/error.hpp"
+#include "worker/network/mac.hpp"
 
 #include <algorithm>
 #include <array>
@@ -191,6 +193,37 @@ void check_drives(const std::vector<DriveSettings>& drives) {
     }
 }
 
+json to_json(const NicSettings& nic) {
+    return {{"tap", nic.tap}, {"bridge", nic.bridge}, {"mac", nic.mac}, {"mtu", nic.mtu},
+        {"queues", nic.queues}, {"connected", nic.connected}};
+}
+
+void check(const NicSettings& nic, const std::string& place) {
+    constexpr std::size_t longest_name = 15;
+    for (const auto& [key, name] : {std::pair("tap", nic.tap), std::pair("bridge", nic.bridge)}) {
+        if (name.size() > longest_name || name.find('/') != std::string::npos) {
+            refuse(fmt::format("{}.{}", place, key), fmt::format("\"{}\"", name),
+                fmt::format("the name of a network device, of up to {} letters", longest_name));
+        }
+    }
+    if (nic.tap.empty()) {
+        refuse(place + ".tap", "nothing", "the name of a TAP device");
+    }
+    if (!nic.mac.empty() && !parse_mac(nic.mac)) {
+        refuse(place + ".mac", fmt::format("\"{}\"", nic.mac),
+            "the address of one adapter, as 02:00:00:00:00:01");
+    }
+    if (nic.mtu != 0 &&
+        (nic.mtu < vsp::network::smallest_mtu || nic.mtu > vsp::network::largest_mtu)) {
+        refuse(place + ".mtu", fmt::format("{}", nic.mtu),
+            fmt::format("{} to {}", vsp::network::smallest_mtu, vsp::network::largest_mtu));
+    }
+    if (nic.queues > NicSettings::most_queues) {
+        refuse(place + ".queues", fmt::format("{}", nic.queues),
+            fmt::format("at most {}", NicSettings::most_queues));
+    }
+}
+
 } // namespace
 
 std::optional<std::string> SerialPortSettings::socket() const {
@@ -240,6 +273,16 @@ Settings settings_from_json(const json& tree) {
         read(reader, drive);
         settings.drives.push_back(std::move(drive));
     });
+    root.read_list("nics", [&](ObjectReader& reader) {
+        NicSettings nic;
+        reader.read("tap", nic.tap);
+        reader.read("bridge", nic.bridge);
+        reader.read("mac", nic.mac);
+        reader.read("mtu", nic.mtu, vsp::network::largest_mtu);
+        reader.read("queues", nic.queues, NicSettings::most_queues);
+        reader.read("connected", nic.connected);
+        settings.nics.push_back(std::move(nic));
+    });
     root.read_object("boot", [&](ObjectReader& reader) {
         reader.read("kernel", settings.boot.kernel);
         reader.read("initial_ram_disk", settings.boot.initial_ram_disk);
@@ -270,6 +313,10 @@ json to_json(const DriveSettings& drive) {
 }
 
 json to_json(const Settings& settings) {
+    json nics = json::array();
+    for (const NicSettings& nic : settings.nics) {
+        nics.push_back(to_json(nic));
+    }
     json drives = json::array();
     for (const DriveSettings& drive : settings.drives) {
         drives.push_back(to_json(drive));
@@ -284,6 +331,7 @@ json to_json(const Settings& settings) {
         {"memory", {{"size", settings.memory.size}, {"populated", settings.memory.populated}}},
         {"serial_ports", std::move(ports)},
         {"drives", std::move(drives)},
+        {"nics", std::move(nics)},
         {"boot",
             {{"kernel", settings.boot.kernel}, {"initial_ram_disk", settings.boot.initial_ram_disk},
                 {"command_line", settings.boot.command_line}}},
@@ -316,6 +364,13 @@ void check(const Settings& settings) {
             fmt::format("at most {}", Settings::most_serial_ports));
     }
     check_drives(settings.drives);
+    if (settings.nics.size() > NicSettings::most) {
+        refuse("nics", fmt::format("{} NICs", settings.nics.size()),
+            fmt::format("at most {}", NicSettings::most));
+    }
+    for (std::size_t index = 0; index < settings.nics.size(); ++index) {
+        check(settings.nics[index], fmt::format("nics[{}]", index));
+    }
     if (settings.boot.kernel.empty()) {
         refuse("boot.kernel", "nothing", "the path of a kernel (--kernel FILE)");
     }

@@ -56,6 +56,27 @@ struct DriveSettings {
     bool read_only = false;
 };
 
+/// Msvm_SyntheticEthernetPortSettingData, with the connection that Hyper-V keeps in
+/// Msvm_EthernetPortAllocationSettingData.
+struct NicSettings {
+    static constexpr std::size_t most = 8;
+    static constexpr std::uint32_t most_queues = 64;
+    static constexpr std::uint32_t most_queues_by_default = 8;
+
+    /// The name of a TAP device (HostResource), which is made if there is none.
+    std::string tap;
+    /// A bridge that the device becomes a port of; none if empty.
+    std::string bridge;
+    /// Address; made up of the VM's name and the NIC's place if empty, and always the same then.
+    std::string mac;
+    /// Of the network; 0 for what the device has.
+    std::uint32_t mtu = 0;
+    /// Channels that the guest may use side by side; 0 for one of each processor, up to 8.
+    std::uint32_t queues = 0;
+    /// Plugged in (EnabledState of the connection).
+    bool connected = true;
+};
+
 /// What is booted, as there is no firmware (Msvm_VirtualSystemSettingData, BootSourceOrder).
 struct BootSettings {
     std::string kernel;
@@ -80,6 +101,7 @@ struct Settings {
     /// COM1 and COM2.
     std::vector<SerialPortSettings> serial_ports = {{"stdio"}};
     std::vector<DriveSettings> drives;
+    std::vector<NicSettings> nics;
     BootSettings boot;
     ControlSettings control;
 };

@@ -2,6 +2,7 @@
 #include "worker/storage/storage_device.hpp"
 
 #include "worker/error.hpp"
+#include "worker/hash.hpp"
 #include "worker/storage/disk_file.hpp"
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 #include <future>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace croft::worker {
@@ -27,15 +29,6 @@ constexpr std::size_t most_threads = 4;
 
 constexpr vmbus::Guid instance =
     vmbus::Guid::of(0x6f2b8c14, 0x93d1, 0x4e57, {0xa8, 0x30, 0x55, 0x4e, 0x44, 0x45, 0x52, 0x01});
-
-/// FNV-1a
-std::uint64_t hash_of(std::string_view text) {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (const char letter : text) {
-        hash = (hash ^ static_cast<std::uint8_t>(letter)) * 0x100000001b3;
-    }
-    return hash;
-}
 
 /// The same for the same place in a VM of the same name.
 Identity identity_of(const std::string& machine, std::uint32_t lun) {
@@ -65,7 +58,7 @@ std::vector<DriveSettings> in_order(std::vector<DriveSettings> drives) {
 StorageDevice::StorageDevice(const Settings& settings, VmbusDevice& bus, IoLoop& loop)
     : bus_(bus),
       machine_(settings.name),
-      threads_(std::min<std::size_t>(settings.processor.count, most_threads)),
+      threads_("disks", std::min<std::size_t>(settings.processor.count, most_threads)),
       controller_({threads_.rings(),
                       [&loop](std::function<void()> function) {
                           loop.post(std::move(function));

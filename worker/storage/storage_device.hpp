@@ -5,8 +5,8 @@
 #include "vdev/device.hpp"
 #include "vsp/storage/controller.hpp"
 #include "worker/executor/io_loop.hpp"
+#include "worker/executor/ring_threads.hpp"
 #include "worker/settings/settings.hpp"
-#include "worker/storage/storage_threads.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
 
 #include <cstdint>
@@ -73,7 +73,7 @@ private:
 
     VmbusDevice& bus_;
     const std::string machine_;
-    StorageThreads threads_;
+    RingThreads threads_;
     /// By LUN.
     std::map<std::uint32_t, Attached> drives_;
     vsp::storage::Controller controller_;

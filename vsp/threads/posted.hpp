@@ -5,9 +5,9 @@
 
 #include <functional>
 
-namespace croft::vsp::storage {
+namespace croft::vsp {
 
 /// Has `function` run on the thread of `ring`, soon, and in the order of calls. From any thread.
 void post_to(disk::Ring& ring, std::function<void()> function);
 
-} // namespace croft::vsp::storage
+} // namespace croft::vsp

@@ -6,20 +6,21 @@
 
 #include <cstddef>
 #include <memory>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 namespace croft::worker {
 
-/// The threads on which a VM's disks are served, each with an io_uring of its own.
-class StorageThreads {
+/// The threads on which a VM's disks, or its network, are served, each with an io_uring of its own.
+class RingThreads {
 public:
-    /// Errors: SystemError.
-    explicit StorageThreads(std::size_t count);
+    /// Each is called `name` and its number. Errors: SystemError.
+    RingThreads(std::string_view name, std::size_t count);
     /// Ends and joins them; nothing may be under way on them.
-    ~StorageThreads();
-    StorageThreads(const StorageThreads&) = delete;
-    StorageThreads& operator=(const StorageThreads&) = delete;
+    ~RingThreads();
+    RingThreads(const RingThreads&) = delete;
+    RingThreads& operator=(const RingThreads&) = delete;
 
     [[nodiscard]] std::vector<disk::Ring*> rings() const;
 

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vsp/storage/testing/storage_host.hpp"
-
-#include "disk/raw_image.hpp"
+#include "vsp/threads/testing/ring_host.hpp"
 
 #include <sys/timerfd.h>
 #include <unistd.h>
 #include <utility>
-#include <vector>
 
-namespace croft::vsp::storage::testing {
+namespace croft::vsp::testing {
 
-StorageHost::Watchdog::Watchdog()
+RingHost::Watchdog::Watchdog()
     : Completion([](Completion& completion, int) noexcept {
           auto& self = static_cast<Watchdog&>(completion);
           self.is_listening_ = false;
@@ -18,11 +15,11 @@ StorageHost::Watchdog::Watchdog()
       }),
       timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {}
 
-StorageHost::Watchdog::~Watchdog() {
+RingHost::Watchdog::~Watchdog() {
     ::close(timer_);
 }
 
-void StorageHost::Watchdog::arm(disk::Ring& ring) {
+void RingHost::Watchdog::arm(disk::Ring& ring) {
     constexpr itimerspec patience{{0, 0}, {10, 0}};
     timerfd_settime(timer_, 0, &patience, nullptr);
     if (!std::exchange(is_listening_, true)) {
@@ -30,19 +27,19 @@ void StorageHost::Watchdog::arm(disk::Ring& ring) {
     }
 }
 
-StorageHost::StorageHost()
+RingHost::RingHost()
     : watchdog_(std::make_unique<Watchdog>()),
       ring_(disk::UringRing::create().value()) {}
 
-StorageHost::~StorageHost() = default;
+RingHost::~RingHost() = default;
 
-Threads StorageHost::threads() {
+Threads RingHost::threads() {
     return {{ring_.get()}, [this](std::function<void()> function) {
                 posted_.push_back(std::move(function));
             }};
 }
 
-bool StorageHost::run_posted() {
+bool RingHost::run_posted() {
     if (posted_.empty()) {
         return false;
     }
@@ -52,7 +49,7 @@ bool StorageHost::run_posted() {
     return true;
 }
 
-bool StorageHost::work() {
+bool RingHost::work() {
     if (run_posted() || ring_->run(false) != 0) {
         return true;
     }
@@ -61,20 +58,9 @@ bool StorageHost::work() {
     return !watchdog_->barked;
 }
 
-void StorageHost::settle() {
+void RingHost::settle() {
     while (run_posted() || ring_->run(false) != 0) {
     }
 }
 
-MemoryDisk::MemoryDisk(std::uint64_t size, disk::Format format, bool read_only)
-    : contents_(std::make_shared<disk::test::MemoryStore::Contents>()) {
-    contents_->bytes.resize(size);
-    auto store = std::make_unique<disk::test::MemoryStore>(contents_, read_only);
-    std::vector<std::unique_ptr<disk::Image>> images;
-    images.push_back(
-        disk::RawImage::open(std::move(store), format, format == disk::Format::iso ? 2048 : 512)
-            .value());
-    disk_ = std::make_unique<disk::Disk>(std::make_unique<disk::Chain>(std::move(images)));
-}
-
-} // namespace croft::vsp::storage::testing
+} // namespace croft::vsp::testing

@@ -7,7 +7,7 @@
 #include <functional>
 #include <sys/uio.h>
 
-namespace croft::vsp::storage {
+namespace croft::vsp {
 
 /// A guest's signals, taken by the ring that does a channel's I/O: one operation waits for the next
 /// signal and takes it, so that a channel costs its thread no other call. The ring's thread only.
@@ -35,4 +35,4 @@ private:
     bool stop_wanted_ = false;
 };
 
-} // namespace croft::vsp::storage
+} // namespace croft::vsp

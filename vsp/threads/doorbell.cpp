@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vsp/storage/doorbell.hpp"
+#include "vsp/threads/doorbell.hpp"
 
 #include <fcntl.h>
 #include <utility>
 
-namespace croft::vsp::storage {
+namespace croft::vsp {
 
 Doorbell::Doorbell(disk::Ring& ring, int event, std::function<void()> rang)
     : Completion([](Completion& completion, int) noexcept {
@@ -43,4 +43,4 @@ void Doorbell::completed() {
     rang_();
 }
 
-} // namespace croft::vsp::storage
+} // namespace croft::vsp

@@ -1,26 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "disk/disk.hpp"
 #include "disk/uring_ring.hpp"
-#include "tests/disk/memory_store.hpp"
-#include "vsp/storage/controller.hpp"
+#include "vsp/threads/threads.hpp"
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 
-namespace croft::vsp::storage::testing {
+namespace croft::vsp::testing {
 
 /// The host's side on the test's own thread: what is posted to the bus, and a ring. It gets on when
 /// it is told to.
-class StorageHost {
+class RingHost {
 public:
-    StorageHost();
-    ~StorageHost();
-    StorageHost(const StorageHost&) = delete;
-    StorageHost& operator=(const StorageHost&) = delete;
+    RingHost();
+    ~RingHost();
+    RingHost(const RingHost&) = delete;
+    RingHost& operator=(const RingHost&) = delete;
 
     [[nodiscard]] Threads threads();
     /// For vmbus::testing::ModelGuest: waits for something to do and does it. False if nothing
@@ -54,18 +52,4 @@ private:
     std::unique_ptr<disk::UringRing> ring_;
 };
 
-/// A raw disk in memory.
-class MemoryDisk {
-public:
-    explicit MemoryDisk(
-        std::uint64_t size, disk::Format format = disk::Format::raw, bool read_only = false);
-
-    [[nodiscard]] disk::Disk& disk() { return *disk_; }
-    [[nodiscard]] disk::test::MemoryStore::Contents& contents() { return *contents_; }
-
-private:
-    std::shared_ptr<disk::test::MemoryStore::Contents> contents_;
-    std::unique_ptr<disk::Disk> disk_;
-};
-
-} // namespace croft::vsp::storage::testing
+} // namespace croft::vsp::testing

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vsp/storage/posted.hpp"
+#include "vsp/threads/posted.hpp"
 
 #include <memory>
 #include <utility>
 
-namespace croft::vsp::storage {
+namespace croft::vsp {
 
 namespace {
 
@@ -28,4 +28,4 @@ void post_to(disk::Ring& ring, std::function<void()> function) {
     ring.post(*std::make_unique<Posted>(std::move(function)).release(), 0);
 }
 
-} // namespace croft::vsp::storage
+} // namespace croft::vsp

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/storage/storage_threads.hpp"
+#include "worker/executor/ring_threads.hpp"
 
 #include "worker/error.hpp"
 #include "worker/executor/executor.hpp"
@@ -11,7 +11,7 @@
 namespace croft::worker {
 
 /// One of them. A ring belongs to the thread that has made it.
-class StorageThreads::Worker {
+class RingThreads::Worker {
 public:
     explicit Worker(const std::string& name) {
         std::promise<disk::Ring*> made;
@@ -19,9 +19,11 @@ public:
         ring_ = made.get_future().get();
         if (ring_ == nullptr) {
             thread_.join();
-            throw SystemError(
-                "io_uring: found none for the disks, expected one for each of their threads; raise "
-                "the limit on locked memory (ulimit -l), or run a kernel that has io_uring");
+            throw SystemError(fmt::format(
+                "io_uring: found none for the thread '{}', expected one for each thread "
+                "that does I/O; raise the limit on locked memory (ulimit -l), or run a "
+                "kernel that has io_uring",
+                name));
         }
     }
     ~Worker() {
@@ -56,15 +58,15 @@ private:
     std::thread thread_;
 };
 
-StorageThreads::StorageThreads(std::size_t count) {
+RingThreads::RingThreads(std::string_view name, std::size_t count) {
     for (std::size_t index = 0; index < count; ++index) {
-        workers_.push_back(std::make_unique<Worker>(fmt::format("disks {}", index)));
+        workers_.push_back(std::make_unique<Worker>(fmt::format("{} {}", name, index)));
     }
 }
 
-StorageThreads::~StorageThreads() = default;
+RingThreads::~RingThreads() = default;
 
-std::vector<disk::Ring*> StorageThreads::rings() const {
+std::vector<disk::Ring*> RingThreads::rings() const {
     std::vector<disk::Ring*> result;
     result.reserve(workers_.size());
     for (const auto& worker : workers_) {
