@@ -133,7 +133,7 @@ class _Show:
             address = self._wait_for_address()
             if address is None:
                 return
-            self._say(f"==> the guest's address, by its own word: {address}")
+            self._say(f"\n==> the guest's address, by its own word: {address}")
             ping = self._host.run(["ping", "-c", "3", "-i", "0.3", address], timeout=30)
             if ping.status != 0:
                 raise LabError(f"the guest doesn't answer at {address}: {ping.output.strip()}")
@@ -164,7 +164,7 @@ class _Show:
         result = self._host.run([CROFT, "vm", "shutdown", NAME, "--wait", "60"], timeout=90)
         if result.status != 0:
             raise LabError(f"the guest did not shut down: {result.error.strip()}")
-        self._say(f"==> it was asked to shut down, and has, in {time.monotonic() - begun:.1f} s")
+        self._say(f"\n==> it was asked to shut down, and has, in {time.monotonic() - begun:.1f} s")
 
     def _say(self, text):
         end = "\r\n" if self._interactive else "\n"

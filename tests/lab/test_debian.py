@@ -11,6 +11,8 @@ from lab import Host
 from lab.guest import CROFT, DebianGuest, parent_disk
 from lab.host import build_directory
 
+NETWORK = "/build/network/croft-network"
+
 FIO = ("fio --name=job --directory=/var/tmp --size=48M --bs=16k --ioengine=libaio --iodepth=16 "
        "--direct=1 --verify=crc32c --output-format=terse")
 
@@ -64,6 +66,19 @@ class DebianTest(unittest.TestCase):
             ended = guest.shut_down()
             self.assertEqual((ended.status, ended.error), (0, ""))
             self._check_file_system(guest)
+
+    def test_network(self):
+        """On line with nothing configured: an address by DHCP, which the host hears of and reaches."""
+        with self._guest("network") as guest:
+            guest.host.run([NETWORK, "up"], check=True)
+            guest.start()
+            info = self._wait_until(guest, lambda info: info["guest"].get("NetworkAddressIPv4"))
+            address = info["guest"]["NetworkAddressIPv4"].split(";")[0]
+            self.assertIn(address, guest.host.run([NETWORK, "show"]).output)
+            guest.host.run(["ping", "-c", "3", address], check=True)
+            guest.run("ping -c 3 10.177.0.1")
+            self.assertIn("nameserver 10.177.0.1", guest.run("cat /etc/resolv.conf"))
+            self.assertEqual(guest.shut_down().status, 0)
 
     def test_killed_worker(self):
         """What was flushed while fio wrote is there at the next boot."""
