@@ -24,6 +24,9 @@ _croft_disk_options() {
 _croft_vm_options() {
     local common="--json -h --help"
     case $1 in
+    run)
+        echo "$common --name --kernel --initrd --cmdline --memory --processors --disk --dvd --nic -d --detach"
+        ;;
     shutdown) echo "$common --reboot --hibernate --wait --force --text" ;;
     *) echo "$common" ;;
     esac
@@ -39,11 +42,17 @@ _croft_vm_names() {
 }
 
 _croft_vm() {
-    local word=$1 words
+    local word=$1 words # $2 is the word before it
     if [[ $COMP_CWORD == 2 ]]; then
-        words="list info shutdown kill reset pause resume -h --help"
+        words="run console list info shutdown kill reset pause resume -h --help"
     elif [[ $word == -* ]]; then
         words=$(_croft_vm_options "${COMP_WORDS[2]}")
+    elif [[ ${COMP_WORDS[2]} == run ]]; then
+        case $2 in
+        --name | --cmdline | --memory | --processors | --nic) ;;
+        *) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+        esac
+        return
     elif [[ ${COMP_WORDS[2]} != list ]]; then
         words=$(_croft_vm_names)
     fi
@@ -54,7 +63,7 @@ _croft() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words
     COMPREPLY=()
     if [[ $COMP_CWORD != 1 && ${COMP_WORDS[1]} == vm ]]; then
-        _croft_vm "$word"
+        _croft_vm "$word" "$before"
         return
     fi
     case $COMP_CWORD in

@@ -14,6 +14,7 @@ namespace croft::cli {
 enum class Exit : int {
     success = 0,
     differs = 1, // of compare
+    not_run = 1, // of vm run: the VM could not start, or could not go on
     failure = 2, // an error that the message tells
     // Of check and repair, as qemu-img has them:
     unchecked = 1,

@@ -2,6 +2,9 @@
 #include "cli/vm.hpp"
 
 #include "cli/vm_client.hpp"
+#include "cli/vm_command.hpp"
+#include "cli/vm_console.hpp"
+#include "cli/vm_run.hpp"
 
 #include <cstdio>
 #include <fmt/format.h>
@@ -18,42 +21,6 @@ namespace croft::cli {
 namespace {
 
 using nlohmann::json;
-
-struct Words {
-    bool as_json = false;
-    std::string name;
-};
-
-void print_json(const json& value) {
-    fmt::print("{}\n", value.dump(2, ' ', false, json::error_handler_t::replace));
-}
-
-Exit tell(const Words& words, const std::string& what) {
-    if (words.as_json)
-        print_json({{"error", what}});
-    std::fflush(stdout);
-    fmt::print(stderr, "croft vm: {}\n", what);
-    return interrupted ? Exit::interrupted : Exit::failure;
-}
-
-// A sub-command; `run` is called when it was chosen.
-CLI::App* add(CLI::App& vm, Exit& exit, const std::string& name, const std::string& about,
-    const std::shared_ptr<Words>& words, const std::function<Exit()>& run) {
-    CLI::App* const command = vm.add_subcommand(name, about);
-    command->add_flag("--json", words->as_json, "For programs");
-    command->callback([&exit, words, run] {
-        try {
-            exit = run();
-        } catch (const VmError& error) {
-            exit = tell(*words, error.what());
-        }
-    });
-    return command;
-}
-
-void add_name(CLI::App* command, Words& words) {
-    command->add_option("NAME", words.name, "The VM")->required();
-}
 
 // What list and info say of a VM.
 json describe(const std::string& name) {
@@ -88,7 +55,7 @@ std::string address_of(const json& vm) {
     return address.empty() ? "-" : address;
 }
 
-Exit list(const Words& words) {
+Exit list(const VmWords& words) {
     json found = json::array();
     for (const std::string& name : vm_names()) {
         try {
@@ -115,7 +82,7 @@ Exit list(const Words& words) {
     return Exit::success;
 }
 
-Exit info(const Words& words) {
+Exit info(const VmWords& words) {
     json vm = describe(words.name);
     vm["statistics"] =
         VmClient{words.name}.ask({{"command", "statistics"}}).value("statistics", json::object());
@@ -141,7 +108,7 @@ struct ShutdownWords {
     std::optional<double> wait;
 };
 
-Exit shut_down(const Words& words, const ShutdownWords& how) {
+Exit shut_down(const VmWords& words, const ShutdownWords& how) {
     VmClient client{words.name};
     const json answer = client.ask({{"command", "shutdown"},
         {"action",
@@ -160,7 +127,7 @@ Exit shut_down(const Words& words, const ShutdownWords& how) {
 }
 
 // A command of the worker that needs no more than its name.
-Exit ask_for(const Words& words, const char* command) {
+Exit ask_for(const VmWords& words, const char* command) {
     VmClient client{words.name};
     const json answer = client.ask({{"command", command}});
     if (words.as_json)
@@ -169,11 +136,11 @@ Exit ask_for(const Words& words, const char* command) {
 }
 
 void add_shutdown(CLI::App& vm, Exit& exit) {
-    const auto words = std::make_shared<Words>();
+    const auto words = std::make_shared<VmWords>();
     const auto how = std::make_shared<ShutdownWords>();
-    CLI::App* const command = add(vm, exit, "shutdown", "Ask the guest to shut down", words,
-        [words, how] { return shut_down(*words, *how); });
-    add_name(command, *words);
+    CLI::App* const command = add_vm_command(vm, exit, "shutdown", "Ask the guest to shut down",
+        words, [words, how] { return shut_down(*words, *how); });
+    add_vm_name(command, *words);
     CLI::Option* const reboot = command->add_flag("--reboot", how->reboot, "To start again");
     CLI::Option* const hibernate =
         command->add_flag("--hibernate", how->hibernate, "To keep its memory on its disk");
@@ -191,15 +158,18 @@ void add_vm_commands(CLI::App& app, Exit& exit) {
     CLI::App& vm = *app.add_subcommand("vm", "Virtual machines that run on this host");
     vm.require_subcommand(1);
     {
-        const auto words = std::make_shared<Words>();
-        add(vm, exit, "list", "The VMs that run", words, [words] { return list(*words); });
+        const auto words = std::make_shared<VmWords>();
+        add_vm_command(
+            vm, exit, "list", "The VMs that run", words, [words] { return list(*words); });
     }
     {
-        const auto words = std::make_shared<Words>();
-        add_name(add(vm, exit, "info", "A VM, and what its guest says of itself", words,
-                     [words] { return info(*words); }),
+        const auto words = std::make_shared<VmWords>();
+        add_vm_name(add_vm_command(vm, exit, "info", "A VM, and what its guest says of itself",
+                        words, [words] { return info(*words); }),
             *words);
     }
+    add_run_command(vm, exit);
+    add_console_command(vm, exit);
     add_shutdown(vm, exit);
     const std::vector<std::pair<const char*, std::pair<const char*, const char*>>> plain = {
         {"kill", {"stop", "End a VM at once, as by pulling its plug"}},
@@ -208,9 +178,9 @@ void add_vm_commands(CLI::App& app, Exit& exit) {
         {"resume", {"resume", "Let a paused VM go on"}},
     };
     for (const auto& [name, what] : plain) {
-        const auto words = std::make_shared<Words>();
-        add_name(add(vm, exit, name, what.second, words,
-                     [words, asked = what.first] { return ask_for(*words, asked); }),
+        const auto words = std::make_shared<VmWords>();
+        add_vm_name(add_vm_command(vm, exit, name, what.second, words,
+                        [words, asked = what.first] { return ask_for(*words, asked); }),
             *words);
     }
 }

@@ -22,14 +22,32 @@ std::filesystem::path vm_directory();
 // The names of the VMs that have a socket there, in their order.
 std::vector<std::string> vm_names();
 
+// Refuses what cannot be a VM's name. Errors: VmError.
+void check_vm_name(const std::string& name);
+
+// Where the worker of a VM of that name listens to commands.
+std::filesystem::path vm_socket(const std::string& name);
+
+// A connection to a socket of a VM.
+class UnixSocket {
+public:
+    // `what` is what messages call the socket. Errors: VmError if nobody listens there.
+    UnixSocket(const std::string& name, const std::filesystem::path& path, const std::string& what);
+    ~UnixSocket();
+    UnixSocket(const UnixSocket&) = delete;
+    UnixSocket& operator=(const UnixSocket&) = delete;
+
+    int descriptor() const { return socket_; }
+
+private:
+    int socket_;
+};
+
 // A conversation with a VM's worker (croft-worker(1), CONTROL SOCKET).
 class VmClient {
 public:
     // Errors: VmError if there is no such VM.
     explicit VmClient(const std::string& name);
-    ~VmClient();
-    VmClient(const VmClient&) = delete;
-    VmClient& operator=(const VmClient&) = delete;
 
     // Asks, and answers what the worker answers. Errors: VmError with what the worker says against
     // it, or if it has ended.
@@ -39,7 +57,7 @@ public:
 
 private:
     std::string name_;
-    int socket_;
+    UnixSocket socket_;
     std::string input_;
 };
 

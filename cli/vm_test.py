@@ -147,6 +147,7 @@ class VmTest(unittest.TestCase):
             self.assertEqual(self._complete("vm", command, "--"), options(command)[0])
         self.assertEqual(set(re.findall(r"--[\w-]+", page)) | {"--help"}, known)
         self.assertEqual(self._complete("vm", ""), commands | {"-h", "--help"})
+        self.assertIn(str(HERE / "croft.bash"), self._complete("vm", "run", str(HERE / "cr")))
         self.worker("web")
         self.assertEqual(self._complete("vm", "info", ""), {"web"})
         self.assertEqual(self._complete("vm", "info", "w"), {"web"})

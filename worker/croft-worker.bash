@@ -6,7 +6,7 @@ _croft_worker() {
     COMPREPLY=()
     case $before in
     --console)
-        mapfile -t COMPREPLY < <(compgen -W "stdio none" -- "$word"; compgen -f -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "stdio none unix:" -- "$word"; compgen -f -- "$word")
         return
         ;;
     --kernel | --initrd | --control | --settings | --disk | --dvd)

@@ -2,9 +2,11 @@
 #include "worker/worker.hpp"
 
 #include "worker/console/raw_terminal.hpp"
+#include "worker/console/socket_console.hpp"
 #include "worker/console/stream_console.hpp"
 #include "worker/control/control_server.hpp"
 #include "worker/control/machine_control.hpp"
+#include "worker/control/ready_notice.hpp"
 #include "worker/error.hpp"
 #include "worker/machine/machine.hpp"
 
@@ -73,7 +75,7 @@ public:
           signals_(executor_->control(), [this] { end(); }) {
         std::vector<vdev::CharacterBackend*> backends;
         for (const SerialPortSettings& port : settings_.serial_ports) {
-            consoles_.push_back(make_console(port.connection));
+            consoles_.push_back(make_console(port));
             backends.push_back(consoles_.back().get());
         }
         machine_ = std::make_unique<Machine>(settings_, hypervisor, *executor_, backends, events());
@@ -100,6 +102,7 @@ public:
         }
         executor_->start();
         machine_->power_on();
+        send_ready_notice();
         executor_->control().run();
         machine_->power_off();
         for (const auto& console : consoles_) {
@@ -123,7 +126,11 @@ private:
         };
     }
 
-    [[nodiscard]] std::unique_ptr<StreamConsole> make_console(const std::string& connection) {
+    [[nodiscard]] std::unique_ptr<Console> make_console(const SerialPortSettings& port) {
+        if (const auto socket = port.socket()) {
+            return std::make_unique<SocketConsole>(executor_->devices(), *socket);
+        }
+        const std::string& connection = port.connection;
         FileDescriptor input;
         FileDescriptor output;
         std::optional<EscapeFilter> filter;
@@ -183,7 +190,7 @@ private:
     std::optional<RawTerminal> terminal_;
     std::unique_ptr<Executor> executor_ = std::make_unique<Executor>();
     EndSignals signals_;
-    std::vector<std::unique_ptr<StreamConsole>> consoles_;
+    std::vector<std::unique_ptr<Console>> consoles_;
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<MachineControl> control_;
     std::unique_ptr<ControlServer> server_;

@@ -251,7 +251,7 @@ TEST_F(WorkerTest, IsControlledThroughItsSocket) {
         const std::string file = folder / "state";
         EXPECT_EQ(client.ask(R"({"command": "save", "file": ")" + file + "\"}")["ok"], true);
         const nlohmann::json devices = client.command("devices")["devices"];
-        EXPECT_EQ(devices["fields"]["devices"].size(), 6U);
+        EXPECT_EQ(devices["fields"]["devices"].size(), 7U);
         EXPECT_EQ(client.ask(R"({"command": "restore", "file": ")" + file + "\"}")["ok"], true);
         EXPECT_EQ(client.ask(R"({"command": "restore", "file": "/etc/passwd"})")["ok"], false);
         // All but the clock, which follows the world's time.
@@ -267,6 +267,53 @@ TEST_F(WorkerTest, IsControlledThroughItsSocket) {
     worker.join();
     EXPECT_EQ(hypervisor.record.partitions, 2U);
     EXPECT_FALSE(std::filesystem::exists(settings.control.socket));
+}
+
+TEST_F(WorkerTest, AddsChangesAndRemovesDrives) {
+    settings.control.socket = folder / "control";
+    settings.drives = {{DriveSettings::Type::dvd, 1, "", "iso", true}};
+    const std::string disk = folder / "disk";
+    const std::string disc = folder / "disc";
+    std::ofstream(disk) << std::string(1 << 20, 'd');
+    std::ofstream(disc) << std::string(1 << 20, 'i');
+    hypervisor.record.script = [](unsigned, std::uint32_t) {
+        return say("x");
+    };
+    std::thread worker([this] { EXPECT_EQ(run_worker(settings, hypervisor), 0); });
+    {
+        Client client(settings.control.socket);
+        const auto ask = [&client](nlohmann::json request, const char* command) {
+            request["command"] = command;
+            return client.ask(request.dump());
+        };
+        const nlohmann::json drive = {{"path", disk}, {"format", "raw"}};
+        EXPECT_EQ(ask({{"drive", drive}}, "add-drive")["lun"], 0);
+        EXPECT_EQ(ask({{"drive", drive}}, "add-drive")["ok"], false) << "it is in use";
+        EXPECT_EQ(
+            ask({{"drive", {{"path", disc}, {"format", "raw"}, {"lun", 1}}}}, "add-drive")["ok"],
+            false);
+        EXPECT_EQ(ask({{"lun", 0}, {"size", "2M"}}, "resize-drive")["ok"], true);
+        EXPECT_EQ(std::filesystem::file_size(disk), 2U << 20);
+        EXPECT_EQ(ask({{"lun", 0}, {"size", 1 << 20}}, "resize-drive")["ok"], false) << "smaller";
+        EXPECT_EQ(ask({{"lun", 1}, {"size", "4M"}}, "resize-drive")["ok"], false) << "no disk";
+        EXPECT_EQ(ask({{"lun", 0}, {"path", disc}}, "change-disc")["ok"], false) << "no DVD drive";
+        EXPECT_EQ(ask({{"lun", 1}, {"path", disc}}, "change-disc")["ok"], true);
+        EXPECT_EQ(ask({{"lun", 1}, {"path", disc + "x"}}, "change-disc")["ok"], false);
+        const nlohmann::json drives = client.command("drives")["drives"];
+        EXPECT_EQ(drives, client.command("status")["settings"]["drives"]);
+        ASSERT_EQ(drives.size(), 2U);
+        EXPECT_EQ(drives[0]["size"], 2U << 20);
+        EXPECT_EQ(drives[1]["path"], disc);
+        EXPECT_EQ(ask({{"lun", 1}}, "change-disc")["ok"], true);
+        EXPECT_EQ(client.command("pause")["ok"], true);
+        EXPECT_EQ(ask({{"lun", 0}}, "remove-drive")["ok"], true);
+        EXPECT_EQ(ask({{"lun", 0}}, "remove-drive")["ok"], false) << "there is none";
+        EXPECT_EQ(
+            ask({{"drive", {{"path", disk}, {"format", "raw"}, {"lun", 63}}}}, "add-drive")["lun"],
+            63);
+        EXPECT_EQ(client.command("stop")["ok"], true);
+    }
+    worker.join();
 }
 
 TEST_F(WorkerTest, RefusesAControlSocketThatIsInUse) {

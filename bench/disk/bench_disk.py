@@ -11,6 +11,7 @@ Prints a table (ours, the peer's, ratio: higher is better for us) of medians, an
 import argparse
 import json
 import math
+import mmap
 import os
 import select
 import shutil
@@ -23,6 +24,7 @@ import time
 GIB = 1 << 30
 REQUESTS = 20000
 DEPTH = 32
+MADV_POPULATE_WRITE = 23  # linux/mman.h; Python has no name for it
 QEMU = {"raw": "raw", "vhdx": "vhdx", "vhd": "vpc"}
 
 
@@ -45,6 +47,36 @@ def fill(path, size, every_other):
         for mib in range(size >> 20):
             start = mib % 16 << 20
             file.write(zeros if every_other and mib % 2 else block[start:start + (1 << 20)])
+
+
+def forget(path):
+    """Takes a file that is on the disk out of the page cache."""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def recall(path):
+    """Brings a file into the page cache."""
+    with open(path, "rb", buffering=0) as file:
+        buffer = bytearray(4 << 20)
+        while file.readinto(buffer):
+            pass
+
+
+def touch_memory(size):
+    """Touches as much free memory. Where the machine is a virtual one, its host may have taken back
+    what was free, and gives it again at the first touch, which takes many times as long as filling
+    it; which side's time that comes into would be chance.
+    """
+    with open("/proc/meminfo") as file:
+        free = int(next(line.split()[1] for line in file if line.startswith("MemFree:"))) << 10
+    size = min(size, free - (1 << 30))
+    if size <= 0:
+        return
+    with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        memory.madvise(MADV_POPULATE_WRITE)
 
 
 def scattering_step(size):
@@ -76,13 +108,17 @@ class Bench:
                           "ratio": round(peer / ours, 2)})
         print(f"{name:68} {ours:9.3f} {unit} {peer:9.3f} {unit} {peer / ours:8.2f}", flush=True)
 
-    def turn_about(self, name, ours, peer, prepare=lambda side: None):
-        """Runs both in turn, the other one first in the next round; each answers its seconds."""
+    def turn_about(self, name, ours, peer, prepare=lambda side: None, settle=lambda: None):
+        """Runs both in turn, the other one first in the next round; each answers its seconds.
+        Before each `prepare` says whose turn it is, what that has written is flushed, and `settle`
+        makes the caches the same for both.
+        """
         times = ([], [])
         for number in range(self.arguments.rounds):
             for side in (0, 1) if number % 2 == 0 else (1, 0):
                 prepare(side)
                 self.flush()
+                settle()
                 times[side].append((ours, peer)[side]())
         self.row(name, *(statistics.median(some) for some in times))
 
@@ -100,6 +136,12 @@ class Bench:
         ours, theirs = self.path(f"ours.{kind}"), self.path(f"theirs.{kind}")
         qemu = ["qemu-img", "convert", "-f", QEMU[source_kind], "-O", QEMU[kind]]
 
+        def settle():
+            for kept in (ours, theirs):
+                forget(kept)
+            recall(path)
+            touch_memory(int(self.arguments.gib * GIB) + GIB)
+
         def both_new(_side=None):
             self.remove(f"ours.{kind}", f"theirs.{kind}")
 
@@ -108,14 +150,14 @@ class Bench:
 
         self.turn_about(f"convert {name}, new",
                         lambda: self.croft("convert", "-f", kind, path, ours),
-                        lambda: timed(*qemu, path, theirs), one_new)
+                        lambda: timed(*qemu, path, theirs), one_new, settle)
         self.turn_about(f"convert {name}, laid out",
                         lambda: self.croft("convert", "-n", "-f", kind, path, ours),
-                        lambda: timed(*qemu, "-n", path, theirs))
+                        lambda: timed(*qemu, "-n", path, theirs), settle=settle)
         if with_cp:
             self.turn_about(f"convert {name}, new, against cp of the source",
                             lambda: self.croft("convert", "-f", kind, path, ours),
-                            lambda: timed("cp", path, theirs), both_new)
+                            lambda: timed("cp", path, theirs), both_new, settle)
         both_new()
 
     def conversions_of(self, words, every_other, size, with_cp=True):

@@ -34,6 +34,7 @@ public:
           target_{target},
           options_{options},
           sector_{target.top().info().logical_sector_size},
+          one_writes_{!target.top().store().traits().block_device},
           may_clone_{target.top().store().descriptor() >= 0} {}
 
     Result<void> run();
@@ -50,6 +51,7 @@ private:
     Result<void> copy_place(const Chain::Place& place, Worker& worker);
     Result<void> copy_sector(std::uint64_t offset);
     Result<void> copy_bytes(std::uint64_t offset, std::span<const std::byte> bytes);
+    Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes);
     Result<void> clear(std::uint64_t offset, std::uint64_t length);
     std::uint64_t clone(
         Store& store, std::uint64_t from, std::uint64_t offset, std::uint64_t length);
@@ -58,6 +60,11 @@ private:
     Chain& target_;
     const CopyOptions& options_;
     const std::uint64_t sector_; // the target's
+    // File systems let one thread at a time write to a file through the page cache, and who waits
+    // for that in the kernel keeps a processor busy. Here it sleeps, and the processor brings in
+    // what comes next, or writes back what is there.
+    const bool one_writes_;
+    std::mutex writing_;
     std::atomic<std::uint64_t> next_{0};
     std::atomic<std::uint64_t> done_{0};
     std::atomic<bool> stop_{false};
@@ -73,9 +80,16 @@ Result<void> Copy::clear(std::uint64_t offset, std::uint64_t length) {
     return target_.write_zeroes(offset, length);
 }
 
+Result<void> Copy::write(std::uint64_t offset, std::span<const std::byte> bytes) {
+    std::unique_lock lock{writing_, std::defer_lock};
+    if (one_writes_)
+        lock.lock();
+    return target_.write(offset, bytes);
+}
+
 Result<void> Copy::copy_bytes(std::uint64_t offset, std::span<const std::byte> bytes) {
     if (!options_.detect_zeros)
-        return target_.write(offset, bytes);
+        return write(offset, bytes);
     while (!bytes.empty()) {
         const auto unit = [&](std::size_t at) {
             return bytes.subspan(at, std::min(zero_unit, bytes.size() - at));
@@ -84,7 +98,7 @@ Result<void> Copy::copy_bytes(std::uint64_t offset, std::span<const std::byte> b
         std::size_t run = unit(0).size();
         while (run < bytes.size() && all_zeros(unit(run)) == zeros)
             run += unit(run).size();
-        CROFT_DISK_TRY(zeros ? clear(offset, run) : target_.write(offset, bytes.first(run)));
+        CROFT_DISK_TRY(zeros ? clear(offset, run) : write(offset, bytes.first(run)));
         offset += run;
         bytes = bytes.subspan(run);
     }

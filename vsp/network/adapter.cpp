@@ -9,8 +9,7 @@
 
 namespace croft::vsp::network {
 
-Adapter::Adapter(
-    Threads threads, BackEnd& back_end, const MacAddress& address, std::uint32_t mtu)
+Adapter::Adapter(Threads threads, BackEnd& back_end, const MacAddress& address, std::uint32_t mtu)
     : threads_(std::move(threads)),
       back_end_(back_end),
       most_sub_channels_(static_cast<std::uint16_t>(back_end.queue_count() - 1)),
@@ -60,9 +59,8 @@ void Adapter::make_settings() {
 void Adapter::push_settings(const std::shared_ptr<Countdown>& all) {
     make_settings();
     for (const auto& [index, channel] : channels_) {
-        post_to(channel->ring(), [&channel = *channel, settings = settings_, all] {
-            channel.apply(settings);
-        });
+        post_to(channel->ring(),
+            [&channel = *channel, settings = settings_, all] { channel.apply(settings); });
     }
 }
 
@@ -86,9 +84,8 @@ void Adapter::link_changed(bool was_connected) {
     push_settings(nullptr);
     const auto primary = channels_.find(0);
     if (primary != channels_.end() && rndis_.state().initialized) {
-        post_to(primary->second->ring(), [&channel = *primary->second, up = is_connected()] {
-            channel.indicate_link(up);
-        });
+        post_to(primary->second->ring(),
+            [&channel = *primary->second, up = is_connected()] { channel.indicate_link(up); });
     }
 }
 
@@ -125,8 +122,7 @@ Statistics Adapter::statistics() const {
 // What a guest asks
 
 void Adapter::asked(std::uint16_t index, Request request) {
-    threads_.post_to_bus(
-        [this, index, request = std::move(request)] { handle(index, request); });
+    threads_.post_to_bus([this, index, request = std::move(request)] { handle(index, request); });
 }
 
 /// It may be closing already; then it still counts its answers.
@@ -143,12 +139,11 @@ void Adapter::handle(std::uint16_t index, const Request& request) {
     if (channel == nullptr) {
         return;
     }
-    Answered answered = request.kind == Request::Kind::nvsp
-        ? negotiation_.answer(request)
-        : rndis_.answer(request.bytes, facts());
+    Answered answered = request.kind == Request::Kind::nvsp ? negotiation_.answer(request)
+                                                            : rndis_.answer(request.bytes, facts());
     const bool is_open = channels_.contains(index);
-    if (!answered && is_open) {
-        control_->fail(index, answered.error());
+    if (!answered) {
+        fail(index, answered.error());
     }
     const Outcome outcome = answered.value_or(Outcome());
     const auto answer = [channel, replies = outcome.replies] {
@@ -162,6 +157,15 @@ void Adapter::handle(std::uint16_t index, const Request& request) {
     }
     if (outcome.sub_channels && is_open) {
         control_->offer_sub_channels(*outcome.sub_channels);
+    }
+}
+
+/// The channel doesn't know of it yet.
+void Adapter::fail(std::uint16_t index, std::string_view reason) {
+    const auto found = channels_.find(index);
+    if (found != channels_.end()) {
+        post_to(found->second->ring(), [&channel = *found->second] { channel.end(); });
+        control_->fail(index, reason);
     }
 }
 
@@ -256,8 +260,8 @@ void Adapter::teardown_gpadl(std::uint16_t sub_channel, std::uint32_t id) {
         control_->gpadl_torn_down(sub_channel, id);
         return;
     }
-    if (negotiation_.forget(id) && channels_.contains(0)) {
-        control_->fail(0,
+    if (negotiation_.forget(id)) {
+        fail(0,
             fmt::format("found GPADL {:#x} torn down with a buffer in it, expected the buffer to "
                         "be revoked before",
                 id));

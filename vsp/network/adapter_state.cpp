@@ -72,8 +72,8 @@ Record save_reply(const Reply& reply) {
 Reply load_reply(const Record& record) {
     record.expect(reply_type, record_version);
     Reply reply;
-    reply.kind = static_cast<Reply::Kind>(
-        record.get("kind", static_cast<std::uint8_t>(Reply::Kind::rndis)));
+    reply.kind =
+        static_cast<Reply::Kind>(record.get("kind", static_cast<std::uint8_t>(Reply::Kind::rndis)));
     reply.transaction_id = record.get<std::uint64_t>("transaction");
     reply.bytes = record.get_bytes("bytes", Reply::longest);
     return reply;
@@ -169,8 +169,8 @@ RndisState load_rndis(const Record& record) {
     }
     state.coalescing = {record.get_flag("coalesces_ipv4"), record.get_flag("coalesces_ipv6")};
     state.scaling.enabled = record.get_flag("scales");
-    state.scaling.table = get_numbers<std::uint32_t>(
-        record, "scaling_table", protocol::receive_scale_table_entries);
+    state.scaling.table =
+        get_numbers<std::uint32_t>(record, "scaling_table", protocol::receive_scale_table_entries);
     state.scaling.key = record.get_bytes("scaling_key", protocol::receive_scale_key_size);
     return state;
 }

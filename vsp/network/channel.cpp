@@ -79,9 +79,14 @@ void Channel::check_idle() {
     }
 }
 
+void Channel::end() {
+    failed_ = true;
+    use_queue();
+}
+
 void Channel::fail(std::string_view reason) {
-    if (!std::exchange(failed_, true)) {
-        use_queue();
+    if (!failed_) {
+        end();
         owner_.channel_failed(index_, reason);
     }
 }
@@ -90,7 +95,8 @@ void Channel::apply(std::shared_ptr<const DataSettings> settings) {
     const bool other_buffer = settings->receive_buffer != settings_->receive_buffer;
     if (other_buffer) {
         drop_batch();
-        std::erase_if(replies_, [](const Reply& reply) { return reply.kind == Reply::Kind::rndis; });
+        std::erase_if(
+            replies_, [](const Reply& reply) { return reply.kind == Reply::Kind::rndis; });
     }
     settings_ = std::move(settings);
     receiver_.configure(settings_, index_);

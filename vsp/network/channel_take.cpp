@@ -52,8 +52,8 @@ void Channel::take(const vmbus::Packet& packet) {
 void Channel::take_message(const vmbus::Packet& packet) {
     std::uint32_t type = 0;
     if (packet.payload.size() < sizeof(type)) {
-        fail(fmt::format("found a message of {} bytes, expected {} at least",
-            packet.payload.size(), sizeof(type)));
+        fail(fmt::format("found a message of {} bytes, expected {} at least", packet.payload.size(),
+            sizeof(type)));
         return;
     }
     std::memcpy(&type, packet.payload.data(), sizeof(type));
@@ -136,8 +136,9 @@ Checked Channel::take_control() {
     }
     Cursor cursor(segments_);
     if (cursor.left() > Request::longest) {
-        return std::unexpected(fmt::format("found an RNDIS request of {} bytes, expected at most {}",
-            cursor.left(), Request::longest));
+        return std::unexpected(
+            fmt::format("found an RNDIS request of {} bytes, expected at most {}", cursor.left(),
+                Request::longest));
     }
     Request request;
     request.kind = Request::Kind::rndis;

@@ -22,9 +22,7 @@ public:
     /// is to complete.
     [[nodiscard]] std::uint16_t partial() const;
     /// The checksum, big endian in memory as the bytes were.
-    [[nodiscard]] std::uint16_t result() const {
-        return static_cast<std::uint16_t>(~partial());
-    }
+    [[nodiscard]] std::uint16_t result() const { return static_cast<std::uint16_t>(~partial()); }
 
 private:
     /// Of big-endian numbers of 16 bits.

@@ -48,7 +48,8 @@ constexpr std::size_t first_bytes = 16;
 [[nodiscard]] constexpr std::uint32_t receive_section_size(std::uint32_t mtu) {
     constexpr std::uint32_t least = 1728;
     constexpr std::uint32_t unit = 64;
-    constexpr std::uint32_t around = frame_offset - first_bytes + ethernet_header_size + vlan_tag_size;
+    constexpr std::uint32_t around =
+        frame_offset - first_bytes + ethernet_header_size + vlan_tag_size;
     const std::uint32_t size = (mtu + around + unit - 1) / unit * unit;
     return size > least ? size : least;
 }

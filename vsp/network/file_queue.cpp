@@ -39,8 +39,7 @@ void FileQueue::drain() {
     // More than a queue of the kernel is long.
     constexpr unsigned most = 10000;
     std::array<std::uint8_t, 64> start{};
-    for (unsigned i = 0; i < most && ::read(descriptor_.get(), start.data(), start.size()) > 0;
-         ++i) {
+    for (unsigned i = 0; i<most&& ::read(descriptor_.get(), start.data(), start.size())> 0; ++i) {
     }
 }
 

@@ -16,8 +16,7 @@ namespace {
 class MessageHead {
 public:
     explicit MessageHead(std::size_t data_offset, std::size_t data_length) {
-        const protocol::RndisHeader header{
-            static_cast<std::uint32_t>(protocol::RndisType::packet),
+        const protocol::RndisHeader header{static_cast<std::uint32_t>(protocol::RndisType::packet),
             static_cast<std::uint32_t>(data_offset + data_length)};
         std::memcpy(bytes_.data(), &header, sizeof(header));
         packet_.data_offset = static_cast<std::uint32_t>(data_offset - sizeof(header));
@@ -53,10 +52,10 @@ private:
 
 } // namespace
 
-void FrameReceiver::configure(
-    std::shared_ptr<const DataSettings> settings, std::uint16_t channel) {
+void FrameReceiver::configure(std::shared_ptr<const DataSettings> settings, std::uint16_t channel) {
     release();
-    const SharedBuffer* const old = settings_ != nullptr ? settings_->receive_buffer.get() : nullptr;
+    const SharedBuffer* const old =
+        settings_ != nullptr ? settings_->receive_buffer.get() : nullptr;
     settings_ = std::move(settings);
     if (settings_->receive_buffer.get() != old) {
         const std::uint32_t count = settings_->sections_per_channel;
@@ -218,8 +217,7 @@ std::uint32_t FrameReceiver::checked_protocol(const Shape& shape) const {
                                 : 0;
 }
 
-void FrameReceiver::put_part(
-    const Shape& shape, std::size_t part, std::size_t body, Batch& batch) {
+void FrameReceiver::put_part(const Shape& shape, std::size_t part, std::size_t body, Batch& batch) {
     const std::size_t in_body = std::min(room(), body - part * room());
     std::span<const std::uint8_t> first;
     if (part == 0) {

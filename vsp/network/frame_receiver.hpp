@@ -16,7 +16,8 @@
 namespace croft::vsp::network {
 
 /// Takes frames from a queue into the receive buffer, each as an RNDIS message. The queue writes
-/// them where the guest reads them; only their first bytes are looked at here. One thread at a time.
+/// them where the guest reads them; only their first bytes are looked at here. One thread at a
+/// time.
 class FrameReceiver {
 public:
     /// Of the sections of a channel, so many at most are left for what isn't a frame.

@@ -20,8 +20,7 @@ using protocol::RndisPacket;
 namespace {
 
 template <typename... Arguments>
-std::unexpected<Reason> wrong(
-    fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+std::unexpected<Reason> wrong(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
     return std::unexpected(fmt::format(format, std::forward<Arguments>(arguments)...));
 }
 
@@ -58,8 +57,8 @@ std::expected<RndisHeader, Reason> FrameSender::send_packet(const Cursor& messag
     std::memcpy(&header, bytes.data(), sizeof(header));
     std::memcpy(&packet, bytes.data() + sizeof(header), sizeof(packet));
     if (header.type != static_cast<std::uint32_t>(protocol::RndisType::packet)) {
-        return wrong("found an RNDIS message of type {:#x} with data, expected packets only",
-            header.type);
+        return wrong(
+            "found an RNDIS message of type {:#x} with data, expected packets only", header.type);
     }
     if (header.length < bytes.size() || header.length > message.left()) {
         return wrong("found an RNDIS packet of {} bytes where there are {}, expected {} at least",
@@ -300,16 +299,16 @@ Checked FrameSender::send_frame(Cursor& data, std::optional<std::uint32_t> vlan,
         segments_.push_back({head_.data(), ethernet_addresses_size});
         segments_.push_back({tag_.data(), tag_.size()});
         if (head_size_ != ethernet_addresses_size) {
-            segments_.push_back({head_.data() + ethernet_addresses_size,
-                head_size_ - ethernet_addresses_size});
+            segments_.push_back(
+                {head_.data() + ethernet_addresses_size, head_size_ - ethernet_addresses_size});
         }
     } else {
         segments_.push_back({head_.data(), head_size_});
     }
     data.take(length_ - head_size_, segments_);
     if (segments_.size() > most_segments) {
-        return wrong("found a frame of {} pieces, expected at most {}", segments_.size(),
-            most_segments);
+        return wrong(
+            "found a frame of {} pieces, expected at most {}", segments_.size(), most_segments);
     }
     count(plugged ? queue_.send(segments_) : -ENETDOWN);
     return {};

@@ -77,9 +77,8 @@ void Cursor::copy(std::span<std::uint8_t> bytes) {
 }
 
 void Cursor::take(std::size_t size, std::vector<iovec>& segments) {
-    advance(size, [&](std::uint8_t* start, std::size_t part) {
-        add_segment(segments, start, part);
-    });
+    advance(
+        size, [&](std::uint8_t* start, std::size_t part) { add_segment(segments, start, part); });
 }
 
 } // namespace croft::vsp::network

@@ -19,8 +19,7 @@ namespace {
 template <typename Body>
 Body body_of(const Request& request) {
     Body body{};
-    const std::size_t size =
-        std::min(sizeof(body), request.bytes.size() - sizeof(std::uint32_t));
+    const std::size_t size = std::min(sizeof(body), request.bytes.size() - sizeof(std::uint32_t));
     std::memcpy(&body, request.bytes.data() + sizeof(std::uint32_t), size);
     return body;
 }
@@ -209,8 +208,8 @@ Answered Negotiation::send_buffer(const Request& request) {
     return outcome;
 }
 
-Answered Negotiation::revoke(const Request& request, std::uint32_t& gpadl,
-    std::shared_ptr<const SharedBuffer>& buffer) {
+Answered Negotiation::revoke(
+    const Request& request, std::uint32_t& gpadl, std::shared_ptr<const SharedBuffer>& buffer) {
     gpadl = 0;
     buffer.reset();
     Outcome outcome = acknowledgement(request);
@@ -261,11 +260,9 @@ void Negotiation::reset() {
 
 bool Negotiation::restore(const NegotiationState& state) {
     state_ = state;
-    receive_buffer_ = state.receive_gpadl != 0
-        ? map_(state.receive_gpadl, receive_section_size(mtu()))
-        : nullptr;
-    send_buffer_ =
-        state.send_gpadl != 0 ? map_(state.send_gpadl, send_section_size) : nullptr;
+    receive_buffer_ =
+        state.receive_gpadl != 0 ? map_(state.receive_gpadl, receive_section_size(mtu())) : nullptr;
+    send_buffer_ = state.send_gpadl != 0 ? map_(state.send_gpadl, send_section_size) : nullptr;
     const bool is_there = (receive_buffer_ != nullptr) == (state.receive_gpadl != 0) &&
         (send_buffer_ != nullptr) == (state.send_gpadl != 0);
     return is_there && state.sub_channels <= (state.sub_channels != 0 ? most_sub_channels() : 0);

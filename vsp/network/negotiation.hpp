@@ -74,8 +74,8 @@ private:
     [[nodiscard]] Answered ndis_config(const Request& request);
     [[nodiscard]] Answered receive_buffer(const Request& request);
     [[nodiscard]] Answered send_buffer(const Request& request);
-    [[nodiscard]] Answered revoke(const Request& request, std::uint32_t& gpadl,
-        std::shared_ptr<const SharedBuffer>& buffer);
+    [[nodiscard]] Answered revoke(
+        const Request& request, std::uint32_t& gpadl, std::shared_ptr<const SharedBuffer>& buffer);
     [[nodiscard]] Answered sub_channels(const Request& request);
     [[nodiscard]] std::uint16_t most_sub_channels() const;
 

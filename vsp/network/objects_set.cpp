@@ -128,8 +128,8 @@ std::uint32_t set_scaling(Value value, const AdapterFacts& facts, RndisState& st
         }
         scaling.key.assign(key->begin(), key->end());
     }
-    if (std::ranges::any_of(scaling.table,
-            [&](std::uint32_t channel) { return channel >= facts.channels; })) {
+    if (std::ranges::any_of(
+            scaling.table, [&](std::uint32_t channel) { return channel >= facts.channels; })) {
         return protocol::rndis_invalid_data;
     }
     state.scaling = std::move(scaling);

@@ -9,8 +9,8 @@
 
 namespace croft::vsp::network {
 
-/// The sections of the receive buffer that are one channel's, and which of them the guest has: those
-/// of a transaction, from when a packet names them until the guest completes it.
+/// The sections of the receive buffer that are one channel's, and which of them the guest has:
+/// those of a transaction, from when a packet names them until the guest completes it.
 class ReceiveSections {
 public:
     /// A transaction that the guest has.

@@ -23,8 +23,8 @@ Outcome reply(RndisType type, const Body& body, std::span<const std::uint8_t> mo
     Reply reply{Reply::Kind::rndis, 0, std::vector<std::uint8_t>(header.length)};
     std::memcpy(reply.bytes.data(), &header, sizeof(header));
     std::memcpy(reply.bytes.data() + sizeof(header), &body, sizeof(body));
-    std::ranges::copy(more,
-        reply.bytes.begin() + static_cast<std::ptrdiff_t>(sizeof(header) + sizeof(body)));
+    std::ranges::copy(
+        more, reply.bytes.begin() + static_cast<std::ptrdiff_t>(sizeof(header) + sizeof(body)));
     Outcome outcome;
     outcome.replies.push_back(std::move(reply));
     return outcome;
@@ -39,8 +39,7 @@ protocol::OidRequest request_of(std::span<const std::uint8_t> body) {
 
 } // namespace
 
-Answered RndisControl::answer(
-    std::span<const std::uint8_t> message, const AdapterFacts& facts) {
+Answered RndisControl::answer(std::span<const std::uint8_t> message, const AdapterFacts& facts) {
     RndisHeader header{};
     std::uint32_t request_id = 0;
     if (message.size() < sizeof(header) + sizeof(request_id)) {
@@ -66,8 +65,8 @@ Answered RndisControl::answer(
     case RndisType::reset:
         return reset_device();
     case RndisType::keep_alive:
-        return reply(RndisType::keep_alive,
-            protocol::StatusComplete{request_id, protocol::rndis_success});
+        return reply(
+            RndisType::keep_alive, protocol::StatusComplete{request_id, protocol::rndis_success});
     case RndisType::halt: {
         halt();
         Outcome outcome; // it isn't answered
@@ -105,8 +104,8 @@ Outcome RndisControl::query(
     if (!state_.initialized) {
         return reply(RndisType::query, answer);
     }
-    const auto value = query_object(
-        static_cast<protocol::Oid>(request.oid), request.info_length, facts, state_);
+    const auto value =
+        query_object(static_cast<protocol::Oid>(request.oid), request.info_length, facts, state_);
     if (!value) {
         answer.status = value.error();
         return reply(RndisType::query, answer);
@@ -138,8 +137,7 @@ Outcome RndisControl::reset_device() {
     const bool was_initialized = state_.initialized;
     state_ = {};
     state_.initialized = was_initialized;
-    Outcome outcome =
-        reply(RndisType::reset, protocol::ResetComplete{protocol::rndis_success, 1});
+    Outcome outcome = reply(RndisType::reset, protocol::ResetComplete{protocol::rndis_success, 1});
     outcome.changes_settings = true;
     return outcome;
 }

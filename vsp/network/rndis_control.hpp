@@ -23,8 +23,7 @@ public:
     [[nodiscard]] const MacAddress& permanent_address() const { return permanent_address_; }
 
     /// Answers a message.
-    [[nodiscard]] Answered answer(
-        std::span<const std::uint8_t> message, const AdapterFacts& facts);
+    [[nodiscard]] Answered answer(std::span<const std::uint8_t> message, const AdapterFacts& facts);
     /// As before the first message. The address stays: drivers begin anew without setting it again.
     void halt() { state_ = {}; }
     void restore(const RndisState& state, const MacAddress& address);

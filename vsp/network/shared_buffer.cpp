@@ -47,9 +47,8 @@ void SharedBuffer::visit(
 
 void SharedBuffer::add(std::uint32_t section, std::size_t offset, std::size_t size,
     std::vector<iovec>& segments) const {
-    visit(section, offset, size, [&](std::uint8_t* start, std::size_t part) {
-        add_segment(segments, start, part);
-    });
+    visit(section, offset, size,
+        [&](std::uint8_t* start, std::size_t part) { add_segment(segments, start, part); });
 }
 
 void SharedBuffer::write(

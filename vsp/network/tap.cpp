@@ -36,8 +36,8 @@ vmbus::Descriptor control_socket() {
 
 std::unexpected<std::string> failed(
     const std::string& name, std::string_view action, std::string_view advice) {
-    return std::unexpected(fmt::format(
-        "TAP device {}: {}: {}; {}", name, action, std::strerror(errno), advice));
+    return std::unexpected(
+        fmt::format("TAP device {}: {}: {}; {}", name, action, std::strerror(errno), advice));
 }
 
 constexpr std::string_view need_rights =

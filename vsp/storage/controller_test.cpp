@@ -25,9 +25,9 @@ using testing::GuestCommand;
 using testing::MemoryDisk;
 using testing::ScsiResult;
 using testing::StorageGuest;
-using vsp::testing::RingHost;
 using vmbus::testing::ModelGuest;
 using vmbus::testing::TestVm;
+using vsp::testing::RingHost;
 
 constexpr std::uint64_t mebibyte = 1U << 20U;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "vdev/serial/character_backend.hpp"
+#include "worker/console/console.hpp"
 #include "worker/console/escape_filter.hpp"
 #include "worker/executor/io_loop.hpp"
 #include "worker/file_descriptor.hpp"
@@ -21,7 +21,7 @@ namespace croft::worker {
 /// Connects a serial port to file descriptors: output is gathered for a moment and written at once
 /// by the loop's thread, input is read when the port has room. Either descriptor may be absent:
 /// then output is dropped, or there is no input.
-class StreamConsole final : public vdev::CharacterBackend {
+class StreamConsole final : public Console {
 public:
     /// `filter` sees the input first; none for a plain stream. The loop outlives the console.
     StreamConsole(IoLoop& loop, FileDescriptor input, FileDescriptor output,
@@ -35,10 +35,8 @@ public:
     bool send(std::span<const std::uint8_t> bytes) override;
     void input_wanted() override;
 
-    /// Begins to read. The loop's thread, or before it runs.
-    void start();
-    /// Waits until all output is written, or for a while if nobody takes it. Not the loop's thread.
-    void drain();
+    void start() override;
+    void drain() override;
 
 private:
     void schedule_flush();

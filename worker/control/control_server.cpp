@@ -5,14 +5,9 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 #include <utility>
 
 namespace croft::worker {
@@ -22,30 +17,6 @@ using nlohmann::json;
 namespace {
 
 constexpr std::size_t longest_line = 65536;
-constexpr int backlog = 8;
-
-sockaddr_un address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof(address.sun_path)) {
-        throw SystemError(
-            fmt::format("control socket {}: found a path of {} characters, expected at "
-                        "most {}; give a shorter one as --control",
-                path, path.size(), sizeof(address.sun_path) - 1));
-    }
-    std::memcpy(address.sun_path, path.data(), path.size());
-    return address;
-}
-
-const sockaddr* generic(const sockaddr_un& address) {
-    return static_cast<const sockaddr*>(static_cast<const void*>(&address));
-}
-
-/// Whether somebody listens at a socket file.
-bool is_alive(const sockaddr_un& address) {
-    const FileDescriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    return connect(probe.get(), generic(address), sizeof(address)) == 0 || errno != ECONNREFUSED;
-}
 
 } // namespace
 
@@ -59,43 +30,15 @@ struct ControlServer::Client {
 
 ControlServer::ControlServer(IoLoop& loop, std::string path, Handler handler)
     : loop_(loop),
-      path_(std::move(path)),
+      listener_(std::move(path), "control socket", "--control"),
       handler_(std::move(handler)) {
-    listen();
     accept_next();
 }
 
-ControlServer::~ControlServer() {
-    if (is_bound_) {
-        unlink(path_.c_str());
-    }
-}
-
-void ControlServer::listen() {
-    const sockaddr_un address = address_of(path_);
-    socket_ = FileDescriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    struct stat status {};
-    if (stat(path_.c_str(), &status) == 0 && S_ISSOCK(status.st_mode) && !is_alive(address)) {
-        unlink(path_.c_str());
-    }
-    const mode_t mask = umask(0077);
-    const int bound = bind(socket_.get(), generic(address), sizeof(address));
-    const int error = errno;
-    umask(mask);
-    if (bound != 0) {
-        throw SystemError(
-            fmt::format("control socket {}: {}; give a path that is free, in a folder "
-                        "that can be written to, as --control",
-                path_, std::strerror(error)));
-    }
-    is_bound_ = true;
-    if (::listen(socket_.get(), backlog) != 0) {
-        throw SystemError(fmt::format("control socket {}: {}", path_, std::strerror(errno)));
-    }
-}
+ControlServer::~ControlServer() = default;
 
 void ControlServer::accept_next() {
-    loop_.accept(socket_.get(), [this](int result) { accepted(result); });
+    loop_.accept(listener_.descriptor(), [this](int result) { accepted(result); });
 }
 
 void ControlServer::accepted(int result) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "worker/control/unix_listener.hpp"
 #include "worker/executor/io_loop.hpp"
 #include "worker/file_descriptor.hpp"
 
@@ -37,7 +38,6 @@ public:
 private:
     struct Client;
 
-    void listen();
     void accept_next();
     void accepted(int result);
     void read_more(std::uint64_t id);
@@ -46,10 +46,8 @@ private:
     void send(std::uint64_t id);
 
     IoLoop& loop_;
-    const std::string path_;
+    UnixListener listener_;
     Handler handler_;
-    FileDescriptor socket_;
-    bool is_bound_ = false;
     std::map<std::uint64_t, std::unique_ptr<Client>> clients_;
     std::uint64_t next_client_ = 1;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/control/machine_control.hpp"
 
+#include "worker/control/drive_control.hpp"
 #include "worker/error.hpp"
 #include "worker/machine/input_file.hpp"
 
@@ -77,6 +78,7 @@ json MachineControl::handle(const json& request) {
     if (command == "status") {
         result["name"] = settings_.name;
         result["settings"] = to_json(settings_);
+        result["settings"]["drives"] = list_drives(machine_.storage());
     } else if (command == "statistics") {
         result["statistics"] = machine_.statistics();
     } else if (command == "shutdown") {
@@ -104,11 +106,14 @@ json MachineControl::handle(const json& request) {
         restore(request.at("file").get<std::string>());
     } else if (command == "devices") {
         result["devices"] = machine_.save_devices().to_json();
+    } else if (const auto done = control_drives(machine_.storage(), command, request)) {
+        result = *done;
     } else {
         throw SettingsError(
             fmt::format("request: found command \"{}\", expected one of: status, "
                         "statistics, guest, link, shutdown, stop, reset, pause, resume, save, "
-                        "restore, devices; send one of them",
+                        "restore, devices, drives, add-drive, remove-drive, resize-drive, "
+                        "change-disc; send one of them",
                 command));
     }
     result["state"] = name_of(machine_.state());

@@ -23,6 +23,8 @@ namespace croft::worker {
 ///     reset, pause, resume
 ///     save, restore {"file": …}  the state of the devices, while paused
 ///     devices                    the same as JSON
+///     drives, add-drive, remove-drive, resize-drive, change-disc
+///                                see drive_control.hpp
 class MachineControl {
 public:
     /// `stop` is asked to end the worker once the answer is on its way.

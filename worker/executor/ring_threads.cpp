@@ -19,11 +19,11 @@ public:
         ring_ = made.get_future().get();
         if (ring_ == nullptr) {
             thread_.join();
-            throw SystemError(
-                fmt::format("io_uring: found none for the thread '{}', expected one for each thread "
-                            "that does I/O; raise the limit on locked memory (ulimit -l), or run a "
-                            "kernel that has io_uring",
-                    name));
+            throw SystemError(fmt::format(
+                "io_uring: found none for the thread '{}', expected one for each thread "
+                "that does I/O; raise the limit on locked memory (ulimit -l), or run a "
+                "kernel that has io_uring",
+                name));
         }
     }
     ~Worker() {

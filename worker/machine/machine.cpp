@@ -11,7 +11,6 @@
 #include "worker/machine/host_memory.hpp"
 #include "worker/machine/input_file.hpp"
 #include "worker/processor/start_state.hpp"
-#include "worker/storage/storage_device.hpp"
 
 #include <algorithm>
 #include <array>
@@ -126,9 +125,9 @@ void Machine::add_devices(
     vmbus_ = vmbus.get();
     // Providers come before VMBus, which opens their channels when it is restored, and whose guest
     // has to be gone before they are reset.
-    if (!settings.drives.empty()) {
-        devices_.push_back(std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices()));
-    }
+    auto storage = std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices());
+    storage_ = storage.get();
+    devices_.push_back(std::move(storage));
     add_nics(settings);
     devices_.push_back(std::move(vmbus));
     integration_ = std::make_unique<IntegrationComponents>(*vmbus_, executor_.devices(), platform_);
@@ -326,9 +325,9 @@ void Machine::press_power_button() {
 
 void Machine::set_plugged(std::size_t nic, bool plugged) {
     if (nic >= nics_.size()) {
-        throw SettingsError(fmt::format(
-            "machine {}: found no NIC {}, expected one of {}; name another", settings_.name, nic,
-            nics_.size()));
+        throw SettingsError(
+            fmt::format("machine {}: found no NIC {}, expected one of {}; name another",
+                settings_.name, nic, nics_.size()));
     }
     nics_[nic]->set_plugged(plugged);
 }

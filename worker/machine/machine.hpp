@@ -16,6 +16,7 @@
 #include "worker/processor/processor_set.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/signal/event_connections.hpp"
+#include "worker/storage/storage_device.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
 
 #include <atomic>
@@ -80,6 +81,7 @@ public:
     /// Presses the power button; a guest that listens shuts down. Only while on.
     void press_power_button();
     [[nodiscard]] IntegrationComponents& integration() { return *integration_; }
+    [[nodiscard]] StorageDevice& storage() { return *storage_; }
 
     /// Plugs a NIC in or out, as a cable. Errors: SettingsError if there is none with that place.
     void set_plugged(std::size_t nic, bool plugged);
@@ -128,6 +130,7 @@ private:
     vdev::IoApic* io_apic_ = nullptr;
     vdev::Power* power_ = nullptr;
     VmbusDevice* vmbus_ = nullptr;
+    StorageDevice* storage_ = nullptr;
     std::vector<NetworkDevice*> nics_;
     std::unique_ptr<IntegrationComponents> integration_;
 

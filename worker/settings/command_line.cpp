@@ -2,6 +2,8 @@
 #include "worker/settings/command_line.hpp"
 
 #include "worker/error.hpp"
+#include "worker/settings/drive_option.hpp"
+#include "worker/settings/nic_option.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -39,8 +41,9 @@ void describe(CLI::App& app, Options& options) {
     app.add_option("--processors", options.processors, "virtual processors (1)")
         ->type_name("COUNT");
     app.add_option("--console", options.console,
-           "where COM1 goes: stdio, none, or a file to append to (stdio)")
-        ->type_name("stdio|FILE|none");
+           "where COM1 goes: stdio, none, a Unix socket to listen at, or a file to append to "
+           "(stdio)")
+        ->type_name("stdio|unix:SOCKET|FILE|none");
     app.add_option("--disk", options.disks,
            "a disk: a file or a block device, with its format and read-only after commas; again "
            "for more")
@@ -66,67 +69,6 @@ void describe(CLI::App& app, Options& options) {
         "resets it, by ? helps.");
 }
 
-/// The words after a comma that aren't known stay in the path, which may have commas too.
-DriveSettings disk_of(std::string text) {
-    DriveSettings drive;
-    for (;;) {
-        const std::size_t comma = text.rfind(',');
-        const std::string word = comma == std::string::npos ? "" : text.substr(comma + 1);
-        if (word == "read-only") {
-            drive.read_only = true;
-        } else if (word == "raw" || word == "vhd" || word == "vhdx") {
-            drive.format = word;
-        } else {
-            drive.path = std::move(text);
-            return drive;
-        }
-        text.erase(comma);
-    }
-}
-
-DriveSettings dvd_of(const std::string& text) {
-    DriveSettings drive;
-    drive.type = DriveSettings::Type::dvd;
-    drive.format = "iso";
-    drive.read_only = true;
-    drive.path = text == "none" ? "" : text;
-    return drive;
-}
-
-/// `key` is in messages only.
-std::uint32_t number_of(const std::string& text, std::string_view key) {
-    const std::uint64_t value = parse_size(text, fmt::format("--nic {}", key));
-    return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, ~std::uint32_t{0}));
-}
-
-NicSettings nic_of(const std::string& text) {
-    NicSettings nic;
-    for (std::size_t at = 0; at <= text.size();) {
-        const std::size_t end = std::min(text.find(',', at), text.size());
-        const std::string word = text.substr(at, end - at);
-        const std::size_t equals = std::min(word.find('='), word.size());
-        const std::string key = word.substr(0, equals);
-        const std::string value = equals < word.size() ? word.substr(equals + 1) : "";
-        if (key == "tap") {
-            nic.tap = value;
-        } else if (key == "bridge") {
-            nic.bridge = value;
-        } else if (key == "mac") {
-            nic.mac = value;
-        } else if (key == "mtu") {
-            nic.mtu = number_of(value, key);
-        } else if (key == "queues") {
-            nic.queues = number_of(value, key);
-        } else {
-            throw SettingsError(fmt::format("--nic: found \"{}\", expected tap=, bridge=, mac=, "
-                                            "mtu= or queues=; correct it",
-                word));
-        }
-        at = end + 1;
-    }
-    return nic;
-}
-
 void take(const std::optional<std::string>& option, std::string& setting) {
     if (option) {
         setting = *option;
@@ -145,16 +87,16 @@ Settings apply(const Options& options) {
         settings.drives.clear();
     }
     for (const std::string& text : options.disks) {
-        settings.drives.push_back(disk_of(text));
+        settings.drives.push_back(parse_disk_option(text));
     }
     for (const std::string& text : options.discs) {
-        settings.drives.push_back(dvd_of(text));
+        settings.drives.push_back(parse_dvd_option(text));
     }
     if (!options.nics.empty()) {
         settings.nics.clear();
     }
     for (const std::string& text : options.nics) {
-        settings.nics.push_back(nic_of(text));
+        settings.nics.push_back(parse_nic_option(text));
     }
     if (options.memory) {
         settings.memory.size = parse_size(*options.memory, "--memory");

@@ -3,10 +3,11 @@
 
 #include "vsp/network/frame.hpp"
 #include "worker/error.hpp"
-#include "worker/network/mac.hpp"
+#include "worker/settings/mac.hpp"
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -152,11 +153,6 @@ std::string_view word_of(DriveSettings::Type type) {
     return "";
 }
 
-json to_json(const DriveSettings& drive) {
-    return {{"type", word_of(drive.type)}, {"path", drive.path}, {"format", drive.format},
-        {"read_only", drive.read_only}};
-}
-
 void check(const DriveSettings& drive, const std::string& place) {
     constexpr std::array<std::string_view, 5> formats = {"", "raw", "vhd", "vhdx", "iso"};
     if (std::ranges::find(formats, drive.format) == formats.end()) {
@@ -165,6 +161,35 @@ void check(const DriveSettings& drive, const std::string& place) {
     }
     if (drive.type == DriveSettings::Type::disk && drive.path.empty()) {
         refuse(place + ".path", "no file", "a disk to have one; only DVD drives can be empty");
+    }
+}
+
+void read(ObjectReader& reader, DriveSettings& drive) {
+    std::uint32_t lun = DriveSettings::most;
+    reader.read_word("type", drive.type, drive_types);
+    reader.read("lun", lun, DriveSettings::most - 1);
+    reader.read("path", drive.path);
+    reader.read("format", drive.format);
+    reader.read("read_only", drive.read_only);
+    if (lun != DriveSettings::most) {
+        drive.lun = lun;
+    }
+}
+
+void check_drives(const std::vector<DriveSettings>& drives) {
+    if (drives.size() > DriveSettings::most) {
+        refuse("drives", fmt::format("{} drives", drives.size()),
+            fmt::format("at most {}", DriveSettings::most));
+    }
+    std::bitset<DriveSettings::most> taken;
+    for (std::size_t index = 0; index < drives.size(); ++index) {
+        const std::string place = fmt::format("drives[{}]", index);
+        check(drives[index], place);
+        if (const auto lun = drives[index].lun; lun && taken[*lun]) {
+            refuse(place + ".lun", fmt::format("{}, which another drive has", *lun), "a free one");
+        } else if (lun) {
+            taken.set(*lun);
+        }
     }
 }
 
@@ -200,6 +225,14 @@ void check(const NicSettings& nic, const std::string& place) {
 }
 
 } // namespace
+
+std::optional<std::string> SerialPortSettings::socket() const {
+    constexpr std::string_view kind = "unix:";
+    if (!connection.starts_with(kind)) {
+        return std::nullopt;
+    }
+    return connection.substr(kind.size());
+}
 
 std::uint64_t parse_size(std::string_view text, std::string_view place) {
     std::uint64_t value = 0;
@@ -237,10 +270,7 @@ Settings settings_from_json(const json& tree) {
     });
     root.read_list("drives", [&](ObjectReader& reader) {
         DriveSettings drive;
-        reader.read_word("type", drive.type, drive_types);
-        reader.read("path", drive.path);
-        reader.read("format", drive.format);
-        reader.read("read_only", drive.read_only);
+        read(reader, drive);
         settings.drives.push_back(std::move(drive));
     });
     root.read_list("nics", [&](ObjectReader& reader) {
@@ -262,6 +292,24 @@ Settings settings_from_json(const json& tree) {
         "control", [&](ObjectReader& reader) { reader.read("socket", settings.control.socket); });
     root.finish();
     return settings;
+}
+
+DriveSettings drive_from_json(const json& tree, const std::string& place) {
+    DriveSettings drive;
+    ObjectReader reader(tree, place);
+    read(reader, drive);
+    reader.finish();
+    check(drive, place);
+    return drive;
+}
+
+json to_json(const DriveSettings& drive) {
+    json tree = {{"type", word_of(drive.type)}, {"path", drive.path}, {"format", drive.format},
+        {"read_only", drive.read_only}};
+    if (drive.lun) {
+        tree["lun"] = *drive.lun;
+    }
+    return tree;
 }
 
 json to_json(const Settings& settings) {
@@ -315,13 +363,7 @@ void check(const Settings& settings) {
         refuse("serial_ports", fmt::format("{} ports", settings.serial_ports.size()),
             fmt::format("at most {}", Settings::most_serial_ports));
     }
-    if (settings.drives.size() > DriveSettings::most) {
-        refuse("drives", fmt::format("{} drives", settings.drives.size()),
-            fmt::format("at most {}", DriveSettings::most));
-    }
-    for (std::size_t index = 0; index < settings.drives.size(); ++index) {
-        check(settings.drives[index], fmt::format("drives[{}]", index));
-    }
+    check_drives(settings.drives);
     if (settings.nics.size() > NicSettings::most) {
         refuse("nics", fmt::format("{} NICs", settings.nics.size()),
             fmt::format("at most {}", NicSettings::most));
@@ -335,6 +377,9 @@ void check(const Settings& settings) {
     std::size_t terminals = 0;
     for (const SerialPortSettings& port : settings.serial_ports) {
         terminals += port.connection == "stdio" ? 1U : 0U;
+        if (port.socket() == "") {
+            refuse("serial_ports", "\"unix:\"", "the path of a socket behind it");
+        }
     }
     if (terminals > 1) {
         refuse("serial_ports", "more than one with connection \"stdio\"", "at most one");

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,17 +32,22 @@ struct MemorySettings {
 
 /// Msvm_SerialPortSettingData
 struct SerialPortSettings {
-    /// "stdio", "none", or the path of a file to append to (Connection).
+    /// "stdio", "none", "unix:" and the path of a socket to listen at, or the path of a file to
+    /// append to (Connection).
     std::string connection = "none";
+
+    /// The socket's path, if it is one.
+    [[nodiscard]] std::optional<std::string> socket() const;
 };
 
-/// Msvm_StorageAllocationSettingData: a drive of the SCSI controller, whose LUN is its place in the
-/// list.
+/// Msvm_StorageAllocationSettingData: a drive of the SCSI controller.
 struct DriveSettings {
-    static constexpr std::size_t most = 64;
+    static constexpr std::uint32_t most = 64;
 
     enum class Type : std::uint8_t { disk, dvd };
     Type type = Type::disk;
+    /// Its LUN (AddressOnParent); the lowest that is free if there is none.
+    std::optional<std::uint32_t> lun;
     /// A file or a block device (HostResource); none, for a DVD drive, if empty.
     std::string path;
     /// "raw", "vhd", "vhdx" or "iso"; what the file looks like if empty, which is no good for a raw
@@ -104,6 +110,11 @@ struct Settings {
 /// for a key that isn't known or a value of the wrong kind, with its place in the tree.
 [[nodiscard]] Settings settings_from_json(const nlohmann::json& json);
 [[nodiscard]] nlohmann::json to_json(const Settings& settings);
+[[nodiscard]] nlohmann::json to_json(const DriveSettings& drive);
+
+/// One drive out of such a tree, checked; `place` says in messages where it stood. Errors:
+/// SettingsError.
+[[nodiscard]] DriveSettings drive_from_json(const nlohmann::json& json, const std::string& place);
 
 /// Reads a JSON file. Errors: SettingsError.
 [[nodiscard]] Settings settings_from_file(const std::string& path);

@@ -32,8 +32,8 @@ TEST(Settings, ComeBackFromTheirJson) {
     settings.memory = {std::uint64_t{1} << 30, true};
     settings.serial_ports = {{"none"}, {"/tmp/console"}};
     settings.boot = {"/k", "/i", "quiet"};
-    settings.drives = {{DriveSettings::Type::disk, "/d.vhdx", "vhdx", true},
-        {DriveSettings::Type::dvd, "", "", false}};
+    settings.drives = {{DriveSettings::Type::disk, 7, "/d.vhdx", "vhdx", true},
+        {DriveSettings::Type::dvd, std::nullopt, "", "", false}};
     settings.control.socket = "/run/web";
     const json tree = to_json(settings);
     EXPECT_EQ(to_json(settings_from_json(tree)), tree);
@@ -59,11 +59,22 @@ TEST(Settings, SayWhereAnErrorIs) {
     expect_refused({{"memory", {{"size", true}}}}, "memory.size");
     expect_refused({{"serial_ports", {{{"connection", 7}}}}}, "serial_ports[0].connection");
     expect_refused({{"serial_ports", {1}}}, "serial_ports[0]");
+    expect_refused(
+        {{"serial_ports", {{{"connection", "unix:"}}}}, {"boot", {{"kernel", "k"}}}}, "unix:");
     expect_refused({{"drives", {{{"type", "tape"}}}}}, "drives[0].type");
     expect_refused({{"drives", {{{"path", "d"}}, {{"type", "disk"}}}}}, "drives[1].path");
     expect_refused({{"drives", {{{"path", "d"}, {"format", "qcow2"}}}}}, "drives[0].format");
     expect_refused({{"drives", json(65, {{"type", "dvd"}})}}, "65 drives");
+    expect_refused({{"drives", {{{"type", "dvd"}, {"lun", 64U}}}}}, "drives[0].lun");
+    expect_refused({{"drives", {{{"type", "dvd"}, {"lun", 3U}}, {{"type", "dvd"}, {"lun", 3U}}}}},
+        "drives[1].lun");
     expect_refused({{"boot", {{"kernel", ""}}}}, "boot.kernel");
+}
+
+TEST(Settings, KnowASocketFromAFile) {
+    EXPECT_EQ((SerialPortSettings{"unix:/run/c"}.socket()), "/run/c");
+    EXPECT_EQ((SerialPortSettings{"/run/unix:c"}.socket()), std::nullopt);
+    EXPECT_EQ((SerialPortSettings{"stdio"}.socket()), std::nullopt);
 }
 
 TEST(ParseSize, TakesUnits) {

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/storage/storage_device.hpp"
 
-#include "disk/open.hpp"
 #include "worker/error.hpp"
 #include "worker/hash.hpp"
+#include "worker/storage/disk_file.hpp"
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fmt/format.h>
+#include <future>
 #include <optional>
-#include <string>
 #include <utility>
 
 namespace croft::worker {
@@ -22,6 +21,8 @@ namespace {
 using vsp::storage::Controller;
 using vsp::storage::scsi::Identity;
 
+static_assert(DriveSettings::most == vsp::storage::lun_count);
+
 /// More serve nobody: a thread does nothing but start I/O and take its results.
 constexpr std::size_t most_threads = 4;
 
@@ -29,7 +30,7 @@ constexpr vmbus::Guid instance =
     vmbus::Guid::of(0x6f2b8c14, 0x93d1, 0x4e57, {0xa8, 0x30, 0x55, 0x4e, 0x44, 0x45, 0x52, 0x01});
 
 /// The same for the same place in a VM of the same name.
-Identity identity_of(const std::string& machine, unsigned lun) {
+Identity identity_of(const std::string& machine, std::uint32_t lun) {
     const std::string place = fmt::format("{}/scsi0/{}", machine, lun);
     const std::array halves = {hash_of(place), hash_of(place + "/")};
     Identity identity;
@@ -38,76 +39,154 @@ Identity identity_of(const std::string& machine, unsigned lun) {
     return identity;
 }
 
-std::optional<disk::Format> format_of(const DriveSettings& drive) {
-    if (drive.format == "raw") {
-        return disk::Format::raw;
+void close(disk::Disk& disk) {
+    if (const auto closed = disk.close(); !closed) {
+        throw SystemError(closed.error().text());
     }
-    if (drive.format == "vhd") {
-        return disk::Format::vhd;
-    }
-    if (drive.format == "vhdx") {
-        return disk::Format::vhdx;
-    }
-    if (drive.format == "iso") {
-        return disk::Format::iso;
-    }
-    return std::nullopt;
 }
 
-/// Payload goes past the page cache where the file system can do that.
-std::unique_ptr<disk::Disk> open_disk(const DriveSettings& drive) {
-    disk::OpenOptions options;
-    options.write = !drive.read_only && drive.type == DriveSettings::Type::disk;
-    options.format = format_of(drive);
-    options.direct = true;
-    auto chain = disk::open_chain(drive.path, options);
-    if (!chain && chain.error().os_error == EINVAL) {
-        options.direct = false;
-        chain = disk::open_chain(drive.path, options);
-    }
-    if (!chain) {
-        throw SystemError(
-            fmt::format("{}; give another file as --disk or --dvd", chain.error().text()));
-    }
-    return std::make_unique<disk::Disk>(*std::move(chain));
+/// Those that say where they belong have their places before the others look for one.
+std::vector<DriveSettings> in_order(std::vector<DriveSettings> drives) {
+    std::ranges::stable_partition(
+        drives, [](const DriveSettings& drive) { return drive.lun.has_value(); });
+    return drives;
 }
 
 } // namespace
 
 StorageDevice::StorageDevice(const Settings& settings, VmbusDevice& bus, IoLoop& loop)
     : bus_(bus),
+      machine_(settings.name),
       threads_("disks", std::min<std::size_t>(settings.processor.count, most_threads)),
       controller_({threads_.rings(),
                       [&loop](std::function<void()> function) {
                           loop.post(std::move(function));
                       }},
           static_cast<std::uint16_t>(settings.processor.count - 1)) {
-    for (std::size_t index = 0; index < settings.drives.size(); ++index) {
-        add_drive(settings, index);
+    for (DriveSettings& drive : in_order(settings.drives)) {
+        add_drive(std::move(drive));
     }
 }
 
 StorageDevice::~StorageDevice() {
-    for (const auto& disk : disks_) {
-        if (const auto closed = disk->close(); !closed) {
+    for (const auto& [lun, drive] : drives_) {
+        if (const auto closed = drive.disk ? drive.disk->close() : disk::Result<void>{}; !closed) {
             fmt::print(stderr, "{}\r\n", closed.error().text());
         }
     }
 }
 
-void StorageDevice::add_drive(const Settings& settings, std::size_t index) {
-    const DriveSettings& drive = settings.drives[index];
-    const auto lun = static_cast<std::uint8_t>(index);
-    const Identity identity = identity_of(settings.name, lun);
-    disk::Disk* disk = nullptr;
-    if (!drive.path.empty()) {
-        disks_.push_back(open_disk(drive));
-        disk = disks_.back().get();
+std::uint32_t StorageDevice::free_lun() const {
+    std::uint32_t lun = 0;
+    for (const auto& [taken, drive] : drives_) {
+        if (taken != lun) {
+            break;
+        }
+        ++lun;
     }
-    if (drive.type == DriveSettings::Type::dvd) {
-        controller_.add_dvd(lun, identity, disk);
-    } else {
-        controller_.add_disk(lun, identity, *disk);
+    return lun;
+}
+
+StorageDevice::Attached& StorageDevice::attached(std::uint32_t lun) {
+    const auto found = drives_.find(lun);
+    if (found == drives_.end()) {
+        throw SettingsError(fmt::format(
+            "drive: found none at LUN {}, expected one; choose one that there is", lun));
+    }
+    return found->second;
+}
+
+std::vector<StorageDevice::Drive> StorageDevice::drives() const {
+    std::vector<Drive> result;
+    for (const auto& [lun, drive] : drives_) {
+        result.push_back({drive.settings, drive.disk != nullptr ? drive.disk->geometry().size : 0});
+    }
+    return result;
+}
+
+std::uint32_t StorageDevice::add_drive(DriveSettings drive) {
+    const std::uint32_t lun = drive.lun.value_or(free_lun());
+    if (lun >= DriveSettings::most || drives_.contains(lun)) {
+        throw SettingsError(fmt::format("drive: found {}, expected a free LUN below {}; remove a "
+                                        "drive first, or choose another LUN",
+            drive.lun ? fmt::format("another one at LUN {}", lun) : "none that is free",
+            DriveSettings::most));
+    }
+    drive.lun = lun;
+    Attached attached{std::move(drive), nullptr};
+    if (!attached.settings.path.empty()) {
+        attached.disk = open_disk(attached.settings);
+    }
+    const auto address = static_cast<std::uint8_t>(lun);
+    const Identity identity = identity_of(machine_, lun);
+    bus_.call([&] {
+        if (attached.settings.type == DriveSettings::Type::dvd) {
+            controller_.add_dvd(address, identity, attached.disk.get());
+        } else {
+            controller_.add_disk(address, identity, *attached.disk);
+        }
+    });
+    drives_.emplace(lun, std::move(attached));
+    return lun;
+}
+
+/// Has the bus's thread begin something, and waits for its end.
+void StorageDevice::release(const std::function<void(std::function<void()> done)>& begin) {
+    std::promise<void> released;
+    bus_.call([&] { begin([&released] { released.set_value(); }); });
+    released.get_future().wait();
+}
+
+void StorageDevice::remove_drive(std::uint32_t lun) {
+    Attached& drive = attached(lun);
+    release([&](std::function<void()> done) {
+        controller_.remove(static_cast<std::uint8_t>(lun), std::move(done));
+    });
+    const std::unique_ptr<disk::Disk> disk = std::move(drive.disk);
+    drives_.erase(lun);
+    if (disk != nullptr) {
+        close(*disk);
+    }
+}
+
+void StorageDevice::resize_drive(std::uint32_t lun, std::uint64_t size) {
+    const Attached& drive = attached(lun);
+    if (drive.settings.type != DriveSettings::Type::disk || drive.settings.read_only) {
+        throw SettingsError(fmt::format("drive at LUN {}: found a {}, expected a disk that can be "
+                                        "written to; choose another",
+            lun, drive.settings.read_only ? "read-only disk" : "DVD drive"));
+    }
+    // The guest may be using what is beyond a nearer end.
+    if (const std::uint64_t now = drive.disk->geometry().size; size <= now) {
+        throw SettingsError(fmt::format("size of the disk at LUN {}: found {} bytes, expected more "
+                                        "than the {} it has; remove it to make it smaller by "
+                                        "croft disk resize",
+            lun, size, now));
+    }
+    if (const auto resized = drive.disk->resize(size); !resized) {
+        throw SystemError(resized.error().text());
+    }
+    bus_.call([&] { controller_.resized(static_cast<std::uint8_t>(lun)); });
+}
+
+void StorageDevice::change_disc(std::uint32_t lun, const std::string& path) {
+    Attached& drive = attached(lun);
+    if (drive.settings.type != DriveSettings::Type::dvd) {
+        throw SettingsError(
+            fmt::format("drive at LUN {}: found a disk, expected a DVD drive; choose another, or "
+                        "remove it and add another disk",
+                lun));
+    }
+    DriveSettings settings = drive.settings;
+    settings.path = path;
+    std::unique_ptr<disk::Disk> disc = path.empty() ? nullptr : open_disk(settings);
+    release([&](std::function<void()> done) {
+        controller_.change_disc(static_cast<std::uint8_t>(lun), disc.get(), std::move(done));
+    });
+    std::swap(drive.disk, disc);
+    drive.settings = std::move(settings);
+    if (disc != nullptr) {
+        close(*disc);
     }
 }
 

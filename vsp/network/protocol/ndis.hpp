@@ -172,7 +172,8 @@ struct OffloadParameters {
     std::uint8_t encapsulated_types;
 };
 /// What all revisions have.
-constexpr std::size_t offload_parameters_smallest = offsetof(OffloadParameters, tcp_connection_ipv4);
+constexpr std::size_t offload_parameters_smallest =
+    offsetof(OffloadParameters, tcp_connection_ipv4);
 
 struct OffloadEncapsulation {
     ObjectHeader header;

@@ -157,7 +157,8 @@ constexpr std::uint32_t large_send_tcp_offset_mask = 0x3ff;
 constexpr std::uint32_t large_send_version_2 = 1U << 30;
 constexpr std::uint32_t large_send_ipv6 = 1U << 31;
 
-// info_vlan (struct ndis_pkt_8021q_info): priority in bits 0 to 2, then CFI, then the VLAN's number.
+// info_vlan (struct ndis_pkt_8021q_info): priority in bits 0 to 2, then CFI, then the VLAN's
+// number.
 constexpr unsigned vlan_cfi_shift = 3;
 constexpr unsigned vlan_id_shift = 4;
 

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/control/drive_control.hpp"
+
+#include "worker/error.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace croft::worker {
+
+using nlohmann::json;
+
+namespace {
+
+std::uint32_t lun_of(const json& request) {
+    const auto lun = request.find("lun");
+    if (lun == request.end() || !lun->is_number_unsigned() || *lun >= DriveSettings::most) {
+        throw SettingsError("request: found no \"lun\" of a drive, expected a whole number below "
+                            "64; send one that \"drives\" lists");
+    }
+    return lun->get<std::uint32_t>();
+}
+
+std::uint64_t size_of(const json& request) {
+    const auto size = request.find("size");
+    if (size != request.end() && size->is_string()) {
+        return parse_size(size->get<std::string>(), "size");
+    }
+    if (size == request.end() || !size->is_number_unsigned()) {
+        throw SettingsError("request: found no \"size\", expected bytes, or text as \"20G\"; send "
+                            "one");
+    }
+    return size->get<std::uint64_t>();
+}
+
+} // namespace
+
+json list_drives(const StorageDevice& storage) {
+    json drives = json::array();
+    for (const StorageDevice::Drive& drive : storage.drives()) {
+        drives.push_back(to_json(drive.settings));
+        drives.back()["size"] = drive.size;
+    }
+    return drives;
+}
+
+std::optional<json> control_drives(
+    StorageDevice& storage, const std::string& command, const json& request) {
+    json result = json::object();
+    if (command == "drives") {
+        result["drives"] = list_drives(storage);
+    } else if (command == "add-drive") {
+        result["lun"] = storage.add_drive(drive_from_json(request.at("drive"), "drive"));
+    } else if (command == "remove-drive") {
+        storage.remove_drive(lun_of(request));
+    } else if (command == "resize-drive") {
+        storage.resize_drive(lun_of(request), size_of(request));
+    } else if (command == "change-disc") {
+        storage.change_disc(lun_of(request), request.value("path", std::string()));
+    } else {
+        return std::nullopt;
+    }
+    return result;
+}
+
+} // namespace croft::worker
