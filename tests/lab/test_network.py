@@ -71,22 +71,32 @@ class NetworkTest(unittest.TestCase):
     def _ping(self, host, guest, size=56):
         """Both ways."""
         guest.run(f"ping -c 3 -W 10 -s {size} {HOST}")
-        host.run(f"ping -c 3 -W 10 -s {size} {GUEST}", check=True)
+        host.run(f"ping -c 3 -W 10 -M do -s {size} {GUEST}", check=True)
 
-    def _transfer(self, host, guest, megabytes=MEGABYTES):
-        """Both ways by TCP; what arrives is what was sent."""
-        make = f"seq 1 100000000 | head -c {megabytes << 20}"
-        sent = host.run(f"{make} | sha256sum", timeout=120).output.split()[0]
-        receiver = host.start_command("busybox nc -l -p 5001 | sha256sum")
-        host.run("until busybox netstat -ltn | grep -q :5001; do busybox usleep 20000; done",
-                 timeout=30, check=True)
-        guest.run(f"{make} | nc -w 20 {HOST} 5001", timeout=180)
-        self.assertEqual(receiver.wait(180).output.split()[0], sent)
-        guest.run("nc -l -p 5002 >/tmp/received & "
-                  "until netstat -ltn | grep -q :5002; do usleep 20000; done")
-        host.run(f"{make} | busybox nc -w 20 {GUEST} 5002", timeout=180, check=True)
-        found = guest.run("wait; sha256sum /tmp/received; rm /tmp/received", timeout=120)
-        self.assertIn(sent, found)
+    def _serve(self, host, guest):
+        """A file to fetch, the same on both sides; answers its checksum."""
+        host.run(f"mkdir -p /tmp/www; head -c {MEGABYTES << 20} /dev/urandom >/tmp/www/data; "
+                 "busybox httpd -p 8080 -h /tmp/www", check=True)
+        guest.run("mkdir -p /tmp/www; httpd -p 8080 -h /tmp/www")
+        return host.run("sha256sum /tmp/www/data", check=True).output.split()[0]
+
+    def _transfer(self, host, guest, checksum):
+        """By TCP to the guest and back; what arrives is what was sent."""
+        guest.run(f"wget -q -O /tmp/www/data http://{HOST}:8080/data", timeout=180)
+        self.assertIn(checksum, guest.run("sha256sum /tmp/www/data"))
+        fetched = host.run(f"busybox wget -q -O /tmp/back http://{GUEST}:8080/data && "
+                           "sha256sum /tmp/back", timeout=180, check=True)
+        self.assertEqual(fetched.output.split()[0], checksum)
+
+    def _check_counters(self, host, guest):
+        """Nothing was damaged on the way."""
+        text = guest.run("cat /proc/net/snmp")
+        host_text = host.run("cat /proc/net/snmp", check=True).output
+        for found in (text, host_text):
+            for kind in ("Tcp", "Udp", "Icmp"):
+                names, values = [line.split()[1:] for line in found.splitlines()
+                                 if line.startswith(f"{kind}:")][:2]
+                self.assertEqual(dict(zip(names, values))["InCsumErrors"], "0", kind)
 
     def test_ping_and_tcp(self):
         """Datagrams and streams, and their checksums, both ways."""
@@ -94,16 +104,68 @@ class NetworkTest(unittest.TestCase):
             guest = Guest(host, self.artifacts, processors=1)
             self._address_host(host)
             guest.bring_up()
-            self.assertRegex(guest.run("cat /sys/class/net/eth0/address"), "00:15:5d:")
+            self.assertIn("00:15:5d:", guest.run("cat /sys/class/net/eth0/address"))
             self._ping(host, guest)
-            self._transfer(host, guest)
-            errors = guest.run("cat /proc/net/snmp | grep -E '^(Ip|Tcp|Udp|Icmp):'")
-            for kind in ("Tcp", "Udp"):
-                names, values = [line.split()[1:] for line in errors.splitlines()
-                                 if line.startswith(f"{kind}:")][:2]
-                self.assertEqual(dict(zip(names, values))["InCsumErrors"], "0")
+            self._ping(host, guest, 1472)
+            checksum = self._serve(host, guest)
+            self._transfer(host, guest, checksum)
+            # Large frames went both ways, cut up by nobody.
+            for way in ("rx", "tx"):
+                packets = int(guest.run(f"cat /sys/class/net/eth0/statistics/{way}_packets"))
+                self.assertLess(packets, (MEGABYTES << 20) // 1448 // 2, way)
+            self._check_counters(host, guest)
             result = guest.end()
             self.assertEqual((result.status, result.error), (0, ""))
+
+    def test_channels_and_jumbo_frames(self):
+        """A channel for each processor, and frames that the guest's MTU lets it send."""
+        with self._host("network-channels") as host:
+            guest = Guest(host, self.artifacts, processors=4,
+                          nic="tap=tap0,mtu=9000,mac=02:00:00:00:00:42")
+            self._address_host(host)
+            guest.bring_up(mtu=9000)
+            self.assertIn("02:00:00:00:00:42", guest.run("cat /sys/class/net/eth0/address"))
+            guest.run("test $(cat /sys/class/net/eth0/mtu) = 9000")
+            guest.run("test $(ls -d /sys/class/net/eth0/queues/tx-* | wc -l) = 4")
+            guest.run("test $(ls -d /sys/class/net/eth0/device/channels/* | wc -l) = 4")
+            guest.run("test $(cat /sys/class/net/eth0/device/channels/*/cpu | sort | uniq | wc -l) "
+                      "= 4")
+            self._ping(host, guest, 8972)
+            checksum = self._serve(host, guest)
+            # Streams side by side spread over the channels.
+            guest.run(f"for i in 1 2 3 4; do wget -q -O /tmp/$i http://{HOST}:8080/data & done; "
+                      "wait; sha256sum /tmp/[1-4] | cut -c 1-64 | uniq >/tmp/found; "
+                      "rm /tmp/[1-4]", timeout=180)
+            self.assertEqual(guest.run("cat /tmp/found").strip(), checksum)
+            self._transfer(host, guest, checksum)
+            self._check_counters(host, guest)
+            self.assertEqual(guest.end().error, "")
+
+    def test_link_and_reboot(self):
+        """The device's state is the guest's link; a guest that boots again is on line again."""
+        with self._host("network-link") as host:
+            host.run("ip link add br0 type bridge; ip link set br0 up", check=True)
+            guest = Guest(host, self.artifacts, nic="tap=tap0,bridge=br0")
+            host.run(f"ip address add {HOST}/24 dev br0", check=True)
+            self.assertIn("master br0", host.run("ip link show tap0").output)
+            guest.bring_up()
+            self._ping(host, guest)
+            for _ in range(3):
+                host.run("ip link set tap0 down", check=True)
+                guest.run("while grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+                host.run("ip link set tap0 up", check=True)
+                guest.run("until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+            self._ping(host, guest)
+            address = guest.run("cat /sys/class/net/eth0/address")
+            guest.worker.write(b"reboot -f\n")
+            guest.wait_for_shell(times=2)
+            self.assertEqual(guest.run("cat /sys/class/net/eth0/address"), address)
+            guest.bring_up()
+            self._ping(host, guest)
+            # One that is taken away from the host is a link that is down.
+            host.run("ip link delete tap0", check=True)
+            guest.run("while grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+            self.assertEqual(guest.end().error, "")
 
 
 if __name__ == "__main__":
