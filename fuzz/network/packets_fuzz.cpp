@@ -12,6 +12,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <sys/eventfd.h>
@@ -228,11 +230,15 @@ constexpr std::uint32_t send_gpadl = 12;
 class World {
 public:
     World();
+    /// As far as a driver comes that frames go to and fro.
+    void initialize();
     void step(const Step& step);
     void finish();
 
 private:
     void run();
+    void exchange(std::uint32_t type, std::initializer_list<std::uint32_t> body);
+    void request(std::initializer_list<std::uint32_t> message);
     void send(GuestPacket packet);
     void take_all();
     void pages(const Step& step, GuestPacket& packet, std::uint32_t channel);
@@ -367,6 +373,36 @@ void World::pages(const Step& step, GuestPacket& packet, std::uint32_t channel) 
     }
 }
 
+void World::exchange(std::uint32_t type, std::initializer_list<std::uint32_t> body) {
+    Step made{};
+    made.kind = kind_message;
+    made.first = type;
+    std::memcpy(made.data.data(), body.begin(), body.size() * sizeof(std::uint32_t));
+    step(made);
+}
+
+void World::request(std::initializer_list<std::uint32_t> message) {
+    Step made{};
+    made.kind = kind_request;
+    made.length = static_cast<std::uint16_t>(message.size() * sizeof(std::uint32_t));
+    std::memcpy(made.data.data(), message.begin(), made.length);
+    step(made);
+    made.kind = kind_complete_all;
+    step(made);
+}
+
+void World::initialize() {
+    constexpr std::uint32_t mtu = 1514;
+    constexpr std::uint32_t rsc = 0x02020000;
+    exchange(1, {protocol::version_6_1, protocol::version_6_1});
+    exchange(125, {mtu, 0, 0x88, 0});
+    exchange(101, {receive_gpadl, protocol::receive_buffer_id});
+    exchange(104, {send_gpadl, 0});
+    request({2, 24, 1, 1, 0, 0x4000});
+    request({5, 56, 2, 0xfc01020c, 28, 20, 0, 0x001c0380, 0, 0, 0, 0, rsc, 0});
+    request({5, 32, 3, 0x1010e, 4, 20, 0, 0x2d});
+}
+
 void World::frame(const Step& step) {
     std::vector<std::uint8_t> bytes(sizeof(FrameHeader) + step.length);
     std::copy_n(step.data.begin(), std::min(bytes.size(), step.data.size()), bytes.begin());
@@ -408,7 +444,6 @@ void World::step(const Step& step) {
         break;
     case kind_completion:
         packet.type = 11;
-        sender_.ring();
         packet.payload = {0};
         packet.transaction_id = step.first;
         if (sender_.send(packet) == GuestSender::Sent::signal) {
@@ -504,8 +539,14 @@ void World::finish() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    if (size == 0) {
+        return 0;
+    }
     World world;
-    for (std::size_t at = 0; size - at >= sizeof(Step); at += sizeof(Step)) {
+    if (data[0] % 2 != 0) {
+        world.initialize();
+    }
+    for (std::size_t at = 1; size - at >= sizeof(Step); at += sizeof(Step)) {
         Step step;
         std::memcpy(&step, data + at, sizeof(step));
         world.step(step);
