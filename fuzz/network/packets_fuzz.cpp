@@ -483,7 +483,9 @@ void World::step(const Step& step) {
         packet.type = static_cast<std::uint16_t>(step.first);
         packet.header.resize(step.second % 4);
         packet.payload.resize(step.length % 15);
-        std::memcpy(packet.payload.data(), step.data.data(), 8 * (step.length % 15));
+        if (!packet.payload.empty()) {
+            std::memcpy(packet.payload.data(), step.data.data(), 8 * packet.payload.size());
+        }
         send(packet);
         break;
     case kind_tear_down:
