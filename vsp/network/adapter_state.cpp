@@ -5,7 +5,6 @@
 #include "vsp/network/objects.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <fmt/format.h>
 #include <string_view>
 #include <utility>
@@ -35,9 +34,8 @@ constexpr std::size_t most_sections = 32768;
 
 template <typename Number>
 std::vector<std::uint8_t> bytes_of(const std::vector<Number>& numbers) {
-    std::vector<std::uint8_t> bytes(numbers.size() * sizeof(Number));
-    std::memcpy(bytes.data(), numbers.data(), bytes.size());
-    return bytes;
+    const auto* const first = reinterpret_cast<const std::uint8_t*>(numbers.data());
+    return {first, first + numbers.size() * sizeof(Number)};
 }
 
 template <typename Number>
@@ -47,7 +45,7 @@ std::vector<Number> get_numbers(const Record& record, std::string_view field, st
         refuse("a list ends within a number");
     }
     std::vector<Number> numbers(bytes.size() / sizeof(Number));
-    std::memcpy(numbers.data(), bytes.data(), bytes.size());
+    std::ranges::copy(bytes, reinterpret_cast<std::uint8_t*>(numbers.data()));
     return numbers;
 }
 
