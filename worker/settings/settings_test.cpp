@@ -35,7 +35,7 @@ TEST(Settings, ComeBackFromTheirJson) {
     settings.boot = {"/k", "/i", "quiet"};
     settings.drives = {{DriveSettings::Type::disk, 7, "/d.vhdx", "vhdx", true},
         {DriveSettings::Type::dvd, std::nullopt, "", "", false}};
-    settings.nics = {{"tap0", "br0", "02:00:00:00:00:01", 9000, 2, false}, {"tap1"}};
+    settings.nics = {{"tap0", "br0", "02:00:00:00:00:01", 9000, 2, false}};
     settings.control.socket = "/run/web";
     const json tree = to_json(settings);
     EXPECT_EQ(to_json(settings_from_json(tree)), tree);
