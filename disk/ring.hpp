@@ -50,8 +50,8 @@ public:
     virtual void write(int descriptor, std::span<const iovec> segments, std::uint64_t offset,
         Completion& completion) noexcept = 0;
 
-    // Waits until `descriptor` is ready for `events` (POLLIN, POLLOUT); the result is what it is ready
-    // for.
+    // Waits until `descriptor` is ready for `events` (POLLIN, POLLOUT); the result is what it is
+    // ready for.
     virtual void poll(int descriptor, short events, Completion& completion) noexcept = 0;
 
     // Asks that an operation end early. Best effort; it completes once in any case, with -ECANCELED

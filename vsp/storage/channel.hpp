@@ -6,8 +6,8 @@
 #include "vmbus/vsp/ring_channel.hpp"
 #include "vsp/storage/channel_state.hpp"
 #include "vsp/storage/command_queue.hpp"
-#include "vsp/threads/doorbell.hpp"
 #include "vsp/storage/negotiation.hpp"
+#include "vsp/threads/doorbell.hpp"
 
 #include <cstdint>
 #include <deque>

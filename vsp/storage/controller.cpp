@@ -2,9 +2,9 @@
 #include "vsp/storage/controller.hpp"
 
 #include "vdev/error.hpp"
-#include "vsp/threads/posted.hpp"
 #include "vsp/storage/scsi/disk_unit.hpp"
 #include "vsp/storage/scsi/dvd_unit.hpp"
+#include "vsp/threads/posted.hpp"
 
 #include <fmt/format.h>
 #include <string>

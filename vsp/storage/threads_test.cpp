@@ -8,9 +8,9 @@
 #include "vmbus/testing/guest_ring.hpp"
 #include "vmbus/testing/test_memory.hpp"
 #include "vsp/storage/controller.hpp"
-#include "vsp/threads/posted.hpp"
 #include "vsp/storage/testing/memory_disk.hpp"
 #include "vsp/storage/testing/storage_guest.hpp"
+#include "vsp/threads/posted.hpp"
 
 #include <atomic>
 #include <condition_variable>
