@@ -28,6 +28,7 @@ _croft_vm_options() {
         echo "$common --name --kernel --initrd --cmdline --memory --processors --disk --dvd --nic -d --detach"
         ;;
     shutdown) echo "$common --reboot --hibernate --wait --force --text" ;;
+    attach-disk) echo "$common --dvd --lun" ;;
     *) echo "$common" ;;
     esac
 }
@@ -44,14 +45,20 @@ _croft_vm_names() {
 _croft_vm() {
     local word=$1 words # $2 is the word before it
     if [[ $COMP_CWORD == 2 ]]; then
-        words="run console list info shutdown kill reset pause resume -h --help"
+        words="run console list info drives attach-disk detach-disk resize-disk insert-disc eject-disc shutdown kill
+               reset pause resume -h --help"
     elif [[ $word == -* ]]; then
         words=$(_croft_vm_options "${COMP_WORDS[2]}")
     elif [[ ${COMP_WORDS[2]} == run ]]; then
         case $2 in
-        --name | --cmdline | --memory | --processors | --nic) ;;
+        --name | --cmdline | --memory | --processors) ;;
+        --nic) mapfile -t COMPREPLY < <(compgen -W "none tap=" -- "$word") ;;
         *) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
         esac
+        return
+    elif [[ ${COMP_WORDS[2]} == attach-disk && $COMP_CWORD -gt 3 ]] ||
+        [[ ${COMP_WORDS[2]} == insert-disc && $COMP_CWORD -gt 4 ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
     elif [[ ${COMP_WORDS[2]} != list ]]; then
         words=$(_croft_vm_names)

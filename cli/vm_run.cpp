@@ -5,6 +5,7 @@
 #include "cli/vm_client.hpp"
 #include "cli/vm_command.hpp"
 #include "cli/vm_console.hpp"
+#include "cli/vm_network.hpp"
 #include "cli/vm_worker.hpp"
 #include "worker/settings/drive_option.hpp"
 
@@ -30,7 +31,7 @@ struct RunWords : VmWords {
 
 // Where the VM's sockets and its log are.
 std::filesystem::path make_folder() {
-    const std::filesystem::path folder = vm_directory();
+    std::filesystem::path folder = vm_directory();
     std::error_code error;
     if (std::filesystem::create_directories(folder, error))
         std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
@@ -78,6 +79,15 @@ public:
     }
 
 private:
+    std::vector<std::string> adapters() const {
+        if (words_.nics == std::vector<std::string>{"none"})
+            return {};
+        if (!words_.nics.empty())
+            return words_.nics;
+        const auto adapter = default_adapter(words_.name);
+        return adapter ? std::vector{*adapter} : std::vector<std::string>{};
+    }
+
     std::vector<std::string> arguments() const {
         std::vector<std::string> result = {"--name", words_.name, "--memory", words_.memory,
             "--control", vm_socket(words_.name), "--console", "unix:" + console_.string(),
@@ -94,7 +104,7 @@ private:
             add("--disk", disk);
         for (const std::string& disc : words_.discs)
             add("--dvd", disc);
-        for (const std::string& nic : words_.nics)
+        for (const std::string& nic : adapters())
             add("--nic", nic);
         return result;
     }
@@ -152,7 +162,9 @@ void add_run_command(CLI::App& vm, Exit& exit) {
     };
     add_list("--disk", words->disks, "One more disk; again for more", disk_words);
     add_list("--dvd", words->discs, "A DVD drive with a disc, or none", "FILE|none");
-    add_list("--nic", words->nics, "A network adapter; see croft-worker(1)", "WORDS");
+    add_list("--nic", words->nics,
+        "A network adapter, see croft-worker(1), or none (one on croft-network(8), if that is up)",
+        "WORDS|none");
     command->add_option("--memory", words->memory, "As 512M or 4G (1G)")->type_name("SIZE");
     command->add_option("--processors", words->processors, "Virtual processors (1)")
         ->type_name("COUNT");

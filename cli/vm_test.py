@@ -116,6 +116,34 @@ class VmTest(unittest.TestCase):
             self.croft(word, "web")
             self.assertEqual(worker.requests[-1], {"command": command})
 
+    def test_drives(self):
+        drives = [{"type": "disk", "lun": 0, "path": "/d.vhdx", "format": "vhdx",
+                   "read_only": False, "size": 5 << 30},
+                  {"type": "dvd", "lun": 3, "path": "", "format": "iso", "read_only": True,
+                   "size": 0}]
+        worker = self.worker("web", drives={"drives": drives}, **{"add-drive": {"lun": 4}})
+        lines = [line.split() for line in self.croft("drives", "web").stdout.splitlines()]
+        self.assertEqual(lines[1:], [["0", "disk", "vhdx", "5", "GiB", "write", "/d.vhdx"],
+                                     ["3", "dvd", "-", "-", "read-only", "-"]])
+        self.assertEqual(json.loads(self.croft("drives", "--json", "web").stdout)["drives"], drives)
+        self.assertEqual(self.croft("attach-disk", "web", "d.img,raw,read-only").stdout, "LUN 4\n")
+        self.assertEqual(worker.requests[-1]["drive"], {
+            "type": "disk", "path": str(pathlib.Path("d.img").absolute()), "format": "raw",
+            "read_only": True})
+        self.croft("attach-disk", "web", "none", "--dvd", "--lun", "9")
+        self.assertEqual(worker.requests[-1]["drive"]["lun"], 9)
+        self.assertEqual(worker.requests[-1]["drive"]["path"], "")
+        for words, request in (
+                (("detach-disk", "web", "4"), {"command": "remove-drive", "lun": 4}),
+                (("resize-disk", "web", "0", "8G"),
+                 {"command": "resize-drive", "lun": 0, "size": "8G"}),
+                (("insert-disc", "web", "3", "/i.iso"),
+                 {"command": "change-disc", "lun": 3, "path": "/i.iso"}),
+                (("eject-disc", "web", "3"), {"command": "change-disc", "lun": 3, "path": ""})):
+            self.assertEqual(self.croft(*words).stdout, "")
+            self.assertEqual(worker.requests[-1], request)
+        self.croft("detach-disk", "web", "64", status=64)
+
     def test_refusals(self):
         self.worker("busy", pause={"ok": False, "error": "found it paused, expected it running"})
         self.worker("mad", pause="nonsense")
@@ -135,7 +163,7 @@ class VmTest(unittest.TestCase):
         def options(*words):
             text = self.croft(*words, "--help").stdout
             return set(re.findall(r"(--[\w-]+)", text)), set(
-                re.findall(r"^  (\w+) {2,}", text.partition("Subcommands:")[2], re.MULTILINE))
+                re.findall(r"^  ([\w-]+) {2,}", text.partition("Subcommands:")[2], re.MULTILINE))
 
         page = (HERE / "croft-vm.1").read_text().replace("\\-", "-")
         commands = options()[1]

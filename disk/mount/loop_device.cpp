@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
+#include <utility>
 
 namespace croft::disk::mount {
 
@@ -20,6 +21,16 @@ constexpr int attempts = 64;
 constexpr unsigned long read_ahead = 4UL << 20U >> 9U;
 
 } // namespace
+
+// A kernel without CONFIG_BLK_DEV_WRITE_MOUNTED mounts no device that somebody has open for
+// writing.
+Result<LoopDevice> LoopDevice::keep_for_reading() && {
+    Descriptor reading{::open(path_.c_str(), O_CLOEXEC | O_RDONLY)};
+    if (!reading.valid())
+        return std::unexpected(Error::system(path_, "open", errno));
+    device_ = std::move(reading);
+    return std::move(*this);
+}
 
 Result<LoopDevice> LoopDevice::create(
     const std::string& path, bool write, std::uint32_t sector_size) {
@@ -50,7 +61,7 @@ Result<LoopDevice> LoopDevice::create(
             return std::unexpected(Error::system(made.path_, "open", errno));
         if (ioctl(made.device_.get(), LOOP_CONFIGURE, &config) == 0) {
             ioctl(made.device_.get(), BLKRASET, read_ahead);
-            return made;
+            return std::move(made).keep_for_reading();
         }
         if (errno != EBUSY)
             return std::unexpected(Error::system(made.path_, "put it over " + path, errno));

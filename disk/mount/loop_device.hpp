@@ -17,6 +17,8 @@ public:
     const std::string& path() const { return path_; }
 
 private:
+    Result<LoopDevice> keep_for_reading() &&;
+
     std::string path_;
     Descriptor device_;
 };

@@ -88,6 +88,51 @@ class StorageTest(unittest.TestCase):
             self.assertEqual(guest.end().status, 0)
             host.power_off()
 
+    def test_drives_come_and_go(self):
+        """Under I/O on another disk, which goes on."""
+        with Host(name="storage-hot") as host:
+            host.run("mkdir -p /run/croft/vm && cd /tmp && seq 1 9999 | head -c 32768 >a.iso && "
+                     f"seq 2 9999 | head -c 32768 >b.iso && {CROFT} disk create -q a.vhdx 64M && "
+                     f"{CROFT} disk create -q b.vhdx 64M", check=True)
+            guest = Guest(host, self.artifacts, "--disk", "/tmp/a.vhdx", "--dvd", "/tmp/a.iso",
+                          "--control", "/run/croft/vm/hot.sock")
+
+            def vm(*words):
+                return host.run([CROFT, "vm", *words], check=True).output
+
+            guest.run("wait_for() { until eval \"$1\"; do usleep 100000; done; }; "
+                      "unit() { echo /sys/bus/scsi/devices/*:0:0:$1; }; "
+                      "node() { echo /dev/$(ls $(unit $1)/block); }")
+            guest.run("seq 1 100000 >/tmp/data; touch /tmp/busy; "
+                      "while [ -e /tmp/busy ]; do dd if=/tmp/data of=$(node 0) bs=4096 conv=fsync "
+                      "2>/dev/null || break; done & worker=$!")
+            for _ in range(3):
+                self.assertEqual(vm("attach-disk", "hot", "/tmp/b.vhdx"), "LUN 2\n")
+                guest.run("wait_for '[ -e $(unit 2)/block ]'")
+                guest.run("dd if=/tmp/data of=$(node 2) conv=fsync && cmp -n 500000 /tmp/data "
+                          "$(node 2)")
+                vm("detach-disk", "hot", "2")
+                guest.run("wait_for '[ ! -e $(unit 2) ]'")
+                # Nobody has it any more.
+                host.run([CROFT, "disk", "check", "/tmp/b.vhdx"], check=True)
+            vm("attach-disk", "hot", "/tmp/b.vhdx", "--lun", "63")
+            guest.run("wait_for '[ -e $(unit 63)/block ]'")
+            vm("resize-disk", "hot", "63", "128M")
+            guest.run("wait_for '[ $(cat $(unit 63)/block/*/size) = 262144 ]'")
+            guest.run("dd if=/tmp/data of=$(node 63) bs=1M seek=100 conv=fsync")
+            self.assertRegex(vm("drives", "hot"), r"63 +disk .* 128 MiB")
+            guest.run("cmp -n 32768 $(node 1) /tmp/data")
+            vm("insert-disc", "hot", "1", "/tmp/b.iso")
+            guest.run("wait_for 'head -c 16 $(node 1) | grep -q ^2'")
+            vm("eject-disc", "hot", "1")
+            guest.run("wait_for '! dd if=$(node 1) of=/dev/null count=1'")
+            guest.run("kill -0 $worker && rm /tmp/busy && wait $worker && cmp -n 500000 /tmp/data "
+                      "$(node 0)")
+            self.assertEqual(guest.end().status, 0)
+            for name in ("a", "b"):
+                host.run([CROFT, "disk", "check", f"/tmp/{name}.vhdx"], check=True)
+            host.power_off()
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stock Debian guest on a host: a throwaway disk made from the recipe's, `croft vm run`, and the
+shell of root on its console."""
+
+import json
+import re
+import subprocess
+
+from root import recipe
+from root.recipe import guest as guest_recipe
+
+from .errors import LabError
+from .host import build_directory
+
+CROFT = "/build/cli/croft"
+
+# What the console shows when root is logged in.
+LOGIN = r"login: root \(automatic login\)"
+
+
+def parent_disk():
+    """A VHDX with what the recipe's disk has, for any number of children."""
+    system = guest_recipe.build()
+
+    def make(product):
+        result = subprocess.run(
+            [build_directory() / "cli" / "croft", "disk", "convert", "--quiet", "-F", "raw",
+             system / "disk.img", product / "disk.vhdx"], capture_output=True, text=True,
+            check=False)
+        if result.returncode != 0:
+            raise LabError(f"cannot convert the guest's disk: {result.stderr.strip()}")
+
+    return recipe.cache.obtain("guest-disk", {"guest": system.name}, make) / "disk.vhdx"
+
+
+def in_cache(path):
+    """Where the root sees a file of the cache."""
+    return f"/cache/{path.relative_to(recipe.cache.directory())}"
+
+
+def make_disk(host, path):
+    """Makes a disk in the root that begins as Debian's, and has what is changed."""
+    host.run([CROFT, "disk", "create", "--quiet", "-p", in_cache(parent_disk()), path], check=True)
+
+
+def boot_words(disk, *words, own_kernel=False):
+    """`croft vm run` with the recipe's copy of what is in the disk's /boot; with `own_kernel` croft
+    looks for that itself, which takes a while."""
+    system = guest_recipe.build()
+    boot = [] if own_kernel else ["--kernel", in_cache(system / "vmlinuz"), "--initrd",
+                                  in_cache(system / "initrd.img")]
+    return [CROFT, "vm", "run", disk, *boot, "--cmdline",
+            f"root=LABEL={guest_recipe.LABEL} ro console=ttyS0 quiet", *words]
+
+
+class DebianGuest:
+    """A VM with a disk of its own, and this process at its console."""
+
+    def __init__(self, host, name="debian", words=("--processors", "2")):
+        self.host = host
+        self.name = name
+        self.disk = f"/tmp/{name}.vhdx"
+        self._words = list(words)
+        self._number = 0
+        self.console = None
+        make_disk(host, self.disk)
+
+    def start(self, *more, own_kernel=False):
+        """Boots it, and waits until root is logged in."""
+        words = ["--name", self.name, *self._words, *more]
+        self.console = self.host.start_command(
+            boot_words(self.disk, *words, own_kernel=own_kernel))
+        self.wait_for_login()
+
+    def wait_for_login(self, count=1, timeout=240):
+        """Waits until root has been logged in for the `count`th time since it was started."""
+        self.console.wait_for(rf"(?s)({LOGIN}.*?# .*?){{{count}}}", timeout=timeout)
+
+    def run(self, command, status=0, timeout=120):
+        """Runs a line in the guest's shell; answers what it says."""
+        self._number += 1
+        number = self._number
+        # The shell echoes the line: the marks that are looked for are not in it as such.
+        self.console.write(
+            f"echo \"[\"'{number}'; {command}; echo \"<$?:\"'{number}>'\n".encode())
+        match = self.console.wait_for(rf"(?s)\[{number}\r?\n(.*?)<(\d+):{number}>",
+                                      timeout=timeout)
+        output = match[1].decode(errors="replace").replace("\r\n", "\n")
+        if int(match[2]) != status:
+            raise LabError(f"{command}: status {int(match[2])} in the guest; expected {status}; it "
+                           f"said {output[-500:]!r}")
+        return output
+
+    def croft(self, *words, check=True, timeout=120):
+        return self.host.run([CROFT, "vm", *words], check=check, timeout=timeout)
+
+    def info(self):
+        return json.loads(self.croft("info", self.name, "--json").output)
+
+    def shut_down(self, timeout=100):
+        """Asks it to power off; answers how `croft vm run` ended."""
+        self.croft("shutdown", self.name, "--wait", str(timeout), timeout=timeout + 20)
+        return self.console.wait(30)
+
+    def kill_worker(self):
+        """Ends its worker as nothing else does."""
+        log = self.host.run(["sh", "-c", 'pidof croft-worker'], check=True).output
+        if not re.fullmatch(r"\d+\n", log):
+            raise LabError(f"found workers {log!r}; expected one")
+        self.host.run(["kill", "-KILL", log.strip()], check=True)
+        return self.console.wait(30)
