@@ -336,7 +336,7 @@ TEST(AdapterThreadsTest, ChannelsInParallelWhileTheHostChangesThings) {
             while (network.receive(queue)) {
                 ++came;
             }
-            network.send({{}, Bytes(60, 0xff)}, queue);
+            network.offer({{}, Bytes(60, 0xff)}, queue);
         }
         adapter.set_plugged(round % 4 != 0);
         (void)adapter.statistics();

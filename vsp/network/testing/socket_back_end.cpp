@@ -26,12 +26,16 @@ SocketBackEnd::SocketBackEnd(std::uint16_t queues) {
     }
 }
 
-void SocketBackEnd::send(const Frame& frame, std::uint16_t queue) {
+bool SocketBackEnd::offer(const Frame& frame, std::uint16_t queue) {
     std::vector<std::uint8_t> message(sizeof(frame.header) + frame.bytes.size());
     std::memcpy(message.data(), &frame.header, sizeof(frame.header));
     std::memcpy(message.data() + sizeof(frame.header), frame.bytes.data(), frame.bytes.size());
-    if (::write(ends_.at(queue).get(), message.data(), message.size()) !=
-        static_cast<ssize_t>(message.size())) {
+    return ::write(ends_.at(queue).get(), message.data(), message.size()) ==
+        static_cast<ssize_t>(message.size());
+}
+
+void SocketBackEnd::send(const Frame& frame, std::uint16_t queue) {
+    if (!offer(frame, queue)) {
         throw std::runtime_error("the test's network is full");
     }
 }

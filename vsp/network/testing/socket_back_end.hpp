@@ -25,7 +25,9 @@ class SocketBackEnd final : public BackEnd {
 public:
     explicit SocketBackEnd(std::uint16_t queues);
 
-    /// A frame for the guest.
+    /// A frame for the guest; false if the network is full.
+    bool offer(const Frame& frame, std::uint16_t queue = 0);
+    /// The same, where there must be room.
     void send(const Frame& frame, std::uint16_t queue = 0);
     /// The next one from it.
     [[nodiscard]] std::optional<Frame> receive(std::uint16_t queue = 0);
