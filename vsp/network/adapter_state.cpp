@@ -92,10 +92,12 @@ ReceiveSections::Transaction load_transaction(const Record& record) {
 Record save_channel(std::uint16_t index, const ChannelState& state) {
     Record record(channel_type, record_version);
     std::vector<Record> replies;
+    replies.reserve(state.replies.size());
     for (const Reply& reply : state.replies) {
         replies.push_back(save_reply(reply));
     }
     std::vector<Record> transactions;
+    transactions.reserve(state.sections.transactions.size());
     for (const ReceiveSections::Transaction& transaction : state.sections.transactions) {
         transactions.push_back(save_transaction(transaction));
     }
@@ -193,6 +195,7 @@ NegotiationState load_negotiation(const Record& record) {
 
 Record AdapterState::save() const {
     std::vector<Record> saved_channels;
+    saved_channels.reserve(channels.size());
     for (const auto& [index, state] : channels) {
         saved_channels.push_back(save_channel(index, state));
     }
