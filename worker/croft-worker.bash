@@ -13,11 +13,17 @@ _croft_worker() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
+    --nic)
+        local devices=(/sys/class/net/*/tun_flags)
+        devices=("${devices[@]#/sys/class/net/}")
+        mapfile -t COMPREPLY < <(compgen -P tap= -W "${devices[*]%/tun_flags}" -- "${word#tap=}")
+        return
+        ;;
     --cmdline | --memory | --processors | --name)
         return
         ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "--kernel --initrd --cmdline --memory --processors --console \
-        --control --disk --dvd --name --settings --help --version" -- "$word")
+        --control --disk --dvd --nic --name --settings --help --version" -- "$word")
 }
 complete -o filenames -F _croft_worker croft-worker

@@ -244,6 +244,7 @@ TEST_F(WorkerTest, IsControlledThroughItsSocket) {
         EXPECT_EQ(client.command("status")["state"], "running");
         EXPECT_EQ(client.command("nonsense")["ok"], false);
         EXPECT_EQ(client.ask("no json")["ok"], false);
+        EXPECT_EQ(client.ask(R"({"command": "link", "up": false})")["ok"], false) << "no NIC";
         EXPECT_EQ(client.command("save")["ok"], false) << "no file, and it runs";
         EXPECT_EQ(client.command("statistics")["statistics"]["intercepts"].size(), 1U);
         EXPECT_EQ(client.command("pause")["state"], "paused");

@@ -142,8 +142,8 @@ void Adapter::handle(std::uint16_t index, const Request& request) {
     Answered answered = request.kind == Request::Kind::nvsp ? negotiation_.answer(request)
                                                             : rndis_.answer(request.bytes, facts());
     const bool is_open = channels_.contains(index);
-    if (!answered && is_open) {
-        control_->fail(index, answered.error());
+    if (!answered) {
+        fail(index, answered.error());
     }
     const Outcome outcome = answered.value_or(Outcome());
     const auto answer = [channel, replies = outcome.replies] {
@@ -157,6 +157,15 @@ void Adapter::handle(std::uint16_t index, const Request& request) {
     }
     if (outcome.sub_channels && is_open) {
         control_->offer_sub_channels(*outcome.sub_channels);
+    }
+}
+
+/// The channel doesn't know of it yet.
+void Adapter::fail(std::uint16_t index, std::string_view reason) {
+    const auto found = channels_.find(index);
+    if (found != channels_.end()) {
+        post_to(found->second->ring(), [&channel = *found->second] { channel.end(); });
+        control_->fail(index, reason);
     }
 }
 
@@ -251,8 +260,8 @@ void Adapter::teardown_gpadl(std::uint16_t sub_channel, std::uint32_t id) {
         control_->gpadl_torn_down(sub_channel, id);
         return;
     }
-    if (negotiation_.forget(id) && channels_.contains(0)) {
-        control_->fail(0,
+    if (negotiation_.forget(id)) {
+        fail(0,
             fmt::format("found GPADL {:#x} torn down with a buffer in it, expected the buffer to "
                         "be revoked before",
                 id));

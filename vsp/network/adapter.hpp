@@ -78,6 +78,7 @@ private:
     };
 
     void handle(std::uint16_t index, const Request& request);
+    void fail(std::uint16_t index, std::string_view reason);
     [[nodiscard]] AdapterFacts facts() const;
     [[nodiscard]] Channel* find(std::uint16_t index);
     [[nodiscard]] bool make_channel(std::uint16_t index, vmbus::OpenChannel& open);

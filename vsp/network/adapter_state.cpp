@@ -5,7 +5,6 @@
 #include "vsp/network/objects.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <fmt/format.h>
 #include <string_view>
 #include <utility>
@@ -35,9 +34,8 @@ constexpr std::size_t most_sections = 32768;
 
 template <typename Number>
 std::vector<std::uint8_t> bytes_of(const std::vector<Number>& numbers) {
-    std::vector<std::uint8_t> bytes(numbers.size() * sizeof(Number));
-    std::memcpy(bytes.data(), numbers.data(), bytes.size());
-    return bytes;
+    const auto* const first = reinterpret_cast<const std::uint8_t*>(numbers.data());
+    return {first, first + numbers.size() * sizeof(Number)};
 }
 
 template <typename Number>
@@ -47,7 +45,7 @@ std::vector<Number> get_numbers(const Record& record, std::string_view field, st
         refuse("a list ends within a number");
     }
     std::vector<Number> numbers(bytes.size() / sizeof(Number));
-    std::memcpy(numbers.data(), bytes.data(), bytes.size());
+    std::ranges::copy(bytes, reinterpret_cast<std::uint8_t*>(numbers.data()));
     return numbers;
 }
 
@@ -94,10 +92,12 @@ ReceiveSections::Transaction load_transaction(const Record& record) {
 Record save_channel(std::uint16_t index, const ChannelState& state) {
     Record record(channel_type, record_version);
     std::vector<Record> replies;
+    replies.reserve(state.replies.size());
     for (const Reply& reply : state.replies) {
         replies.push_back(save_reply(reply));
     }
     std::vector<Record> transactions;
+    transactions.reserve(state.sections.transactions.size());
     for (const ReceiveSections::Transaction& transaction : state.sections.transactions) {
         transactions.push_back(save_transaction(transaction));
     }
@@ -195,6 +195,7 @@ NegotiationState load_negotiation(const Record& record) {
 
 Record AdapterState::save() const {
     std::vector<Record> saved_channels;
+    saved_channels.reserve(channels.size());
     for (const auto& [index, state] : channels) {
         saved_channels.push_back(save_channel(index, state));
     }

@@ -28,7 +28,7 @@ public:
     /// Readable when there is a frame.
     [[nodiscard]] virtual int descriptor() const = 0;
     /// Takes the next frame into `segments`; what they have no room for is lost. Never waits.
-    /// Answers bytes, or a negative errno value: -EAGAIN if there is none now.
+    /// Answers bytes, or a negative errno value: -EAGAIN if there is none now. 0 is the end.
     [[nodiscard]] virtual int receive(std::span<const iovec> segments) = 0;
     /// Sends one. Never waits: the frame is lost if it can't be sent now. Answers bytes, or a
     /// negative errno value.

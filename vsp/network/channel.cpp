@@ -79,9 +79,14 @@ void Channel::check_idle() {
     }
 }
 
+void Channel::end() {
+    failed_ = true;
+    use_queue();
+}
+
 void Channel::fail(std::string_view reason) {
-    if (!std::exchange(failed_, true)) {
-        use_queue();
+    if (!failed_) {
+        end();
         owner_.channel_failed(index_, reason);
     }
 }

@@ -77,6 +77,9 @@ public:
     /// Takes no more from either; `done` is called when no request is with the owner and nothing is
     /// touched any more. It may have the channel destroyed.
     void quiesce(std::function<void()> done);
+    /// The guest has broken the protocol, as somebody else has found: the channel does nothing any
+    /// more.
+    void end();
     /// No frames come and go any more. Of a channel that is about to end.
     void leave_queue() { queue_.enable(false); }
 

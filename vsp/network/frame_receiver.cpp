@@ -104,7 +104,7 @@ FrameReceiver::Result FrameReceiver::receive(Batch& batch) {
     if (result == -EAGAIN || result == -EINTR) {
         return Result::empty;
     }
-    if (result < 0) {
+    if (result <= 0) {
         return Result::broken;
     }
     take(static_cast<std::size_t>(result), batch);

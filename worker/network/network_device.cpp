@@ -2,7 +2,7 @@
 #include "worker/network/network_device.hpp"
 
 #include "worker/error.hpp"
-#include "worker/network/mac.hpp"
+#include "worker/settings/mac.hpp"
 
 #include <algorithm>
 #include <fmt/format.h>

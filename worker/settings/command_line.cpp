@@ -3,6 +3,7 @@
 
 #include "worker/error.hpp"
 #include "worker/settings/drive_option.hpp"
+#include "worker/settings/nic_option.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -68,40 +69,6 @@ void describe(CLI::App& app, Options& options) {
         "resets it, by ? helps.");
 }
 
-/// `key` is in messages only.
-std::uint32_t number_of(const std::string& text, std::string_view key) {
-    const std::uint64_t value = parse_size(text, fmt::format("--nic {}", key));
-    return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, ~std::uint32_t{0}));
-}
-
-NicSettings nic_of(const std::string& text) {
-    NicSettings nic;
-    for (std::size_t at = 0; at <= text.size();) {
-        const std::size_t end = std::min(text.find(',', at), text.size());
-        const std::string word = text.substr(at, end - at);
-        const std::size_t equals = std::min(word.find('='), word.size());
-        const std::string key = word.substr(0, equals);
-        const std::string value = equals < word.size() ? word.substr(equals + 1) : "";
-        if (key == "tap") {
-            nic.tap = value;
-        } else if (key == "bridge") {
-            nic.bridge = value;
-        } else if (key == "mac") {
-            nic.mac = value;
-        } else if (key == "mtu") {
-            nic.mtu = number_of(value, key);
-        } else if (key == "queues") {
-            nic.queues = number_of(value, key);
-        } else {
-            throw SettingsError(fmt::format("--nic: found \"{}\", expected tap=, bridge=, mac=, "
-                                            "mtu= or queues=; correct it",
-                word));
-        }
-        at = end + 1;
-    }
-    return nic;
-}
-
 void take(const std::optional<std::string>& option, std::string& setting) {
     if (option) {
         setting = *option;
@@ -129,7 +96,7 @@ Settings apply(const Options& options) {
         settings.nics.clear();
     }
     for (const std::string& text : options.nics) {
-        settings.nics.push_back(nic_of(text));
+        settings.nics.push_back(parse_nic_option(text));
     }
     if (options.memory) {
         settings.memory.size = parse_size(*options.memory, "--memory");

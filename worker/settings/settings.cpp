@@ -3,7 +3,7 @@
 
 #include "vsp/network/frame.hpp"
 #include "worker/error.hpp"
-#include "worker/network/mac.hpp"
+#include "worker/settings/mac.hpp"
 
 #include <algorithm>
 #include <array>

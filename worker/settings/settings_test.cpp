@@ -3,6 +3,7 @@
 
 #include "worker/error.hpp"
 #include "worker/settings/command_line.hpp"
+#include "worker/settings/mac.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -34,6 +35,7 @@ TEST(Settings, ComeBackFromTheirJson) {
     settings.boot = {"/k", "/i", "quiet"};
     settings.drives = {{DriveSettings::Type::disk, 7, "/d.vhdx", "vhdx", true},
         {DriveSettings::Type::dvd, std::nullopt, "", "", false}};
+    settings.nics = {{"tap0", "br0", "02:00:00:00:00:01", 9000, 2, false}};
     settings.control.socket = "/run/web";
     const json tree = to_json(settings);
     EXPECT_EQ(to_json(settings_from_json(tree)), tree);
@@ -68,6 +70,13 @@ TEST(Settings, SayWhereAnErrorIs) {
     expect_refused({{"drives", {{{"type", "dvd"}, {"lun", 64U}}}}}, "drives[0].lun");
     expect_refused({{"drives", {{{"type", "dvd"}, {"lun", 3U}}, {{"type", "dvd"}, {"lun", 3U}}}}},
         "drives[1].lun");
+    expect_refused({{"nics", {{{"mac", "02:00:00:00:00:01"}}}}}, "nics[0].tap");
+    expect_refused({{"nics", {{{"tap", "sixteen letters."}}}}}, "nics[0].tap");
+    expect_refused({{"nics", {{{"tap", "t"}, {"mac", "01:00:00:00:00:01"}}}}}, "nics[0].mac");
+    expect_refused({{"nics", {{{"tap", "t"}, {"mac", "2:0:0:0:0:1"}}}}}, "nics[0].mac");
+    expect_refused({{"nics", {{{"tap", "t"}, {"mtu", 60}}}}}, "nics[0].mtu");
+    expect_refused({{"nics", {{{"tap", "t"}, {"queues", 65}}}}}, "nics[0].queues");
+    expect_refused({{"nics", json(9, {{"tap", "t"}})}}, "9 NICs");
     expect_refused({{"boot", {{"kernel", ""}}}}, "boot.kernel");
 }
 
@@ -129,6 +138,34 @@ TEST(CommandLineTest, TakesDrives) {
     EXPECT_EQ(drives[2].type, DriveSettings::Type::dvd);
     EXPECT_EQ(drives[2].path, "");
     EXPECT_EQ(drives[3].path, "d.iso");
+}
+
+TEST(CommandLineTest, TakesNics) {
+    const Settings settings =
+        parse({"--kernel", "k", "--nic", "tap=tap0", "--nic",
+                  "tap=tap1,bridge=br0,mac=02-00-00-00-00-0A,mtu=9000,queues=3"})
+            .settings;
+    ASSERT_EQ(settings.nics.size(), 2U);
+    EXPECT_EQ(settings.nics[0].tap, "tap0");
+    EXPECT_EQ(settings.nics[1].bridge, "br0");
+    EXPECT_EQ(settings.nics[1].mtu, 9000U);
+    EXPECT_EQ(settings.nics[1].queues, 3U);
+    EXPECT_EQ(text_of(address_of(settings, 1)), "02:00:00:00:00:0a");
+    for (const char* nic : {"", "tap0", "tap=", "tap=t,colour=red", "tap=t,mtu=many"}) {
+        EXPECT_THROW((void)parse({"--kernel", "k", "--nic", nic}), SettingsError) << nic;
+    }
+}
+
+TEST(Mac, IsTheSameForTheSamePlace) {
+    Settings settings;
+    settings.name = "web";
+    settings.nics.resize(2);
+    const std::string first = text_of(address_of(settings, 0));
+    EXPECT_EQ(first.substr(0, 9), "00:15:5d:");
+    EXPECT_EQ(text_of(address_of(settings, 0)), first);
+    EXPECT_NE(text_of(address_of(settings, 1)), first);
+    settings.name = "mail";
+    EXPECT_NE(text_of(address_of(settings, 0)), first);
 }
 
 TEST(CommandLineTest, RefusesWhatItDoesNotKnow) {

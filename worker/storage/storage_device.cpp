@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 #include <future>
 #include <optional>
-#include <string>
 #include <utility>
 
 namespace croft::worker {

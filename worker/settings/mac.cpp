@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/network/mac.hpp"
+#include "worker/settings/mac.hpp"
 
 #include "worker/hash.hpp"
 

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network of a child partition, by the hv_netvsc of Debian's stock kernel, on a TAP device."""
+
+import contextlib
+import unittest
+
+from lab import Host
+from root import recipe
+
+HOST = "192.168.77.1"
+GUEST = "192.168.77.2"
+MEGABYTES = 16
+
+
+class Guest:
+    """A child with a NIC, and a shell in it."""
+
+    def __init__(self, host, artifacts, *options, processors=2, nic="tap=tap0"):
+        cache = recipe.cache.directory()
+        self._number = 0
+        self.worker = host.start_command([
+            "/build/worker/croft-worker",
+            "--kernel", f"/cache/{artifacts.child_kernel.relative_to(cache)}",
+            "--initrd", f"/cache/{artifacts.child_userland.relative_to(cache)}",
+            "--cmdline", "console=ttyS0 loglevel=4 croft.modules=hv_netvsc croft.rounds=1 "
+                         "croft.do=shell",
+            "--memory", "256M", "--processors", str(processors), "--nic", nic, *options])
+        self.wait_for_shell()
+
+    def wait_for_shell(self, times=1):
+        pattern = "(?s)" + ".*".join(["child: shell"] * times)
+        self.worker.wait_for(pattern, timeout=180)
+
+    def run(self, command, status=0, timeout=120):
+        """What a command in the guest says."""
+        self._number += 1
+        # The shell echoes the line: the marks that are looked for are not in it as such.
+        self.worker.write(f"echo \"[{self._number}:\"; {command}; "
+                          f"echo \"<$?:\"{self._number}'>'\n".encode())
+        match = self.worker.wait_for(rf"(?s)\n\[{self._number}:\r?\n(.*?)<(\d+):{self._number}>",
+                                     timeout=timeout)
+        if int(match[2]) != status:
+            raise AssertionError(f"{command}: ended with {int(match[2])}: {match[1].decode()}")
+        return match[1].decode().replace("\r", "")
+
+    def bring_up(self, mtu=None):
+        if mtu:
+            self.run(f"ip link set eth0 mtu {mtu}")
+        self.run(f"ip address add {GUEST}/24 dev eth0 2>/dev/null; ip link set eth0 up")
+        self.run("until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+
+    def end(self):
+        self.worker.write(b"exit\n")
+        return self.worker.wait(60)
+
+
+class NetworkTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.artifacts = recipe.obtain()
+
+    @contextlib.contextmanager
+    def _host(self, name):
+        with Host(name=name) as host:
+            yield host
+            host.power_off()
+
+    def _address_host(self, host):
+        host.run(f"ip address add {HOST}/24 dev tap0", check=True)
+
+    def _ping(self, host, guest, size=56):
+        """Both ways."""
+        guest.run(f"ping -c 3 -W 10 -s {size} {HOST}")
+        host.run(f"ping -c 3 -W 10 -M do -s {size} {GUEST}", check=True)
+
+    def _serve(self, host, guest):
+        """A file to fetch, the same on both sides; answers its checksum."""
+        host.run(f"mkdir -p /tmp/www; head -c {MEGABYTES << 20} /dev/urandom >/tmp/www/data; "
+                 "busybox httpd -p 8080 -h /tmp/www", check=True)
+        guest.run("mkdir -p /tmp/www; httpd -p 8080 -h /tmp/www")
+        return host.run("sha256sum /tmp/www/data", check=True).output.split()[0]
+
+    def _transfer(self, host, guest, checksum):
+        """By TCP to the guest and back; what arrives is what was sent."""
+        guest.run(f"wget -q -O /tmp/www/data http://{HOST}:8080/data", timeout=180)
+        self.assertIn(checksum, guest.run("sha256sum /tmp/www/data"))
+        fetched = host.run(f"busybox wget -q -O /tmp/back http://{GUEST}:8080/data && "
+                           "sha256sum /tmp/back", timeout=180, check=True)
+        self.assertEqual(fetched.output.split()[0], checksum)
+
+    def _check_counters(self, host, guest):
+        """Nothing was damaged on the way."""
+        text = guest.run("cat /proc/net/snmp")
+        host_text = host.run("cat /proc/net/snmp", check=True).output
+        for found in (text, host_text):
+            for kind in ("Tcp", "Udp", "Icmp"):
+                names, values = [line.split()[1:] for line in found.splitlines()
+                                 if line.startswith(f"{kind}:")][:2]
+                self.assertEqual(dict(zip(names, values))["InCsumErrors"], "0", kind)
+
+    def test_ping_and_tcp(self):
+        """Datagrams and streams, and their checksums, both ways."""
+        with self._host("network-tcp") as host:
+            guest = Guest(host, self.artifacts, processors=1)
+            self._address_host(host)
+            guest.bring_up()
+            self.assertIn("00:15:5d:", guest.run("cat /sys/class/net/eth0/address"))
+            self._ping(host, guest)
+            self._ping(host, guest, 1472)
+            checksum = self._serve(host, guest)
+            self._transfer(host, guest, checksum)
+            # Large frames went both ways, cut up by nobody.
+            for way in ("rx", "tx"):
+                packets = int(guest.run(f"cat /sys/class/net/eth0/statistics/{way}_packets"))
+                self.assertLess(packets, (MEGABYTES << 20) // 1448 // 2, way)
+            self._check_counters(host, guest)
+            result = guest.end()
+            self.assertEqual((result.status, result.error), (0, ""))
+
+    def test_channels_and_jumbo_frames(self):
+        """A channel for each processor, and frames that the guest's MTU lets it send."""
+        with self._host("network-channels") as host:
+            guest = Guest(host, self.artifacts, processors=4,
+                          nic="tap=tap0,mtu=9000,mac=02:00:00:00:00:42")
+            self._address_host(host)
+            guest.bring_up(mtu=9000)
+            self.assertIn("02:00:00:00:00:42", guest.run("cat /sys/class/net/eth0/address"))
+            guest.run("test $(cat /sys/class/net/eth0/mtu) = 9000")
+            guest.run("test $(ls -d /sys/class/net/eth0/queues/tx-* | wc -l) = 4")
+            guest.run("test $(ls -d /sys/class/net/eth0/device/channels/* | wc -l) = 4")
+            guest.run("test $(cat /sys/class/net/eth0/device/channels/*/cpu | sort | uniq | wc -l) "
+                      "= 4")
+            self._ping(host, guest, 8972)
+            checksum = self._serve(host, guest)
+            # Streams side by side spread over the channels.
+            guest.run(f"for i in 1 2 3 4; do wget -q -O /tmp/$i http://{HOST}:8080/data & done; "
+                      "wait; sha256sum /tmp/[1-4] | cut -c 1-64 | uniq >/tmp/found; "
+                      "rm /tmp/[1-4]", timeout=180)
+            self.assertEqual(guest.run("cat /tmp/found").strip(), checksum)
+            self._transfer(host, guest, checksum)
+            self._check_counters(host, guest)
+            self.assertEqual(guest.end().error, "")
+
+    def test_link_and_reboot(self):
+        """The device's state is the guest's link; a guest that boots again is on line again."""
+        with self._host("network-link") as host:
+            host.run("ip link add br0 type bridge; ip link set br0 up", check=True)
+            guest = Guest(host, self.artifacts, nic="tap=tap0,bridge=br0")
+            host.run(f"ip address add {HOST}/24 dev br0", check=True)
+            self.assertIn("master br0", host.run("ip link show tap0").output)
+            guest.bring_up()
+            self._ping(host, guest)
+            for _ in range(3):
+                host.run("ip link set tap0 down", check=True)
+                guest.run("while grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+                host.run("ip link set tap0 up", check=True)
+                guest.run("until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+            self._ping(host, guest)
+            address = guest.run("cat /sys/class/net/eth0/address")
+            guest.worker.write(b"reboot -f\n")
+            guest.wait_for_shell(times=2)
+            self.assertEqual(guest.run("cat /sys/class/net/eth0/address"), address)
+            guest.bring_up()
+            self._ping(host, guest)
+            # One that is taken away from the host is a link that is down.
+            host.run("ip link delete tap0", check=True)
+            guest.run("while grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+            self.assertEqual(guest.end().error, "")
+
+
+if __name__ == "__main__":
+    unittest.main()

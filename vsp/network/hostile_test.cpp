@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Guests that don't keep to the protocol: each loses its channel, by one line that says why.
+#include "vsp/network/testing/network_fixture.hpp"
+
+#include <array>
+#include <cstring>
+#include <string>
+
+namespace croft::vsp::network {
+namespace {
+
+using namespace testing;
+using protocol::MessageType;
+using protocol::Oid;
+using protocol::RndisType;
+using vmbus::testing::GuestPacket;
+
+class HostileTest : public NetworkFixture {
+protected:
+    void expect_failure(std::string_view words) {
+        const std::string line = wait_for_failure();
+        EXPECT_NE(line.find(words), std::string::npos) << line;
+        EXPECT_NE(line.find("expected"), std::string::npos) << line;
+        EXPECT_EQ(line.find('\n'), std::string::npos) << line;
+        host_.settle();
+        EXPECT_EQ(vm_.reports().size(), 1U);
+        // And begins anew if it likes.
+        ASSERT_TRUE(guest_.close(*primary_));
+        ASSERT_TRUE(driver_.take_back_receive_buffer(*primary_));
+        ASSERT_TRUE(driver_.take_back_send_buffer(*primary_));
+        primary_ = guest_.open(offers_[0], 16);
+        ASSERT_TRUE(primary_);
+        ASSERT_TRUE(driver_.initialize(*primary_));
+        network_.send({{}, frame_of(60)});
+        EXPECT_EQ(driver_.receive(*primary_)->bytes, frame_of(60));
+    }
+    void send(const Bytes& message) {
+        GuestPacket packet = driver_.packet_by_pages(message);
+        packet.transaction_id = 77;
+        guest_.send(*primary_, packet);
+    }
+    static Bytes changed(Bytes message, std::size_t offset, std::uint32_t value) {
+        std::memcpy(message.data() + offset, &value, sizeof(value));
+        return message;
+    }
+
+    const Bytes message_ = rndis_packet(frame_of(60, other_address), {{0, 0}});
+};
+
+// Offsets in an RNDIS packet.
+constexpr std::size_t at_type = 0;
+constexpr std::size_t at_length = 4;
+constexpr std::size_t at_data_offset = 8;
+constexpr std::size_t at_data_length = 12;
+constexpr std::size_t at_info_offset = 28;
+constexpr std::size_t at_info_length = 32;
+constexpr std::size_t at_info = 44;
+
+TEST_F(HostileTest, SectionOutOfRange) {
+    boot();
+    GuestPacket packet = driver_.packet_by_section(message_, 0);
+    packet.payload[1] = 10; // of ten
+    guest_.send(*primary_, packet);
+    expect_failure("section 10 of the send buffer");
+}
+
+TEST_F(HostileTest, MoreBytesThanASectionHas) {
+    boot();
+    GuestPacket packet = driver_.packet_by_section(message_, 0);
+    packet.payload[1] = std::uint64_t{6145} << 32;
+    guest_.send(*primary_, packet);
+    expect_failure("6145 bytes in section 0");
+}
+
+TEST_F(HostileTest, DataThatIsNoMemory) {
+    boot();
+    GuestPacket packet = driver_.packet_by_pages(message_);
+    packet.header[2] = 3;
+    guest_.send(*primary_, packet);
+    expect_failure("isn't in the guest's memory");
+}
+
+TEST_F(HostileTest, CompletionNeverAskedFor) {
+    boot();
+    driver_.complete(*primary_, 0x1234567800000001);
+    expect_failure("completion of transaction");
+}
+
+TEST_F(HostileTest, CompletionTwice) {
+    boot();
+    driver_.set_completes(false);
+    network_.send({{}, frame_of(60)});
+    ASSERT_TRUE(driver_.receive(*primary_));
+    GuestPacket packet;
+    packet.type = 11;
+    packet.transaction_id = std::uint64_t{2} << 32 | 1;
+    driver_.complete_all(*primary_);
+    driver_.set_completes(true);
+    host_.settle();
+    guest_.send(*primary_, packet);
+    expect_failure("completion of transaction");
+}
+
+TEST_F(HostileTest, FrameOutsideItsMessage) {
+    boot();
+    send(changed(message_, at_data_offset, 0xfffffff0));
+    expect_failure("found a frame of 60 bytes at 4294967280");
+}
+
+TEST_F(HostileTest, FrameLongerThanItsMessage) {
+    boot();
+    send(changed(message_, at_data_length, 0xffffffff));
+    expect_failure("found a frame of 4294967295 bytes");
+}
+
+TEST_F(HostileTest, FrameWithoutAHeader) {
+    boot();
+    send(changed(message_, at_data_length, 13));
+    expect_failure("found a frame of 13 bytes");
+}
+
+TEST_F(HostileTest, MessageOfAnotherType) {
+    boot();
+    send(changed(message_, at_type, 5));
+    expect_failure("type 0x5 with data");
+}
+
+TEST_F(HostileTest, MessageLongerThanWhatWasSent) {
+    boot();
+    send(changed(message_, at_length, 4000));
+    expect_failure("found an RNDIS packet of 4000 bytes");
+}
+
+TEST_F(HostileTest, MessageOfNoLength) {
+    boot();
+    send(changed(message_, at_length, 0));
+    expect_failure("found an RNDIS packet of 0 bytes");
+}
+
+TEST_F(HostileTest, ChainWithoutEnd) {
+    boot();
+    Bytes chain;
+    for (unsigned i = 0; i < 200; ++i) {
+        chain.insert(chain.end(), message_.begin(), message_.end());
+    }
+    send(chain);
+    expect_failure("more than 16 packets");
+}
+
+TEST_F(HostileTest, InfoOutsideItsMessage) {
+    boot();
+    send(changed(message_, at_info_offset, 100));
+    expect_failure("found per-packet information of 16 bytes at 100");
+}
+
+TEST_F(HostileTest, InfoTooLong) {
+    boot();
+    send(changed(message_, at_info_length, 0x10000));
+    expect_failure("found per-packet information of 65536 bytes");
+}
+
+TEST_F(HostileTest, InfoOfNoSize) {
+    boot();
+    send(changed(message_, at_info, 0));
+    expect_failure("piece of per-packet information of 0 bytes");
+}
+
+TEST_F(HostileTest, InfoWithItsValueOutside) {
+    boot();
+    send(changed(message_, at_info + 8, 0xfffffffe));
+    expect_failure("found a value at 4294967294");
+}
+
+TEST_F(HostileTest, ChecksumOutsideItsFrame) {
+    boot();
+    send(rndis_packet(frame_of(60, other_address), {{0, 1 | 4 | 59U << 16}}));
+    expect_failure("header for a checksum at 59");
+}
+
+TEST_F(HostileTest, LargeSendWithoutHeaders) {
+    boot();
+    send(rndis_packet(frame_of(60, other_address), {{2, 1448 | 34U << 20 | 1U << 30}}));
+    expect_failure("where an IPv4 header begins");
+}
+
+TEST_F(HostileTest, LargeSendWithoutSegments) {
+    boot();
+    send(rndis_packet(frame_of(60, other_address), {{2, 34U << 20 | 1U << 30}}));
+    expect_failure("found a large send");
+}
+
+TEST_F(HostileTest, RequestBeforeAVersion) {
+    open();
+    driver_.configure(*primary_, 1500, 0);
+    expect_failure("expected a version first");
+}
+
+TEST_F(HostileTest, UnknownMessage) {
+    boot();
+    driver_.tell(*primary_, nvsp_message(static_cast<MessageType>(999), {}));
+    expect_failure("found a message of type 999");
+}
+
+TEST_F(HostileTest, MtuThatCannotBe) {
+    open();
+    ASSERT_EQ(driver_.negotiate(*primary_, protocol::version_5), 1U);
+    driver_.configure(*primary_, 0xfffffff0, 0);
+    expect_failure("found an MTU of");
+}
+
+TEST_F(HostileTest, UnknownRequest) {
+    boot();
+    Bytes request = rndis_message(static_cast<RndisType>(0x99), Bytes(8));
+    GuestPacket packet = driver_.packet_by_pages(request, protocol::rndis_channel_control);
+    guest_.send(*primary_, packet);
+    expect_failure("found an RNDIS request of type 0x99");
+}
+
+TEST_F(HostileTest, RequestLongerThanItsMessage) {
+    boot();
+    Bytes request = changed(rndis_message(RndisType::query, Bytes(20)), at_length, 5000);
+    guest_.send(*primary_, driver_.packet_by_pages(request, protocol::rndis_channel_control));
+    expect_failure("says it has 5000 bytes");
+}
+
+TEST_F(HostileTest, RequestsWhoseAnswersItDoesNotTake) {
+    boot();
+    driver_.set_completes(false);
+    const Bytes request = rndis_message(RndisType::keep_alive, Bytes(4));
+    for (unsigned i = 0; i < 1500 && vm_.reports().empty(); ++i) {
+        GuestPacket packet = driver_.packet_by_pages(request, protocol::rndis_channel_control);
+        packet.flags = 0;
+        guest_.send(*primary_, packet);
+        host_.settle();
+    }
+    driver_.set_completes(true);
+    expect_failure("requests whose answers it doesn't take");
+}
+
+TEST_F(HostileTest, BufferTornDownInUse) {
+    boot();
+    ASSERT_TRUE(driver_.take_back_receive_buffer(*primary_));
+    network_.send({{}, frame_of(60)});
+    expect_failure("torn down with a buffer in it");
+}
+
+TEST_F(HostileTest, BuffersThatAreNone) {
+    open();
+    ASSERT_EQ(driver_.negotiate(*primary_, protocol::version_5), 1U);
+    driver_.configure(*primary_, 1500, 0);
+    const auto answer = driver_.ask(*primary_,
+        nvsp_message(MessageType::send_receive_buffer,
+            concatenate(protocol::SendBuffer{4711, protocol::receive_buffer_id, 0})));
+    ASSERT_TRUE(answer);
+    EXPECT_NE(take_from<std::uint32_t>(*answer, 4), 1U);
+    EXPECT_EQ(driver_.give_receive_buffer(*primary_).status, 1U);
+    EXPECT_NE(driver_.give_receive_buffer(*primary_).status, 1U) << "a second one";
+}
+
+TEST_F(HostileTest, ObjectsOfTheWrongLength) {
+    boot();
+    EXPECT_EQ(driver_.set(*primary_, Oid::current_packet_filter, Bytes(3)),
+        protocol::rndis_invalid_length);
+    EXPECT_EQ(
+        driver_.set(*primary_, Oid::multicast_list, Bytes(7)), protocol::rndis_invalid_length);
+    EXPECT_EQ(driver_.set(*primary_, Oid::multicast_list, Bytes(std::size_t{6} * 33)),
+        protocol::rndis_multicast_full);
+    EXPECT_EQ(
+        driver_.set(*primary_, Oid::offload_parameters, Bytes(3)), protocol::rndis_invalid_length);
+    EXPECT_EQ(driver_.set(*primary_, Oid::receive_scale_parameters, Bytes(10)),
+        protocol::rndis_invalid_length);
+    EXPECT_EQ(driver_.set(*primary_, Oid::receive_scale_parameters,
+                  concatenate(protocol::ReceiveScaleParameters{
+                      {0x89, 2, 28}, 0, 0, 1, 512, 0, 0xffffff00, 40, 0, 28})),
+        protocol::rndis_invalid_data);
+    EXPECT_EQ(driver_.set(*primary_, Oid::config_parameter,
+                  concatenate(protocol::ConfigParameter{0xffffffff, 28, 2, 20, 24})),
+        protocol::rndis_invalid_data);
+    EXPECT_TRUE(vm_.reports().empty());
+}
+
+} // namespace
+} // namespace croft::vsp::network
