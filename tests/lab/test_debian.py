@@ -68,7 +68,7 @@ class DebianTest(unittest.TestCase):
             self._check_file_system(guest)
 
     def test_network(self):
-        """On line with nothing configured: an address by DHCP, which the host hears of and reaches."""
+        """On line with nothing configured: an address by DHCP, which the host hears of."""
         with self._guest("network") as guest:
             guest.host.run([NETWORK, "up"], check=True)
             guest.start()
