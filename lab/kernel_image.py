@@ -22,3 +22,9 @@ def elf(image):
     if not content.startswith(b"\x7fELF"):
         raise LabError(f"the bzImage holds {content[:4]!r}; expected an ELF file")
     return content
+
+
+def release(image):
+    """The release that a bzImage says it is, as 6.1.0-1-amd64."""
+    start = 0x200 + struct.unpack_from("<H", image, 0x20E)[0]
+    return image[start:image.index(b"\0", start)].split()[0].decode()

@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `make run` shows: a host comes up, and a child partition with Debian's own kernel on it.
-Each stage is named as it begins, and a table of times closes the whole."""
+"""What `make run` shows: a host comes up, and on it a stock Debian from its disk, which is then on
+line and shuts down when asked. Each stage is named as it begins; a table of times comes with the
+guest's login."""
 
+import json
 import re
 import sys
+import threading
 import time
 
 from root import recipe
-from root.recipe import child, filesystem, kernel
+from root.recipe import filesystem, guest, kernel
 
-from .child import MARK
+from . import kernel_image
 from .errors import LabError
+from .guest import CROFT, LOGIN, boot_words, make_disk, parent_disk
 from .terminal import attach, write_output
+
+NETWORK = "/build/network/croft-network"
+NAME = "debian"
+DISK = f"/tmp/{NAME}.vhdx"
 
 
 def add_options(parser):
@@ -20,8 +28,7 @@ def add_options(parser):
     parser.add_argument("--child-processors", type=int, default=2, metavar="N")
     parser.add_argument("--child-memory", default="512M", metavar="SIZE")
     parser.add_argument("--keep", action="store_true",
-                        help="leave the child up, with a shell on its console, also without a "
-                             "terminal")
+                        help="leave the guest up until somebody ends it, also without a terminal")
 
 
 class Stages:
@@ -53,7 +60,6 @@ def main(options, host):
     stages = Stages(options.done)
     artifacts = _obtain(stages)
     host.use(artifacts)
-    interactive = sys.stdin.isatty() and sys.stdout.isatty()
     what = "root kernel on the bare machine" if options.bare else "hypervisor and root partition"
     stages.begin(what)
     with host:
@@ -61,44 +67,108 @@ def main(options, host):
         if host.run(["test", "-c", "/dev/mshv"]).status != 0:
             raise LabError("the root has no /dev/mshv; expected its kernel to find the hypervisor: "
                            f"see {host.logs}/console.log")
-        package = child.kernels()[artifacts.child_kernel.name]
-        stages.begin(f"child partition: {package['Package']} {package['Version']}, as Debian ships "
-                     f"it, with {options.child_processors} processors")
-        if interactive:
-            print("    (its console is yours; 'exit' powers it off, Ctrl-] q ends it)")
-        stay = "croft.do=shell" if interactive or options.keep else "croft.do=poweroff"
-        cache = recipe.cache.directory()
-        words = [
-            "/build/worker/croft-worker",
-            "--kernel", f"/cache/{artifacts.child_kernel.relative_to(cache)}",
-            "--initrd", f"/cache/{artifacts.child_userland.relative_to(cache)}",
-            "--cmdline", f"console=ttyS0 quiet {stay}",
-            "--memory", options.child_memory, "--processors", str(options.child_processors)]
-        begun = time.monotonic()
-        reached = []
-        seen = bytearray()
-
-        def watch(content):
-            write_output(content)
-            if reached:
-                return
-            seen.extend(content)
-            if MARK.encode() in seen:
-                reached.append(time.monotonic())
-                stages.add("child to its user land", reached[0] - begun)
-                print(f"\n{stages.table()}\n".replace("\n", "\r\n" if interactive else "\n"),
-                      flush=True)
-
-        status, error = attach(host, words, watch)
-        if not reached:
-            raise LabError(f"the worker ended with status {status} before the child said "
-                           f"'{MARK}'; it said: {error.strip()[-500:] or 'nothing'}")
-        if status != 0:
-            raise LabError(f"the worker ended with status {status}; expected 0; it said: "
-                           f"{error.strip()[-500:] or 'nothing'}")
+        host.run([NETWORK, "up"], check=True)
+        make_disk(host, DISK)
+        release = kernel_image.release((guest.build() / "vmlinuz").read_bytes())
+        stages.begin(f"child partition: Debian from its disk, Linux {release} as Debian ships it, "
+                     f"with {options.child_processors} processors")
+        _Show(stages, host, options).run()
         print("==> power off", flush=True)
         host.power_off()
     return 0
+
+
+class _Show:
+    """A Debian whose console is shown while it is asked for what there is to see."""
+
+    def __init__(self, stages, host, options):
+        self._stages = stages
+        self._host = host
+        self._interactive = sys.stdin.isatty() and sys.stdout.isatty()
+        self._stays = self._interactive or options.keep
+        self._words = boot_words(DISK, "--name", NAME, "--memory", options.child_memory,
+                                 "--processors", str(options.child_processors))
+        self._seen = bytearray()
+        self._reached = threading.Event()
+        self._failure = None
+
+    def run(self):
+        """To the end of the guest."""
+        if self._interactive:
+            print("    (its console is yours; 'poweroff' ends it, and so does Ctrl-])")
+        self._begun = time.monotonic()
+        guide = threading.Thread(target=self._guide, name="guide", daemon=True)
+        guide.start()
+        status, error = attach(self._host, self._words, self._watch)
+        reached = self._reached.is_set()
+        self._reached.set()
+        if not reached:
+            raise LabError(f"the guest ended with status {status} before its login; croft said: "
+                           f"{error.strip()[-500:] or 'nothing'}")
+        guide.join()
+        if self._failure:
+            raise self._failure
+        if status != 0:
+            raise LabError(f"croft vm run ended with status {status}; expected 0; it said: "
+                           f"{error.strip()[-500:] or 'nothing'}")
+        if self._runs():
+            self._shut_down()
+
+    def _watch(self, content):
+        write_output(content)
+        if self._reached.is_set():
+            return
+        self._seen.extend(content)
+        if re.search(LOGIN.encode(), self._seen):
+            self._stages.add("child to its user land", time.monotonic() - self._begun)
+            self._say(f"\n{self._stages.table()}\n")
+            self._reached.set()
+
+    def _guide(self):
+        """Beside the console: from the login on."""
+        self._reached.wait()
+        try:
+            if not self._runs():
+                return
+            address = self._wait_for_address()
+            if address is None:
+                return
+            self._say(f"==> the guest's address, by its own word: {address}")
+            ping = self._host.run(["ping", "-c", "3", "-i", "0.3", address], timeout=30)
+            if ping.status != 0:
+                raise LabError(f"the guest doesn't answer at {address}: {ping.output.strip()}")
+            self._say(f"==> a round trip to it: {ping.output.strip().splitlines()[-1]}")
+            if not self._stays:
+                self._shut_down()
+        except LabError as error:
+            self._failure = error
+            self._host.run([CROFT, "vm", "kill", NAME])
+
+    def _runs(self):
+        return self._host.run([CROFT, "vm", "info", NAME]).status == 0
+
+    def _wait_for_address(self, timeout=60):
+        """The guest's; None if it ends before it has one."""
+        limit = time.monotonic() + timeout
+        while time.monotonic() < limit:
+            result = self._host.run([CROFT, "vm", "info", NAME, "--json"])
+            if result.status != 0:
+                return None
+            address = json.loads(result.output)["guest"].get("NetworkAddressIPv4", "")
+            if address:
+                return address.split(";")[0]
+        raise LabError(f"the guest has no address after {timeout} s; expected one by DHCP")
+
+    def _shut_down(self):
+        begun = time.monotonic()
+        result = self._host.run([CROFT, "vm", "shutdown", NAME, "--wait", "60"], timeout=90)
+        if result.status != 0:
+            raise LabError(f"the guest did not shut down: {result.error.strip()}")
+        self._say(f"==> it was asked to shut down, and has, in {time.monotonic() - begun:.1f} s")
+
+    def _say(self, text):
+        end = "\r\n" if self._interactive else "\n"
+        print((text + "\n").replace("\n", end), end="", flush=True)
 
 
 def _obtain(stages):
@@ -112,11 +182,12 @@ def _obtain(stages):
     stages.begin("root file system")
     filesystem.build()
     stages.end("root file system", note)
-    stages.begin("child's kernel and user land")
-    child.build_kernels(child.kernels())
-    artifacts = recipe.obtain()
-    stages.end("child's kernel and user land")
-    return artifacts
+    note = "cached" if guest.cached() else "built"
+    stages.begin("child's disk")
+    guest.build()
+    parent_disk()
+    stages.end("child's disk", note)
+    return recipe.obtain()
 
 
 def _add_boot_times(stages, host, bare):

@@ -27,7 +27,9 @@ SIZE = "2G"
 
 # What nobody reads in a guest of the lab.
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*",
-            "/usr/share/lintian/*", "/usr/share/bug/*", "/usr/share/gcc/*", "/usr/share/gdb/*")
+            "/usr/share/lintian/*", "/usr/share/bug/*", "/usr/share/gcc/*", "/usr/share/gdb/*",
+            # See root/guest/before.
+            "/usr/share/initramfs-tools/hooks/udev", "/usr/share/initramfs-tools/scripts/*/udev")
 
 # From a tar file on standard input to an image of the file system on standard output.
 MAKE_IMAGE = """
