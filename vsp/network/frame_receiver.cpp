@@ -58,9 +58,13 @@ void FrameReceiver::configure(std::shared_ptr<const DataSettings> settings, std:
         settings_ != nullptr ? settings_->receive_buffer.get() : nullptr;
     settings_ = std::move(settings);
     if (settings_->receive_buffer.get() != old) {
-        const std::uint32_t count = settings_->sections_per_channel;
+        const std::uint32_t share = settings_->sections_per_channel;
+        const std::uint32_t all =
+            settings_->receive_buffer != nullptr ? settings_->receive_buffer->section_count() : 0;
+        // A buffer that takes the place of a larger one may have none for this channel.
+        const std::uint32_t count = (channel + 1U) * share <= all ? share : 0;
         reserved_ = std::min(most_reserved, count / 4);
-        sections_.assign(channel * count, settings_->receive_buffer != nullptr ? count : 0);
+        sections_.assign(channel * share, count);
     }
     spill_.resize(may_coalesce() ? largest_frame : 1);
 }

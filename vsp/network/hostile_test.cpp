@@ -258,6 +258,28 @@ TEST_F(HostileTest, BuffersThatAreNone) {
     EXPECT_NE(driver_.give_receive_buffer(*primary_).status, 1U) << "a second one";
 }
 
+/// Channels that have their sections in a buffer have none in a smaller one.
+TEST_F(HostileTest, SmallerBufferUnderSubChannels) {
+    boot();
+    const Bytes request =
+        nvsp_message(MessageType::sub_channel, concatenate(protocol::SubChannelRequest{1, 2}));
+    ASSERT_TRUE(driver_.ask(*primary_, request));
+    const auto offer = guest_.wait_for_offer();
+    ASSERT_TRUE(offer);
+    auto channel = guest_.open(*offer, 16);
+    ASSERT_TRUE(channel);
+    const std::uint16_t index = offer->sub_channel_index;
+    driver_.tell(*primary_,
+        nvsp_message(MessageType::revoke_receive_buffer, concatenate(protocol::receive_buffer_id)));
+    ASSERT_EQ(driver_.give_receive_buffer(*primary_, 16).status, 1U);
+    network_.send({{}, frame_of(60)}, index);
+    host_.settle();
+    EXPECT_FALSE(channel->receiver.receive());
+    network_.send({{}, frame_of(60)});
+    EXPECT_EQ(driver_.receive(*primary_)->bytes, frame_of(60));
+    EXPECT_TRUE(vm_.reports().empty()) << vm_.reports().front();
+}
+
 TEST_F(HostileTest, ObjectsOfTheWrongLength) {
     boot();
     EXPECT_EQ(driver_.set(*primary_, Oid::current_packet_filter, Bytes(3)),

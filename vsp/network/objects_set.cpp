@@ -164,7 +164,7 @@ std::optional<MacAddress> parse_address(std::string_view text) {
         if (digit == std::string_view::npos) {
             return std::nullopt;
         }
-        address.bytes.at(i / 2) = static_cast<std::uint8_t>(address.bytes.at(i / 2) << 4 | digit);
+        address.bytes.at(i / 2) = static_cast<std::uint8_t>(address.bytes.at(i / 2) * 16U + digit);
     }
     return address.is_group() || address == MacAddress() ? std::nullopt : std::optional(address);
 }

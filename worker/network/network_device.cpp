@@ -15,7 +15,6 @@ namespace croft::worker {
 namespace {
 
 using vsp::network::Adapter;
-using vsp::network::MacAddress;
 using vsp::network::Tap;
 
 /// The same in every VM for the same place, and over its life.

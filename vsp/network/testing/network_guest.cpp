@@ -99,11 +99,13 @@ std::uint32_t NetworkGuest::make_gpadl(
     return guest_.create_gpadl(channel.relid, id, pages) == 0U ? id : 0;
 }
 
-protocol::ReceiveBufferComplete NetworkGuest::give_receive_buffer(Channel& channel) {
+protocol::ReceiveBufferComplete NetworkGuest::give_receive_buffer(
+    Channel& channel, std::size_t pages) {
     if (receive_pages_.empty()) {
         receive_pages_ = vm_.test_memory().allocate(receive_pages);
     }
-    receive_gpadl_ = make_gpadl(channel, receive_pages_);
+    receive_gpadl_ = make_gpadl(channel,
+        {receive_pages_.begin(), receive_pages_.begin() + static_cast<std::ptrdiff_t>(pages)});
     const auto answer = ask(channel,
         nvsp_message(MessageType::send_receive_buffer,
             concatenate(protocol::SendBuffer{receive_gpadl_, protocol::receive_buffer_id, 0})));

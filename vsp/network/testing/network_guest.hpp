@@ -75,7 +75,8 @@ public:
     /// The status of INIT.
     std::uint32_t negotiate(Channel& channel, std::uint32_t version);
     void configure(Channel& channel, std::uint32_t mtu, std::uint64_t capabilities);
-    protocol::ReceiveBufferComplete give_receive_buffer(Channel& channel);
+    protocol::ReceiveBufferComplete give_receive_buffer(
+        Channel& channel, std::size_t pages = receive_pages);
     protocol::SendBufferComplete give_send_buffer(Channel& channel);
     /// Tears their GPADLs down, of those that there are.
     bool take_back_receive_buffer(const Channel& channel);
