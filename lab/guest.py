@@ -14,6 +14,9 @@ from .host import build_directory
 
 CROFT = "/build/cli/croft"
 
+# The first words of the guest's user land, which is its initial RAM disk.
+USER_LAND = "Loading, please wait"
+
 # What the console shows when root is logged in.
 LOGIN = r"login: root \(automatic login\)"
 
@@ -50,7 +53,8 @@ def boot_words(disk, *words, own_kernel=False):
     boot = [] if own_kernel else ["--kernel", in_cache(system / "vmlinuz"), "--initrd",
                                   in_cache(system / "initrd.img")]
     return [CROFT, "vm", "run", disk, *boot, "--cmdline",
-            f"root=LABEL={guest_recipe.LABEL} ro console=ttyS0 quiet", *words]
+            f"root=LABEL={guest_recipe.LABEL} ro console=ttyS0 "
+            "loglevel=4 systemd.show_status=false", *words]
 
 
 class DebianGuest:

@@ -14,7 +14,7 @@ from root.recipe import filesystem, guest, kernel
 
 from . import kernel_image
 from .errors import LabError
-from .guest import CROFT, LOGIN, boot_words, make_disk, parent_disk
+from .guest import CROFT, LOGIN, USER_LAND, boot_words, make_disk, parent_disk
 from .terminal import attach, write_output
 
 NETWORK = "/build/network/croft-network"
@@ -89,6 +89,7 @@ class _Show:
         self._words = boot_words(DISK, "--name", NAME, "--memory", options.child_memory,
                                  "--processors", str(options.child_processors))
         self._seen = bytearray()
+        self._user_land = None  # when it was there
         self._reached = threading.Event()
         self._failure = None
 
@@ -119,8 +120,13 @@ class _Show:
         if self._reached.is_set():
             return
         self._seen.extend(content)
+        now = time.monotonic()
+        if self._user_land is None and USER_LAND.encode() in self._seen:
+            self._user_land = now
         if re.search(LOGIN.encode(), self._seen):
-            self._stages.add("child to its user land", time.monotonic() - self._begun)
+            user_land = self._user_land or now
+            self._stages.add("child to its user land", user_land - self._begun)
+            self._stages.add("child's user land to its login", now - user_land)
             self._say(f"\n{self._stages.table()}\n")
             self._reached.set()
 

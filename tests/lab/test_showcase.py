@@ -11,7 +11,8 @@ from lab.host import TOP
 
 STAGES = ["dependencies", "build", "root kernel (cached)", "root file system (cached)",
           "child's disk (cached)", "emulator, firmware and hypervisor",
-          "root kernel to its user land", "lab's agent and /dev/mshv", "child to its user land"]
+          "root kernel to its user land", "lab's agent and /dev/mshv", "child to its user land",
+          "child's user land to its login"]
 
 
 def emulators():
@@ -59,7 +60,7 @@ class ShowcaseTest(unittest.TestCase):
         self.assertAlmostEqual(times[-1], sum(times[:-1]), delta=0.05 * len(times))
         took = dict(zip(STAGES, times))
         for stage in ("emulator, firmware and hypervisor", "root kernel to its user land",
-                      "child to its user land"):
+                      "child to its user land", "child's user land to its login"):
             self.assertGreater(took[stage], 0, stage)
 
 
