@@ -6,6 +6,7 @@
 #include <chrono>
 #include <poll.h>
 #include <ranges>
+#include <span>
 #include <sys/socket.h>
 #include <utility>
 
@@ -27,14 +28,10 @@ constexpr std::size_t read_size = 4096;
 
 SocketConsole::SocketConsole(IoLoop& loop, std::string path)
     : loop_(loop),
-      listener_(std::move(path), "console socket", "--console unix:SOCKET") {}
+      listener_(std::move(path), "console socket", "--console unix:SOCKET"),
+      typed_(loop, [this] { resume_listening(); }) {}
 
 SocketConsole::~SocketConsole() = default;
-
-void SocketConsole::connect(vdev::CharacterSink* sink) {
-    const std::lock_guard lock(sink_mutex_);
-    sink_ = sink;
-}
 
 void SocketConsole::start() {
     accept_next();
@@ -155,9 +152,11 @@ void SocketConsole::receive_from(ViewerId id) {
     const ssize_t got =
         recv(found->second.socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got > 0) {
-        waiting_.insert(waiting_.end(), buffer.begin(), buffer.begin() + got);
         found->second.held = true;
-        deliver();
+        typed_.add(std::span(buffer).first(static_cast<std::size_t>(got)));
+        if (typed_.empty()) {
+            resume_listening();
+        }
     } else if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         listen_to(id);
     } else {
@@ -165,31 +164,11 @@ void SocketConsole::receive_from(ViewerId id) {
     }
 }
 
-void SocketConsole::deliver() {
-    {
-        const std::lock_guard lock(sink_mutex_);
-        while (sink_ != nullptr && !waiting_.empty()) {
-            const std::size_t taken = sink_->receive(waiting_);
-            if (taken == 0) {
-                break;
-            }
-            waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
-        }
-    }
-    has_waiting_.store(!waiting_.empty(), std::memory_order_release);
-    if (!waiting_.empty()) {
-        return;
-    }
+void SocketConsole::resume_listening() {
     for (auto& [id, viewer] : viewers_) {
         if (std::exchange(viewer.held, false)) {
             listen_to(id);
         }
-    }
-}
-
-void SocketConsole::input_wanted() {
-    if (has_waiting_.load(std::memory_order_acquire)) {
-        loop_.post([this] { deliver(); });
     }
 }
 

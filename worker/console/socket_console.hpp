@@ -3,12 +3,12 @@
 
 #include "worker/console/backlog.hpp"
 #include "worker/console/console.hpp"
+#include "worker/console/port_input.hpp"
 #include "worker/control/unix_listener.hpp"
 #include "worker/executor/io_loop.hpp"
 #include "worker/file_descriptor.hpp"
 
 #include <array>
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -35,9 +35,9 @@ public:
     SocketConsole(const SocketConsole&) = delete;
     SocketConsole& operator=(const SocketConsole&) = delete;
 
-    void connect(vdev::CharacterSink* sink) override;
+    void connect(vdev::CharacterSink* sink) override { typed_.connect(sink); }
     bool send(std::span<const std::uint8_t> bytes) override;
-    void input_wanted() override;
+    void input_wanted() override { typed_.wanted(); }
     void start() override;
     void drain() override;
 
@@ -66,15 +66,10 @@ private:
     void hung_up(ViewerId id);
     void forget(ViewerId id);
     void count_behind();
-    void deliver();
+    void resume_listening();
 
     IoLoop& loop_;
     UnixListener listener_;
-
-    /// Held while the sink is called, so that `connect` can wait for that. Taken before the sink's
-    /// own lock; `send` and `input_wanted`, which run under that, don't take it.
-    std::mutex sink_mutex_;
-    vdev::CharacterSink* sink_ = nullptr;
 
     std::mutex output_mutex_;
     std::vector<std::uint8_t> gathered_;
@@ -88,9 +83,7 @@ private:
     std::uint64_t shown_ = 0;
     std::map<ViewerId, Viewer> viewers_;
     ViewerId next_viewer_ = 1;
-    /// Input that the guest has not taken yet.
-    std::vector<std::uint8_t> waiting_;
-    std::atomic<bool> has_waiting_ = false;
+    PortInput typed_;
 };
 
 } // namespace croft::worker

@@ -34,14 +34,10 @@ StreamConsole::StreamConsole(
     : loop_(loop),
       input_(std::move(input)),
       output_(std::move(output)),
-      filter_(std::move(filter)) {}
+      filter_(std::move(filter)),
+      typed_(loop, [this] { resume_reading(); }) {}
 
 StreamConsole::~StreamConsole() = default;
-
-void StreamConsole::connect(vdev::CharacterSink* sink) {
-    const std::lock_guard lock(sink_mutex_);
-    sink_ = sink;
-}
 
 bool StreamConsole::send(std::span<const std::uint8_t> bytes) {
     if (!output_) {
@@ -99,10 +95,7 @@ void StreamConsole::flushed(int result) {
         was_full_ = was_full_ && !tell;
     }
     if (tell) {
-        const std::lock_guard lock(sink_mutex_);
-        if (sink_ != nullptr) {
-            sink_->output_possible();
-        }
+        typed_.tell_output_possible();
     }
     bool has_enough = written_ < writing_.size();
     {
@@ -137,39 +130,19 @@ void StreamConsole::received(int result) {
     const auto bytes =
         std::span<const std::uint8_t>(buffer_).first(static_cast<std::size_t>(result));
     if (filter_) {
-        const std::vector<std::uint8_t> passed = filter_->pass(bytes);
-        waiting_.insert(waiting_.end(), passed.begin(), passed.end());
+        typed_.add(filter_->pass(bytes));
     } else {
-        waiting_.insert(waiting_.end(), bytes.begin(), bytes.end());
+        typed_.add(bytes);
     }
-    deliver();
     // With an escape key the terminal is always listened to, otherwise only while there is room.
-    if (filter_ || waiting_.empty()) {
+    if (filter_ || typed_.empty()) {
         read_more();
     }
 }
 
-void StreamConsole::deliver() {
-    const bool was_stuck = has_waiting_.load(std::memory_order_relaxed);
-    {
-        const std::lock_guard lock(sink_mutex_);
-        while (sink_ != nullptr && !waiting_.empty()) {
-            const std::size_t taken = sink_->receive(waiting_);
-            if (taken == 0) {
-                break;
-            }
-            waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
-        }
-    }
-    has_waiting_.store(!waiting_.empty(), std::memory_order_release);
-    if (was_stuck && waiting_.empty() && !filter_ && input_) {
+void StreamConsole::resume_reading() {
+    if (!filter_) {
         read_more();
-    }
-}
-
-void StreamConsole::input_wanted() {
-    if (has_waiting_.load(std::memory_order_acquire)) {
-        loop_.post([this] { deliver(); });
     }
 }
 

@@ -3,11 +3,11 @@
 
 #include "worker/console/console.hpp"
 #include "worker/console/escape_filter.hpp"
+#include "worker/console/port_input.hpp"
 #include "worker/executor/io_loop.hpp"
 #include "worker/file_descriptor.hpp"
 
 #include <array>
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -31,9 +31,9 @@ public:
     StreamConsole(const StreamConsole&) = delete;
     StreamConsole& operator=(const StreamConsole&) = delete;
 
-    void connect(vdev::CharacterSink* sink) override;
+    void connect(vdev::CharacterSink* sink) override { typed_.connect(sink); }
     bool send(std::span<const std::uint8_t> bytes) override;
-    void input_wanted() override;
+    void input_wanted() override { typed_.wanted(); }
 
     void start() override;
     void drain() override;
@@ -44,17 +44,12 @@ private:
     void flushed(int result);
     void read_more();
     void received(int result);
-    void deliver();
+    void resume_reading();
 
     IoLoop& loop_;
     FileDescriptor input_;
     FileDescriptor output_;
     std::optional<EscapeFilter> filter_;
-
-    /// Held while the sink is called, so that `connect` can wait for that. Taken before the sink's
-    /// own lock; `send` and `input_wanted`, which run under that, don't take it.
-    std::mutex sink_mutex_;
-    vdev::CharacterSink* sink_ = nullptr;
 
     std::mutex output_mutex_;
     std::vector<std::uint8_t> gathered_;
@@ -65,10 +60,8 @@ private:
     std::vector<std::uint8_t> writing_;
     std::size_t written_ = 0;
 
-    /// Input read and not taken yet; the loop's thread's.
-    std::vector<std::uint8_t> waiting_;
+    PortInput typed_;
     std::array<std::uint8_t, 256> buffer_{};
-    std::atomic<bool> has_waiting_ = false;
 };
 
 } // namespace croft::worker
