@@ -133,6 +133,7 @@ class DebianTest(unittest.TestCase):
         with self._guest("console") as guest:
             guest.start()
             guest.console.write(b"(sleep 2; echo printed \"while nobody looked\") &\n")
+            guest.console.wait_for(r"\[1\] \d+")  # the shell has it
             guest.console.signal()  # only croft's end of the console goes
             guest.console.wait(30)
             viewer = guest.host.start_command([CROFT, "vm", "console", guest.name])

@@ -98,6 +98,7 @@ StorageDevice::Attached& StorageDevice::attached(std::uint32_t lun) {
 
 std::vector<StorageDevice::Drive> StorageDevice::drives() const {
     std::vector<Drive> result;
+    result.reserve(drives_.size());
     for (const auto& [lun, drive] : drives_) {
         result.push_back({drive.settings, drive.disk != nullptr ? drive.disk->geometry().size : 0});
     }
