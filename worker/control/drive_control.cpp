@@ -3,6 +3,7 @@
 
 #include "worker/error.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 namespace croft::worker {
@@ -14,8 +15,9 @@ namespace {
 std::uint32_t lun_of(const json& request) {
     const auto lun = request.find("lun");
     if (lun == request.end() || !lun->is_number_unsigned() || *lun >= DriveSettings::most) {
-        throw SettingsError("request: found no \"lun\" of a drive, expected a whole number below "
-                            "64; send one that \"drives\" lists");
+        throw SettingsError(fmt::format("request: found no \"lun\" of a drive, expected a whole "
+                                        "number below {}; send one that \"drives\" lists",
+            DriveSettings::most));
     }
     return lun->get<std::uint32_t>();
 }
