@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
@@ -25,23 +26,22 @@ public:
     Tag new_tag() { return next_tag_.fetch_add(1) << 8U; }
     Time now() { return clock_.fetch_add(1); }
 
-    // A write begins. `replaces` false is a discard: what was there before may stay.
-    void begin(std::uint64_t first, std::uint64_t count, Tag tag, bool replaces) {
+    // A write begins, at the time answered. `replaces` false is a discard: what was there before
+    // may stay.
+    [[nodiscard]] Time begin(std::uint64_t first, std::uint64_t count, Tag tag, bool replaces) {
         const std::lock_guard lock{mutex_};
         const Time time = now();
         for (std::uint64_t i = first; i < first + count; ++i)
             writes_[i].push_back({tag, time, never, replaces});
+        return time;
     }
-    void end(std::uint64_t first, std::uint64_t count, Tag tag) {
+    // The write that began at `begun` is over. Its tag would not tell which it is: a discard and
+    // zeroes may both be on their way to a sector.
+    void end(std::uint64_t first, std::uint64_t count, Time begun) {
         const std::lock_guard lock{mutex_};
         const Time time = now();
         for (std::uint64_t i = first; i < first + count; ++i) {
-            for (Write& write : writes_[i]) {
-                if (write.tag == tag && write.end == never) {
-                    write.end = time;
-                    break; // two discards of one sector have the same tag
-                }
-            }
+            std::ranges::find(writes_[i], begun, &Write::begun)->end = time;
             forget(writes_[i]);
         }
     }

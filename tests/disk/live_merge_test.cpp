@@ -76,13 +76,13 @@ protected:
             std::vector<std::byte> bytes(count * sector_size());
             for (std::size_t at = 0; at < bytes.size(); at += sizeof tag)
                 save(bytes, at, tag);
-            history.begin(sector, count, tag, true);
+            const auto begun = history.begin(sector, count, tag, true);
             if (tag == 0) {
                 ASSERT_TRUE(chain.write_zeroes(sector * sector_size(), bytes.size()));
             } else {
                 ASSERT_TRUE(chain.write(sector * sector_size(), bytes));
             }
-            history.end(sector, count, tag);
+            history.end(sector, count, begun);
         }
     }
 };

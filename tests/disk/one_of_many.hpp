@@ -67,7 +67,7 @@ private:
         const std::uint64_t offset = first * sector_size_;
         const std::uint64_t length = count * sector_size_;
         const History::Tag tag = operation == Operation::write ? history_.new_tag() : 0;
-        history_.begin(first, count, tag, operation != Operation::discard);
+        const auto begun = history_.begin(first, count, tag, operation != Operation::discard);
         if (operation == Operation::write) {
             std::vector<std::byte> bytes(length);
             for (std::size_t at = 0; at < length; at += sizeof tag)
@@ -76,7 +76,7 @@ private:
         } else {
             good_ &= driver_.simple(operation, offset, length).ok();
         }
-        history_.end(first, count, tag);
+        history_.end(first, count, begun);
     }
 
     void read(std::uint64_t first, std::uint64_t count) {
