@@ -75,6 +75,7 @@ public:
     CopyCounts counts;
 
 private:
+    Result<Descriptor> open_source(const Entry& from) const;
     Result<void> copy_file(const Entry& from, const Entry& to);
     Result<void> copy_bytes(int from, const Entry& from_name, int to, const Entry& to_name);
     Result<void> copy_data(
@@ -107,13 +108,28 @@ Result<void> TreeCopy::copy(const Entry& from, const Entry& to) {
     return copy_node(from, to, status);
 }
 
+// Opening may wait: for somebody's lease, for a server far away.
+Result<Descriptor> TreeCopy::open_source(const Entry& from) const {
+    for (;;) {
+        Descriptor source{
+            openat(from.directory, from.name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+        if (source.valid())
+            return source;
+        if (errno != EINTR)
+            return std::unexpected(failed(from.shown, "open"));
+        CROFT_DISK_TRY(go_on(from));
+    }
+}
+
 // Under a name of its own until it is complete.
 Result<void> TreeCopy::copy_file(const Entry& from, const Entry& to) {
-    const Descriptor source{
-        openat(from.directory, from.name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+    const auto opened = open_source(from);
+    if (!opened)
+        return std::unexpected(opened.error());
+    const Descriptor& source = *opened;
     struct stat status {};
-    if (!source.valid() || fstat(source.get(), &status) != 0)
-        return std::unexpected(failed(from.shown, "open"));
+    if (fstat(source.get(), &status) != 0)
+        return std::unexpected(failed(from.shown, "look at"));
     struct stat existing {};
     if (fstatat(to.directory, to.name.c_str(), &existing, AT_SYMLINK_NOFOLLOW) == 0 &&
         S_ISDIR(existing.st_mode))

@@ -9,6 +9,7 @@ Ends with 77 where nothing can be mounted.
 
 import concurrent.futures
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -69,6 +70,14 @@ class Mounting(Case):
             left = [line.split()[1] for line in file if self.folder in line]
         for point in reversed(left):
             run("umount", "--lazy", point, expect=None)
+
+    @contextlib.contextmanager
+    def ends(self, process):
+        """Waits for the end of a process that is no child of ours."""
+        descriptor = os.pidfd_open(process)
+        yield
+        self.assertTrue(select.select([descriptor], [], [], 60)[0], "the process goes on")
+        os.close(descriptor)
 
     def mounts(self):
         """Those of this test: others may run beside it."""
@@ -447,14 +456,6 @@ class Mounts(Mounting):
             self.assertEqual(self.mounts(), [])
             self.assert_sound(disk)
 
-    @contextlib.contextmanager
-    def ends(self, process):
-        """Waits for the end of a process that is no child of ours."""
-        descriptor = os.pidfd_open(process)
-        yield
-        self.assertTrue(select.select([descriptor], [], [], 60)[0], "the process goes on")
-        os.close(descriptor)
-
     @needs("mkfs.ext4")
     def test_a_killed_server_leaves_a_whole_disk(self):
         disk = make_disk("disk.vhdx", "ext4")
@@ -505,19 +506,16 @@ class Mounts(Mounting):
         fill("m", 1)
         expected = sums("m")
         looking = os.open(device, os.O_RDONLY)
-        with open("said", "w+") as said:
-            unmounting = subprocess.Popen([CROFT, "disk", "umount", "m"], stderr=said)
+        with subprocess.Popen([CROFT, "disk", "umount", "m"], stderr=subprocess.PIPE,
+                              text=True) as unmounting:
             try:
-                # No time is too long: the end of the wait is an event.
-                with self.assertRaises(subprocess.TimeoutExpired):
-                    unmounting.wait(3)
+                words = unmounting.stderr.readline()
                 self.assertFalse(os.path.exists("m/file1"))
+                self.assertIsNone(unmounting.poll())
             finally:
                 os.close(looking)
-                code = unmounting.wait(60)
-            said.seek(0)
-            words = said.read()
-            self.assertEqual(code, 0, words)
+                words += unmounting.communicate(timeout=60)[1]
+            self.assertEqual(unmounting.returncode, 0, words)
             self.assertIn(f"waiting for process {os.getpid()} (", words)
             self.assertIn(f"which has {device} open", words)
         self.assert_nothing_left()
@@ -769,54 +767,72 @@ class Copies(Mounting):
         self.assertFalse(os.path.exists("stolen"))
         self.assert_nothing_left()
 
+    @contextlib.contextmanager
+    def held(self, name):
+        """Makes a file whose opening waits. Yields what waits until somebody wants to open it."""
+        pathlib.Path(name).write_bytes(b"held")
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+        descriptor = os.open(name, os.O_WRONLY)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+        def wait():
+            self.assertIsNotNone(signal.sigtimedwait([signal.SIGIO], 60), f"nobody opens {name}")
+        try:
+            yield wait
+        finally:
+            os.close(descriptor)
+            signal.sigtimedwait([signal.SIGIO], 0)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])
+
+    @contextlib.contextmanager
+    def copy_under_way(self, disk):
+        """A copy in the middle of its work, where it stays until it is told to stop."""
+        if not os.path.exists("big"):
+            pathlib.Path("big").write_bytes(os.urandom(64 * MIB))
+        with self.held("held") as wait, \
+             subprocess.Popen([CROFT, "disk", "cp", "big", "held", f"{disk}:/", "-q"],
+                              stderr=subprocess.DEVNULL) as copy:
+            try:
+                wait()
+                yield copy
+            finally:
+                copy.kill()
+
     @needs("mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
     def test_a_stopped_copy_leaves_nothing(self):
-        with open("big", "wb") as file:
-            for _ in range(160):
-                file.write(os.urandom(MIB))
+        expected = sums(self.tree())
         for kind in ("ext4", "ntfs"):
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
                 with self.subTest(kind=kind, signal=number):
                     disk = make_disk("disk.vhdx", kind)
-                    croft("cp", "tree" if os.path.exists("tree") else self.tree(), f"{disk}:/")
-                    # Large enough to be under way still when its server is seen.
-                    process = subprocess.Popen([CROFT, "disk", "cp", "big", f"{disk}:/big", "-q"],
-                                               stderr=subprocess.DEVNULL)
-                    server = self.server_of(disk, process)
-                    process.send_signal(number)
-                    code = process.wait(60)
-                    if number == signal.SIGKILL:
-                        self.assertIn(code, (0, -number))
-                        self.assertTrue(select.select([server], [], [], 60)[0])
-                    else:
-                        self.assertIn(code, (0, 130))
-                    os.close(server)
+                    croft("cp", "tree", f"{disk}:/")
+                    with self.copy_under_way(disk) as copy, self.ends(self.server_of(disk)):
+                        copy.send_signal(number)
+                        code = copy.wait(60)
+                    self.assertEqual(code, -number if number == signal.SIGKILL else 130)
                     self.assert_nothing_left()
                     self.assert_sound(disk)
                     os.makedirs("out", exist_ok=True)
                     croft("cp", f"{disk}:/tree", "out")
+                    self.assertEqual(sums("out/tree"), expected)
                     shutil.rmtree("out")
 
     @needs("mkfs.ntfs", "ntfs-3g")
     def test_all_processes_of_a_copy_killed_at_once(self):
         """The one that serves the file system ends as the last, and waits for nobody."""
         disk = make_disk("disk.vhdx", "ntfs")
-        with open("big", "wb") as file:
-            for _ in range(160):
-                file.write(os.urandom(MIB))
-        copy = subprocess.Popen([CROFT, "disk", "cp", "big", f"{disk}:/big", "-q"],
-                                stderr=subprocess.DEVNULL)
-        server = self.server_of(disk, copy)
-        helper = None
-        while helper is None and copy.poll() is None:
-            for child in pathlib.Path(f"/proc/{copy.pid}/task/{copy.pid}/children"
-                                      ).read_text().split():
-                with contextlib.suppress(OSError):
-                    if b"ntfs-3g" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
-                        helper = int(child)
-        self.assertIsNotNone(helper, "the copy was over before it was seen")
-        while "/run/croft/private" in pathlib.Path(f"/proc/{helper}/mountinfo").read_text():
-            self.assertIsNone(copy.poll())  # it has still to leave its mount to the copy
+        with self.copy_under_way(disk) as copy:
+            server = os.pidfd_open(self.server_of(disk))
+            helper = self.child_of(copy, b"ntfs-3g")
+            self.assertNotIn("/run/croft/private",
+                             pathlib.Path(f"/proc/{helper}/mountinfo").read_text())
+            self.kill_all(copy, server, helper)
+        os.close(server)
+        self.assertEqual([it["alive"] for it in self.mounts()], [False])
+        self.assertIn("ended early", run(CROFT, "disk", "umount", disk, expect=2).stderr)
+        self.assert_nothing_left()
+
+    def kill_all(self, copy, server, helper):
         last = os.pidfd_open(helper)
         signal.pidfd_send_signal(last, signal.SIGSTOP)
         copy.kill()
@@ -827,20 +843,17 @@ class Copies(Mounting):
         if not ended:
             abort_connections()
         self.assertTrue(ended, "the file system's server waits for itself")
-        copy.wait(60)
-        os.close(server)
         os.close(last)
-        self.assertEqual([it["alive"] for it in self.mounts()], [False])
-        self.assertIn("ended early", run(CROFT, "disk", "umount", disk, expect=2).stderr)
-        self.assert_nothing_left()
 
-    def server_of(self, disk, process):
-        """A descriptor for the process that has the disk open."""
-        while process.poll() is None:
-            for it in croft_json("mount")["mounts"]:
-                if it["file"] == os.path.abspath(disk):
-                    return os.pidfd_open(it["process"])
-        raise AssertionError("the copy was over before it was seen")
+    def server_of(self, disk):
+        """The process that has the disk open."""
+        return next(it["process"] for it in self.mounts()
+                    if it["file"] == os.path.abspath(disk))
+
+    def child_of(self, process, name):
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        return next(int(it) for it in children.split()
+                    if name in pathlib.Path(f"/proc/{it}/cmdline").read_bytes())
 
 
 class Manual(Mounting):
