@@ -3,7 +3,7 @@
 # The commands of the house. The build itself is CMake's, see CMakePresets.json.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test lint format run shell clean bench-disk bench-signal docs
+.PHONY: help deps build test fuzz lint format run shell clean bench-disk bench-signal docs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +22,9 @@ shell: build ## a shell in the root partition of a host under an emulator
 
 test: deps ## build, and run every test there is: lint, unit tests, hosts in the lab
 	@tools/test
+
+fuzz: build ## run every fuzz target for ten minutes (FUZZ_SECONDS=3600: for an hour each), and go on from there
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-600} ctest --test-dir build/release -L fuzz --parallel "$$(nproc)" --output-on-failure
 
 lint: build ## check layout, defects and names of the sources
 	@tools/lint
