@@ -145,7 +145,8 @@ private:
 
 constexpr std::size_t headers = sizeof(vmbus::protocol::PipeHeader) + sizeof(message::Header);
 
-/// An answer to what was heard last, as a driver makes it, but for the bytes that the input changes.
+/// An answer to what was heard last, as a driver makes it, but for the bytes that the input
+/// changes.
 std::vector<std::uint8_t> answer_to(std::vector<std::uint8_t> bytes, Input& input) {
     if (bytes.size() >= headers) {
         message::Header header;
@@ -205,8 +206,8 @@ public:
     void ask(std::uint8_t how) {
         if (shutdown_) {
             ++asked_;
-            shutdown_->request({static_cast<Shutdown::Action>(how % 3), how >= 128,
-                                   std::string(how * 5U, 'x')},
+            shutdown_->request(
+                {static_cast<Shutdown::Action>(how % 3), how >= 128, std::string(how * 5U, 'x')},
                 [this](std::uint32_t) { ++told_; });
         }
     }
@@ -231,8 +232,8 @@ private:
     unsigned told_ = 0;
 };
 
-void step(Input& input, Guest& guest, HandReactor& reactor, vdev::FakeTime& time,
-    Component& component) {
+void step(
+    Input& input, Guest& guest, HandReactor& reactor, vdev::FakeTime& time, Component& component) {
     IntegrationService& service = component.service();
     switch (input.byte() % 8) {
     case 0:
