@@ -1,14 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user land of root/child/init says on a child's console, for tests to judge."""
+"""Children with a kernel of Debian's and the small user land of root/child: how one is started, and
+what it says on its console, for tests to judge."""
 
 import hashlib
 import re
+
+from root import recipe
+
+from .guest_shell import GuestShell
 
 # The line that comes exactly once, when the child's kernel has done its part.
 MARK = "child: reached user land"
 
 SEED = "undercroft"
 ROUNDS = 20
+
+
+def worker(artifacts, processors=1, memory="256M", line="croft.do=poweroff", options=(),
+           kernel=None):
+    """The words that start one: `line` for its kernel, `options` for the worker."""
+    cache = recipe.cache.directory()
+    kernel = kernel or artifacts.child_kernel
+    return ["/build/worker/croft-worker",
+            "--kernel", f"/cache/{kernel.relative_to(cache)}",
+            "--initrd", f"/cache/{artifacts.child_userland.relative_to(cache)}",
+            "--cmdline", f"console=ttyS0 quiet {line}",
+            "--memory", memory, "--processors", str(processors), *options]
+
+
+class Child:
+    """One with a shell, that has loaded `modules`."""
+
+    def __init__(self, host, artifacts, modules, *options, processors=2):
+        self.worker = host.start_command(worker(
+            artifacts, processors, options=options,
+            line=f"loglevel=4 croft.modules={modules} croft.rounds=1 croft.do=shell"))
+        self._shell = GuestShell(self.worker)
+        self.wait_for_shell()
+
+    def wait_for_shell(self, times=1):
+        """Waits until the shell is there for the `times`th time since the child was started."""
+        self.worker.wait_for("(?s)" + ".*".join(["child: shell"] * times), timeout=180)
+
+    def run(self, command, status=0, timeout=120):
+        """Runs a line in the shell; answers what it says."""
+        return self._shell.run(command, status, timeout)
+
+    def end(self):
+        """Leaves the shell, and answers how the worker ended."""
+        self.worker.write(b"exit\n")
+        return self.worker.wait(60)
 
 
 def expected_computation(seed=SEED, rounds=ROUNDS):

@@ -10,6 +10,7 @@ from root import recipe
 from root.recipe import guest as guest_recipe
 
 from .errors import LabError
+from .guest_shell import GuestShell
 from .host import build_directory
 
 CROFT = "/build/cli/croft"
@@ -46,15 +47,19 @@ def make_disk(host, path):
     host.run([CROFT, "disk", "create", "--quiet", "-p", in_cache(parent_disk()), path], check=True)
 
 
+def boot_line():
+    """The kernel's command line that goes with the recipe's disk."""
+    return (f"root=LABEL={guest_recipe.LABEL} ro console=ttyS0 loglevel=4 "
+            "systemd.show_status=false")
+
+
 def boot_words(disk, *words, own_kernel=False):
     """`croft vm run` with the recipe's copy of what is in the disk's /boot; with `own_kernel` croft
     looks for that itself, which takes a while."""
     system = guest_recipe.build()
     boot = [] if own_kernel else ["--kernel", in_cache(system / "vmlinuz"), "--initrd",
                                   in_cache(system / "initrd.img")]
-    return [CROFT, "vm", "run", disk, *boot, "--cmdline",
-            f"root=LABEL={guest_recipe.LABEL} ro console=ttyS0 "
-            "loglevel=4 systemd.show_status=false", *words]
+    return [CROFT, "vm", "run", disk, *boot, "--cmdline", boot_line(), *words]
 
 
 class DebianGuest:
@@ -65,15 +70,20 @@ class DebianGuest:
         self.name = name
         self.disk = f"/tmp/{name}.vhdx"
         self._words = list(words)
-        self._number = 0
+        self._shell = None
         self.console = None
         make_disk(host, self.disk)
 
     def start(self, *more, own_kernel=False):
         """Boots it, and waits until root is logged in."""
         words = ["--name", self.name, *self._words, *more]
-        self.console = self.host.start_command(
-            boot_words(self.disk, *words, own_kernel=own_kernel))
+        self.attach(self.host.start_command(
+            boot_words(self.disk, *words, own_kernel=own_kernel)))
+
+    def attach(self, console):
+        """Waits at its console, which a command in the host is, until root is logged in."""
+        self.console = console
+        self._shell = GuestShell(console)
         self.wait_for_login()
 
     def wait_for_login(self, count=1, timeout=240):
@@ -82,18 +92,7 @@ class DebianGuest:
 
     def run(self, command, status=0, timeout=120):
         """Runs a line in the guest's shell; answers what it says."""
-        self._number += 1
-        number = self._number
-        # The shell echoes the line: the marks that are looked for are not in it as such.
-        self.console.write(
-            f"echo \"[\"'{number}'; {command}; echo \"<$?:\"'{number}>'\n".encode())
-        match = self.console.wait_for(rf"(?s)\[{number}\r?\n(.*?)<(\d+):{number}>",
-                                      timeout=timeout)
-        output = match[1].decode(errors="replace").replace("\r\n", "\n")
-        if int(match[2]) != status:
-            raise LabError(f"{command}: status {int(match[2])} in the guest; expected {status}; it "
-                           f"said {output[-500:]!r}")
-        return output
+        return self._shell.run(command, status, timeout)
 
     def croft(self, *words, check=True, timeout=120):
         return self.host.run([CROFT, "vm", *words], check=check, timeout=timeout)

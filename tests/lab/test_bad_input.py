@@ -4,9 +4,8 @@
 import unittest
 
 from lab import Host, statistics
-from lab.child import Report
+from lab.child import Report, worker
 from root import recipe
-from test_child import worker
 
 
 class BadInputTest(unittest.TestCase):

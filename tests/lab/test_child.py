@@ -5,17 +5,8 @@ import time
 import unittest
 
 from lab import Host, kernel_image, statistics
-from lab.child import Report
+from lab.child import Report, worker
 from root import recipe
-
-
-def worker(host_artifacts, processors=1, memory="256M", line="croft.do=poweroff"):
-    cache = recipe.cache.directory()
-    return ["/build/worker/croft-worker",
-            "--kernel", f"/cache/{host_artifacts.child_kernel.relative_to(cache)}",
-            "--initrd", f"/cache/{host_artifacts.child_userland.relative_to(cache)}",
-            "--cmdline", f"console=ttyS0 quiet {line}",
-            "--memory", memory, "--processors", str(processors)]
 
 
 class Reading:

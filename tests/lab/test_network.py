@@ -5,6 +5,7 @@ import contextlib
 import unittest
 
 from lab import Host
+from lab.child import Child
 from root import recipe
 
 HOST = "192.168.77.1"
@@ -12,46 +13,17 @@ GUEST = "192.168.77.2"
 MEGABYTES = 16
 
 
-class Guest:
-    """A child with a NIC, and a shell in it."""
+class Guest(Child):
+    """A child with a NIC."""
 
-    def __init__(self, host, artifacts, *options, processors=2, nic="tap=tap0"):
-        cache = recipe.cache.directory()
-        self._number = 0
-        self.worker = host.start_command([
-            "/build/worker/croft-worker",
-            "--kernel", f"/cache/{artifacts.child_kernel.relative_to(cache)}",
-            "--initrd", f"/cache/{artifacts.child_userland.relative_to(cache)}",
-            "--cmdline", "console=ttyS0 loglevel=4 croft.modules=hv_netvsc croft.rounds=1 "
-                         "croft.do=shell",
-            "--memory", "256M", "--processors", str(processors), "--nic", nic, *options])
-        self.wait_for_shell()
-
-    def wait_for_shell(self, times=1):
-        pattern = "(?s)" + ".*".join(["child: shell"] * times)
-        self.worker.wait_for(pattern, timeout=180)
-
-    def run(self, command, status=0, timeout=120):
-        """What a command in the guest says."""
-        self._number += 1
-        # The shell echoes the line: the marks that are looked for are not in it as such.
-        self.worker.write(f"echo \"[{self._number}:\"; {command}; "
-                          f"echo \"<$?:\"{self._number}'>'\n".encode())
-        match = self.worker.wait_for(rf"(?s)\n\[{self._number}:\r?\n(.*?)<(\d+):{self._number}>",
-                                     timeout=timeout)
-        if int(match[2]) != status:
-            raise AssertionError(f"{command}: ended with {int(match[2])}: {match[1].decode()}")
-        return match[1].decode().replace("\r", "")
+    def __init__(self, host, artifacts, processors=2, nic="tap=tap0"):
+        super().__init__(host, artifacts, "hv_netvsc", "--nic", nic, processors=processors)
 
     def bring_up(self, mtu=None):
         if mtu:
             self.run(f"ip link set eth0 mtu {mtu}")
         self.run(f"ip address add {GUEST}/24 dev eth0 2>/dev/null; ip link set eth0 up")
         self.run("until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
-
-    def end(self):
-        self.worker.write(b"exit\n")
-        return self.worker.wait(60)
 
 
 class NetworkTest(unittest.TestCase):

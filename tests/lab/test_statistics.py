@@ -5,8 +5,8 @@ has mapped them."""
 import unittest
 
 from lab import Host, statistics
+from lab.child import worker
 from root import recipe
-from test_child import worker
 
 
 class StatisticsTest(unittest.TestCase):

@@ -1,42 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks of a child partition, by the hv_storvsc of Debian's stock kernel."""
 
-import re
 import unittest
 
 from lab import Host
+from lab.child import Child
 from root import recipe
 
 CROFT = "/build/cli/croft"
 
 
-class Guest:
-    """A child with drives, and a shell in it."""
-
-    def __init__(self, host, artifacts, *drives, processors=2):
-        cache = recipe.cache.directory()
-        self._number = 0
-        self.worker = host.start_command([
-            "/build/worker/croft-worker",
-            "--kernel", f"/cache/{artifacts.child_kernel.relative_to(cache)}",
-            "--initrd", f"/cache/{artifacts.child_userland.relative_to(cache)}",
-            "--cmdline", "console=ttyS0 loglevel=4 croft.modules=hv_storvsc,sd_mod,sr_mod "
-                         "croft.rounds=1 croft.do=shell",
-            "--memory", "256M", "--processors", str(processors), *drives])
-        self.worker.wait_for("child: shell", timeout=120)
-
-    def run(self, command, status=0, timeout=120):
-        """What a command in the guest says."""
-        self._number += 1
-        # The shell echoes the line: the mark that is looked for is not in it as such.
-        self.worker.write(f"{command}; echo \"<$?:\"{self._number}'>'\n".encode())
-        match = self.worker.wait_for(rf"<(\d+):{self._number}>", timeout=timeout)
-        if int(match[1]) != status:
-            raise AssertionError(f"{command}: ended with {int(match[1])}")
-
-    def end(self):
-        self.worker.write(b"exit\n")
-        return self.worker.wait(60)
+def guest_with(host, artifacts, *drives, processors=2):
+    return Child(host, artifacts, "hv_storvsc,sd_mod,sr_mod", *drives, processors=processors)
 
 
 class StorageTest(unittest.TestCase):
@@ -51,7 +26,7 @@ class StorageTest(unittest.TestCase):
                 with self.subTest(name):
                     host.run([CROFT, "disk", "create", f"/tmp/{name}", "64M"], check=True)
                     kind = ",raw" if name.endswith(".img") else ""
-                    guest = Guest(host, self.artifacts, "--disk", f"/tmp/{name}{kind}")
+                    guest = guest_with(host, self.artifacts, "--disk", f"/tmp/{name}{kind}")
                     guest.run("test $(cat /sys/block/sda/size) = 131072")
                     guest.run("seq 1 1000000 | head -c 6000000 >/tmp/data")
                     guest.run("dd if=/tmp/data of=/dev/sda bs=100000 seek=7 conv=fsync")
@@ -64,8 +39,8 @@ class StorageTest(unittest.TestCase):
                     self.assertEqual(found[0], found[2])
                     self.assertEqual(host.run([CROFT, "disk", "check", f"/tmp/{name}", *(
                         ("-f", "raw") if kind else ())]).status, 0)
-                    guest = Guest(host, self.artifacts, "--disk", f"/tmp/{name}{kind}",
-                                  processors=4)
+                    guest = guest_with(host, self.artifacts, "--disk", f"/tmp/{name}{kind}",
+                                       processors=4)
                     guest.run("seq 1 1000000 | head -c 6000000 | "
                               "cmp -n 6000000 - /dev/sda 0 700000")
                     self.assertEqual(guest.end().status, 0)
@@ -77,7 +52,8 @@ class StorageTest(unittest.TestCase):
             host.run("for i in 0 1 2 3 4 5; do seq $i 100000 | head -c 65536 >/tmp/$i.img; done",
                      check=True)
             drives = [word for i in range(5) for word in ("--disk", f"/tmp/{i}.img,raw,read-only")]
-            guest = Guest(host, self.artifacts, *drives, "--dvd", "/tmp/5.img", "--dvd", "none")
+            guest = guest_with(host, self.artifacts, *drives, "--dvd", "/tmp/5.img",
+                               "--dvd", "none")
             # The kernel looks at units side by side: their letters follow no order.
             guest.run("node() { echo /dev/$(ls /sys/bus/scsi/devices/*:0:0:$1/block); }")
             for lun in range(5):
@@ -94,8 +70,8 @@ class StorageTest(unittest.TestCase):
             host.run("mkdir -p /run/croft/vm && cd /tmp && seq 1 9999 | head -c 32768 >a.iso && "
                      f"seq 2 9999 | head -c 32768 >b.iso && {CROFT} disk create -q a.vhdx 64M && "
                      f"{CROFT} disk create -q b.vhdx 64M", check=True)
-            guest = Guest(host, self.artifacts, "--disk", "/tmp/a.vhdx", "--dvd", "/tmp/a.iso",
-                          "--control", "/run/croft/vm/hot.sock")
+            guest = guest_with(host, self.artifacts, "--disk", "/tmp/a.vhdx", "--dvd",
+                               "/tmp/a.iso", "--control", "/run/croft/vm/hot.sock")
 
             def vm(*words):
                 return host.run([CROFT, "vm", *words], check=True).output

@@ -7,6 +7,7 @@ import time
 import unittest
 
 from lab import Host
+from lab.child import worker
 from root import recipe
 
 CROFT = "/build/cli/croft"
@@ -17,17 +18,13 @@ class Child:
 
     def __init__(self, host, artifacts, line, processors=2, kernel=None, modules="hv_utils",
                  name="guest"):
-        cache = recipe.cache.directory()
         self.host = host
         self.name = name
-        kernel = kernel or artifacts.child_kernel
         self.worker = host.start_command([
-            "sh", "-c", 'mkdir -p /run/croft/vm && exec "$0" "$@"', "/build/worker/croft-worker",
-            "--kernel", f"/cache/{kernel.relative_to(cache)}",
-            "--initrd", f"/cache/{artifacts.child_userland.relative_to(cache)}",
-            "--cmdline", f"console=ttyS0 loglevel=7 croft.modules={modules} {line}",
-            "--memory", "256M", "--processors", str(processors), "--name", name,
-            "--control", f"/run/croft/vm/{name}.sock"])
+            "sh", "-c", 'mkdir -p /run/croft/vm && exec "$0" "$@"',
+            *worker(artifacts, processors, kernel=kernel,
+                    line=f"loglevel=7 croft.modules={modules} {line}",
+                    options=("--name", name, "--control", f"/run/croft/vm/{name}.sock"))])
 
     def croft(self, *words, status=0):
         result = self.host.run([CROFT, "vm", *words], timeout=120)
