@@ -28,6 +28,21 @@ def children(host):
     return [int(name) for name in names if name != "1"]
 
 
+# Each #VMEXIT of a virtual processor is counted under one of these.
+EXITS = ("VpHypercallsCount", "VpIoInstructionsCount", "VpHltInstructionsCount",
+         "VpCpuidInstructionsCount", "VpMsrAccessesCount", "VpOtherInterceptsCount",
+         "VpExternalInterruptsCount", "VpPendingInterruptsCount",
+         "VpNestedPageFaultInterceptsCount")
+
+
+def world_switches(host, partition):
+    """How often the partition's virtual processors have left their guest for the hypervisor."""
+    home = f"{HOME}/partition/{partition}/vp"
+    numbers = host.run(["ls", home], check=True).output.split()
+    return sum(read(host, f"partition/{partition}/vp/{number}")[name]
+               for number in numbers for name in EXITS)
+
+
 def balance(host):
     """What there is of partitions, and of the pages that are deposited for them: in all pools
     together and in the root's own. A page that is lost in a pool is one less that is free; one that

@@ -189,7 +189,6 @@ void dispatch(VirtualProcessor& vp, unsigned instruction_length) {
         cpu.raise(exception_invalid_opcode);
         return;
     }
-    vp.counters.count(VpCounter::hypercalls);
     const Outcome outcome = carry_out(vp, read_registers(cpu));
     if (outcome.for_parent) {
         hand_to_parent(vp, instruction_length);

@@ -40,7 +40,6 @@ void handle_cpuid(VirtualProcessor& vp, const Exit& exit) {
     if (!length) {
         return;
     }
-    vp.counters.count(VpCounter::cpuid_instructions);
     auto& gpr = vp.cpu().gpr;
     const CpuidResult result =
         partition_cpuid(vp, static_cast<std::uint32_t>(gpr[GeneralRegister::rax]),
@@ -59,7 +58,6 @@ void handle_msr(VirtualProcessor& vp, const Exit& exit) {
     if (!length) {
         return;
     }
-    vp.counters.count(VpCounter::msr_accesses);
     VirtualCpu& cpu = vp.cpu();
     const std::uint64_t rip = cpu.get(CpuRegister::rip);
     const auto msr = static_cast<std::uint32_t>(cpu.gpr[GeneralRegister::rcx]);
@@ -89,14 +87,12 @@ void handle_halt(VirtualProcessor& vp, const Exit& exit) {
     if (!length) {
         return;
     }
-    vp.counters.count(VpCounter::hlt_instructions);
     vp.cpu().advance(*length);
     vp.set_block(VirtualProcessor::waiting);
 }
 
 void handle_io(VirtualProcessor& vp, const Exit& exit) {
     VirtualCpu& cpu = vp.cpu();
-    vp.counters.count(VpCounter::io_instructions);
     vp.counters.count(VpCounter::io_intercept_messages);
     hv_x64_io_port_intercept_message message{};
     message.header =
@@ -192,12 +188,37 @@ void handle_unrecoverable(VirtualProcessor& vp, const Exit& exit) {
             .header = vp.intercept_header(HV_INTERCEPT_ACCESS_EXECUTE, 0)});
 }
 
+/// Each exit is counted once, so that the sum of these is the virtual processor's world switches.
+VpCounter counter_of(ExitReason reason) {
+    switch (reason) {
+    case ExitReason::interrupt:
+        return VpCounter::external_interrupts;
+    case ExitReason::interrupt_window:
+        return VpCounter::pending_interrupts;
+    case ExitReason::cpuid:
+        return VpCounter::cpuid_instructions;
+    case ExitReason::msr_read:
+    case ExitReason::msr_write:
+        return VpCounter::msr_accesses;
+    case ExitReason::io:
+        return VpCounter::io_instructions;
+    case ExitReason::halt:
+        return VpCounter::hlt_instructions;
+    case ExitReason::hypercall:
+        return VpCounter::hypercalls;
+    case ExitReason::nested_page_fault:
+        return VpCounter::nested_page_faults;
+    default:
+        return VpCounter::other_intercepts;
+    }
+}
+
 } // namespace
 
 void handle_exit(VirtualProcessor& vp, const Exit& exit) {
+    vp.counters.count(counter_of(exit.reason));
     switch (exit.reason) {
     case ExitReason::interrupt:
-        vp.counters.count(VpCounter::external_interrupts);
         take_pending_interrupts();
         break;
     case ExitReason::nmi:              // taken as soon as the hypervisor was back
@@ -224,7 +245,6 @@ void handle_exit(VirtualProcessor& vp, const Exit& exit) {
         break;
     }
     case ExitReason::nested_page_fault:
-        vp.counters.count(VpCounter::nested_page_faults);
         handle_memory_fault(vp, exit);
         break;
     case ExitReason::set_xcr0:

@@ -17,6 +17,7 @@ enum class VpCounter : std::uint16_t {
     msr_accesses = 21,
     other_intercepts = 23,
     external_interrupts = 25,
+    pending_interrupts = 27,
     emulated_instructions = 29,
     apic_mmio_accesses = 39,
     io_intercept_messages = 40,

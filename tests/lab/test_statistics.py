@@ -47,6 +47,7 @@ class StatisticsTest(unittest.TestCase):
             self.assertEqual(together["pages"],
                              together["the root's pages"] + counters["PtDepositedPages"])
             self._check_memory(host, child)
+            switches = [statistics.world_switches(host, child)]
             for number in range(2):
                 what = f"partition/{child}/vp/{number}"
                 before = statistics.read(host, what)
@@ -58,6 +59,9 @@ class StatisticsTest(unittest.TestCase):
                 if number == 0:
                     for name in ("VpTotalRunTime", "VpLogicalProcessorDispatches"):
                         self.assertGreater(after[name], before[name], name)
+            # What the child says goes through a port, a byte an instruction.
+            switches.append(statistics.world_switches(host, child))
+            self.assertGreater(switches[1], switches[0] + 20)
             command.signal()
             command.wait(30)
             self.assertEqual(statistics.balance(host)["partitions"], 1)
