@@ -94,7 +94,7 @@ Result<void> lock_file(int descriptor, const std::string& name, bool writing) {
             return refuse();
     }
     if (S_ISREG(status.st_mode)) {
-        const std::string loop = loop_device_over(status.st_dev, status.st_ino, !writing);
+        const std::string loop = loop_device_over(descriptor, !writing);
         if (!loop.empty())
             return std::unexpected(in_use(name, loop));
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/holders.hpp"
 
+#include "disk/mount_list.hpp"
+
 #include <algorithm>
 #include <filesystem>
 #include <fmt/format.h>
@@ -11,6 +13,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#include <utility>
+#include <vector>
 
 namespace croft::disk {
 
@@ -63,17 +67,38 @@ bool is_on(const fs::path& path, dev_t device) {
     return stat(path.c_str(), &status) == 0 && status.st_dev == device;
 }
 
-std::string mount_point_of(unsigned major_number, unsigned minor_number) {
-    const std::string wanted = fmt::format("{}:{}", major_number, minor_number);
-    std::ifstream mounts{"/proc/self/mountinfo"};
-    for (std::string line; std::getline(mounts, line);) {
-        std::istringstream words{line};
-        std::string id, parent, device, root, point;
-        words >> id >> parent >> device >> root >> point;
-        if (device == wanted)
-            return point;
-    }
-    return {};
+std::string mount_point_of(dev_t device) {
+    const auto mounts = read_mounts();
+    const auto found = std::ranges::find(mounts, device, &Mount::device);
+    return found == mounts.end() ? std::string{} : found->point;
+}
+
+dev_t device_of(const fs::path& block) {
+    unsigned major_number = 0;
+    unsigned minor_number = 0;
+    char colon = 0;
+    std::istringstream{line_of(block / "dev")} >> major_number >> colon >> minor_number;
+    return makedev(major_number, minor_number);
+}
+
+struct LoopDevice {
+    fs::path block; // its folder in /sys
+    std::string backing;
+};
+
+std::vector<LoopDevice> loop_devices() {
+    std::vector<LoopDevice> found;
+    any_entry("/sys/block", [&](const fs::path& block) {
+        std::string backing = line_of(block / "loop/backing_file");
+        if (!backing.empty())
+            found.push_back({block, std::move(backing)});
+        return false;
+    });
+    return found;
+}
+
+std::string node_of(const LoopDevice& loop) {
+    return "/dev/" + loop.block.filename().string();
 }
 
 } // namespace
@@ -128,39 +153,36 @@ std::string mount_user(dev_t device) {
     return user != 0 ? describe_process(user) : std::string{};
 }
 
-std::string loop_device_over(dev_t device, ino_t inode, bool writing_only) {
-    std::string found;
-    any_entry("/sys/block", [&](const fs::path& block) {
-        const std::string name = block.filename();
-        if (!name.starts_with("loop"))
-            return false;
-        const std::string backing = line_of(block / "loop/backing_file");
-        if (backing.empty() || !is_file(backing, device, inode) ||
-            (writing_only && line_of(block / "ro") != "0"))
-            return false;
-        unsigned major_number = 0;
-        unsigned minor_number = 0;
-        char colon = 0;
-        std::istringstream{line_of(block / "dev")} >> major_number >> colon >> minor_number;
-        const std::string point = mount_point_of(major_number, minor_number);
-        found = "loop device /dev/" + name + (point.empty() ? "" : ", mounted on " + point);
-        return true;
-    });
-    return found;
+std::string loop_device_over(int descriptor, bool writing_only) {
+    struct stat status {};
+    if (fstat(descriptor, &status) != 0)
+        return {};
+    const auto loops = loop_devices();
+    const auto mounts = read_mounts(); // after them, so that it has those that their files are on
+    const Mount* const own = mount_of(mounts, descriptor);
+    for (const LoopDevice& loop : loops) {
+        const Mount* const there = mount_of(mounts, loop.backing);
+        if (own != nullptr && there != nullptr && own->device != there->device)
+            continue;
+        if (!is_file(loop.backing, status.st_dev, status.st_ino) ||
+            (writing_only && line_of(loop.block / "ro") != "0"))
+            continue;
+        const std::string point = mount_point_of(device_of(loop.block));
+        return "loop device " + node_of(loop) + (point.empty() ? "" : ", mounted on " + point);
+    }
+    return {};
 }
 
 std::string loop_device_on(dev_t device, std::span<const std::string> except) {
-    std::string found;
-    any_entry("/sys/block", [&](const fs::path& block) {
-        const std::string backing = line_of(block / "loop/backing_file");
-        const std::string node = "/dev/" + block.filename().string();
-        if (backing.empty() || std::ranges::find(except, node) != except.end() ||
-            !is_on(backing, device))
-            return false;
-        found = "loop device " + node;
-        return true;
-    });
-    return found;
+    const auto loops = loop_devices();
+    const auto mounts = read_mounts();
+    for (const LoopDevice& loop : loops) {
+        const Mount* const there = mount_of(mounts, loop.backing);
+        if (there != nullptr && there->device == device &&
+            std::ranges::find(except, node_of(loop)) == except.end())
+            return "loop device " + node_of(loop);
+    }
+    return {};
 }
 
 std::string device_user(dev_t device) {
@@ -176,7 +198,7 @@ std::string device_user(dev_t device) {
 }
 
 std::string device_claimant(dev_t device) {
-    const std::string point = mount_point_of(major(device), minor(device));
+    const std::string point = mount_point_of(device);
     if (!point.empty())
         return "the file system mounted on " + point;
     std::string found;

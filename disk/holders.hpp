@@ -18,10 +18,12 @@ std::string lock_holder(dev_t device, ino_t inode, int descriptor);
 // A process that uses a file of a mounted file system, or works in one of its folders.
 std::string mount_user(dev_t device);
 
-// The loop device over a file, and where it is mounted: "loop device /dev/loop0, mounted on /mnt".
-std::string loop_device_over(dev_t device, ino_t inode, bool writing_only);
+// The loop device over an open file, and where it is mounted: "loop device /dev/loop0, mounted on
+// /mnt".
+std::string loop_device_over(int descriptor, bool writing_only);
 
-// The loop device over one of the files of a mounted file system, other than `except`.
+// The loop device over one of the files of a mounted file system, other than `except`. `device` is
+// the file system's own.
 std::string loop_device_on(dev_t device, std::span<const std::string> except);
 
 // A process that has a block device open.

@@ -13,12 +13,10 @@
 #include <poll.h>
 #include <sched.h>
 #include <span>
-#include <sstream>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -198,47 +196,17 @@ private:
     Descriptor output_;
 };
 
-// "/mnt/a b" is "/mnt/a\040b" in the kernel's list of mounts.
-std::string unescaped(const std::string& text) {
-    std::string made;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && i + 3 < text.size()) {
-            made += static_cast<char>(std::strtol(text.substr(i + 1, 3).c_str(), nullptr, 8));
-            i += 3;
-        } else {
-            made += text[i];
-        }
-    }
-    return made;
-}
-
 } // namespace
 
-std::vector<MountedHere> mounts_on(const std::string& directory) {
-    std::vector<MountedHere> found;
-    std::ifstream mounts{"/proc/self/mountinfo"};
-    for (std::string line; std::getline(mounts, line);) {
-        std::istringstream words{line};
-        std::string id, parent, root, point, word;
-        unsigned major_number = 0;
-        unsigned minor_number = 0;
-        char colon = 0;
-        words >> id >> parent >> major_number >> colon >> minor_number >> root >> point;
-        if (unescaped(point) != directory)
-            continue;
-        while (words >> word && word != "-") {
-        }
-        MountedHere& it = found.emplace_back(); // a later line lies over an earlier one
-        words >> it.type >> it.source;
-        it.source = unescaped(it.source);
-        it.device = makedev(major_number, minor_number);
-    }
-    return found;
+std::vector<Mount> mounts_on(const std::string& directory) {
+    auto mounts = read_mounts();
+    std::erase_if(mounts, [&](const Mount& it) { return it.point != directory; });
+    return mounts;
 }
 
-MountedHere top_mount(const std::string& directory) {
+Mount top_mount(const std::string& directory) {
     auto mounts = mounts_on(directory);
-    return mounts.empty() ? MountedHere{} : std::move(mounts.back());
+    return mounts.empty() ? Mount{} : std::move(mounts.back());
 }
 
 std::string driver_for(const std::string& type) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "disk/error.hpp"
+#include "disk/mount_list.hpp"
 
 #include <functional>
 #include <string>
@@ -35,15 +36,9 @@ Result<Attached> attach(const std::string& device, const std::string& type,
 // What would serve a type here: "ext4", "ntfs-3g"; empty when nothing would.
 std::string driver_for(const std::string& type);
 
-// What is mounted on a directory.
-struct MountedHere {
-    std::string type;
-    std::string source;
-    dev_t device = 0; // as stat() tells it of the files there
-};
-// The lowest first.
-std::vector<MountedHere> mounts_on(const std::string& directory);
+// What is mounted on a directory, the lowest first.
+std::vector<Mount> mounts_on(const std::string& directory);
 // The one that is seen; its type is empty when there is none.
-MountedHere top_mount(const std::string& directory);
+Mount top_mount(const std::string& directory);
 
 } // namespace croft::disk::mount

@@ -93,7 +93,7 @@ Result<void> check_directory(const std::string& directory) {
     if (!S_ISDIR(status.st_mode))
         return std::unexpected(Error::of(
             ErrorCode::invalid_argument, directory, "found a file, expected a directory"));
-    const MountedHere top = top_mount(directory);
+    const Mount top = top_mount(directory);
     if (top.type == fuse_type)
         return std::unexpected(
             Error::of(ErrorCode::in_use, directory, top.source + " is mounted on it"));
@@ -157,7 +157,7 @@ Result<Record> find_record(const std::string& target) {
 
 Result<void> unmount_ours(const std::string& directory, const std::string& source, bool alive) {
     const auto mounts = mounts_on(directory);
-    if (std::ranges::find(mounts, source, &MountedHere::source) == mounts.end())
+    if (std::ranges::find(mounts, source, &Mount::source) == mounts.end())
         return {}; // whoever unmounted by hand was before us
     if (mounts.back().source != source)
         return std::unexpected(Error::of(ErrorCode::in_use, directory,
@@ -172,7 +172,7 @@ Result<void> unmount_ours(const std::string& directory, const std::string& sourc
 
 // The raw files beside the file systems: while somebody uses one, the disk can't be closed.
 Result<void> check_unused(const Record& record) {
-    const MountedHere top = top_mount(record.directory);
+    const Mount top = top_mount(record.directory);
     if (top.type != fuse_type || top.source != record.file)
         return {}; // a file system lies over them
     std::vector<std::string> ours;

@@ -208,7 +208,7 @@ private:
 
     // Whatever still lies over the export is not ours to remove.
     void end() const {
-        const MountedHere top = top_mount(record_.directory);
+        const Mount top = top_mount(record_.directory);
         if (top.type != fuse_type || top.source != record_.file)
             return;
         if (geteuid() == 0)
@@ -326,7 +326,7 @@ Result<void> unmount_one(const std::string& directory, bool detach) {
     constexpr unsigned tries = 100;
     if (geteuid() != 0)
         return unmount_unprivileged(directory, detach);
-    const MountedHere top = top_mount(directory);
+    const Mount top = top_mount(directory);
     for (unsigned count = 1;; ++count) {
         if (umount2(directory.c_str(), UMOUNT_NOFOLLOW | (detach ? MNT_DETACH : 0)) == 0)
             return {};
