@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import unittest
+import uuid
 
 from lab.host import TOP
 
@@ -15,16 +16,19 @@ STAGES = ["dependencies", "build", "root kernel (cached)", "root file system (ca
           "child's user land to its login"]
 
 
-def emulators():
-    """The ids of the QEMU processes whose files are in this checkout's directory of runs."""
+MARK = f"CROFT_TEST={uuid.uuid4()}"
+
+
+def left_behind():
+    """The ids of the processes that have inherited the mark in their environment."""
     found = set()
-    for link in pathlib.Path("/proc").glob("[0-9]*/cwd"):
+    for file in pathlib.Path("/proc").glob("[0-9]*/environ"):
         try:
-            directory = link.readlink()
+            words = file.read_bytes().split(b"\0")
         except OSError:
             continue  # it has ended, or is another user's
-        if directory.is_relative_to(TOP / "build" / "lab"):
-            found.add(link.parent.name)
+        if MARK.encode() in words:
+            found.add(file.parent.name)
     return found
 
 
@@ -33,9 +37,9 @@ class ShowcaseTest(unittest.TestCase):
         script = (TOP / "tools" / "run").read_text()
         command = re.search(r"^exec (lab/croft-lab .*) \"\$@\"$", script, re.MULTILINE)
         self.assertIsNotNone(command, script)
-        before = emulators()
         result = subprocess.run(
-            ["bash", "-c", f"dependencies=1.25 build=2.50; exec {command[1]}"], cwd=TOP,
+            ["bash", "-c", f"dependencies=1.25 build=2.50; export {MARK}; exec {command[1]}"],
+            cwd=TOP,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
             check=False, timeout=300)
         self.assertEqual(result.returncode, 0, f"{result.stdout}\n{result.stderr}")
@@ -49,7 +53,7 @@ class ShowcaseTest(unittest.TestCase):
                       "hypervisor and root partition",
                       "child partition: Debian from its disk, Linux 6.1.", "power off"):
             self.assertIn(f"==> {title}", result.stdout)
-        self.assertEqual(emulators() - before, set())
+        self.assertEqual(left_behind(), set())
 
     def _check_table(self, output):
         rows = re.findall(r"^  (\S.*?) +(\d+\.\d) s$", output, re.MULTILINE)
