@@ -148,11 +148,13 @@ Result<void> MemoryStore::write(std::uint64_t offset, std::span<const std::byte>
 }
 
 Result<void> MemoryStore::flush() {
-    if (contents_->flush_failed == 0)
-        contents_->flush_failed = change({Event::Kind::flush, 0, 0, {}});
-    if (contents_->flush_failed != 0)
-        return std::unexpected(Error::system(name_, "flush", contents_->flush_failed));
-    return {};
+    int error = contents_->flush_failed;
+    if (error == 0)
+        error = change({Event::Kind::flush, 0, 0, {}});
+    if (error == 0)
+        return {};
+    contents_->flush_failed = error;
+    return std::unexpected(Error::system(name_, "flush", error));
 }
 
 Result<void> MemoryStore::resize(std::uint64_t size) {

@@ -3,6 +3,7 @@
 
 #include "disk/store.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -54,7 +55,7 @@ public:
         // Asked before each call, without the mutex: an errno, or 0. It may cut the length of a
         // write or of an asynchronous read, which then fails after that much.
         std::function<int(const Event& call, std::size_t& length)> fault;
-        int flush_failed = 0;
+        std::atomic<int> flush_failed = 0; // the error that flushes go on telling
     };
 
     explicit MemoryStore(std::shared_ptr<Contents> contents, bool read_only = false);
