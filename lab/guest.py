@@ -3,6 +3,7 @@
 shell of root on its console."""
 
 import json
+import pathlib
 import re
 import subprocess
 
@@ -53,38 +54,49 @@ def boot_line():
             "systemd.show_status=false")
 
 
-def boot_words(disk, *words, own_kernel=False):
+def boot_words(disk, *words, own_kernel=False, line=""):
     """`croft vm run` with the recipe's copy of what is in the disk's /boot; with `own_kernel` croft
-    looks for that itself, which takes a while."""
+    looks for that itself, which takes a while. `line`: more for the kernel's command line."""
     system = guest_recipe.build()
     boot = [] if own_kernel else ["--kernel", in_cache(system / "vmlinuz"), "--initrd",
                                   in_cache(system / "initrd.img")]
-    return [CROFT, "vm", "run", disk, *boot, "--cmdline", boot_line(), *words]
+    return [CROFT, "vm", "run", disk, *boot, "--cmdline",
+            f"{boot_line()} {line}".rstrip(), *words]
 
 
 class DebianGuest:
-    """A VM with a disk of its own, and this process at its console."""
+    """A VM with a disk of its own, and this process at its console. `line`: more for its kernel's
+    command line."""
 
-    def __init__(self, host, name="debian", words=("--processors", "2")):
+    def __init__(self, host, name="debian", words=("--processors", "2"), line=""):
         self.host = host
         self.name = name
         self.disk = f"/tmp/{name}.vhdx"
         self._words = list(words)
+        self._line = line
         self._shell = None
         self.console = None
         make_disk(host, self.disk)
 
     def start(self, *more, own_kernel=False):
         """Boots it, and waits until root is logged in."""
-        words = ["--name", self.name, *self._words, *more]
-        self.attach(self.host.start_command(
-            boot_words(self.disk, *words, own_kernel=own_kernel)))
-
-    def attach(self, console):
-        """Waits at its console, which a command in the host is, until root is logged in."""
-        self.console = console
-        self._shell = GuestShell(console)
+        self.start_machine(*more, own_kernel=own_kernel)
         self.wait_for_login()
+
+    def start_machine(self, *more, own_kernel=False):
+        """Boots it, and waits for nothing."""
+        words = ["--name", self.name, *self._words, *more]
+        self.console = self.host.start_command(
+            boot_words(self.disk, *words, own_kernel=own_kernel, line=self._line))
+        self._shell = GuestShell(self.console)
+
+    def put_program(self, text, path):
+        """Puts a script on its disk while it isn't running."""
+        program = self.host.scratch / pathlib.Path(path).name
+        program.write_text(text)
+        program.chmod(0o755)
+        self.host.run([CROFT, "disk", "cp", f"/scratch/{program.name}", f"{self.disk}:{path}"],
+                      check=True)
 
     def wait_for_login(self, count=1, timeout=240):
         """Waits until root has been logged in for the `count`th time since it was started."""

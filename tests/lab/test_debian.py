@@ -17,6 +17,15 @@ FIO = ("fio --name=job --directory=/var/tmp --size=48M --bs=16k --ioengine=libai
        "--direct=1 --verify=crc32c --output-format=terse")
 
 
+# In place of a whole system, in the kernel that takes over from one that has crashed.
+RESCUER = """#!/bin/sh
+mount -t proc proc /proc
+head -c 1000000 /proc/vmcore >/var/tmp/vmcore && sync /var/tmp/vmcore && echo "kept the memory"
+mount -o remount,ro /
+echo b >/proc/sysrq-trigger
+"""
+
+
 class DebianTest(unittest.TestCase):
     @contextlib.contextmanager
     def _guest(self, name, **options):
@@ -98,6 +107,25 @@ class DebianTest(unittest.TestCase):
             guest.start()
             guest.run(f"for i in $(seq {last}); do seq $i 100000 | head -c 100000 | "
                       "cmp - /var/tmp/flushed/$i || break; done && test $i = " + str(last))
+            self.assertEqual(guest.shut_down().status, 0)
+            self._check_file_system(guest)
+
+    def test_crash_kernel(self):
+        """Its kernel crashes in the midst of I/O, on a processor that has not met the host. The
+        one that takes over reaches the disk, and so does the next boot."""
+        with self._guest("crash", line="crashkernel=256M",
+                         words=("--processors", "2", "--memory", "1G")) as guest:
+            guest.put_program(RESCUER, "/usr/local/sbin/rescuer")
+            guest.start()
+            guest.run("kexec -p /boot/vmlinuz-* --initrd=$(ls /boot/initrd.img-*) --append="
+                      "'root=LABEL=debian rw console=ttyS0 loglevel=4 nr_cpus=1 irqpoll "
+                      "reset_devices init=/usr/local/sbin/rescuer'")
+            guest.run(f"sync; ({FIO} --rw=randwrite --time_based --runtime=300 >/dev/null 2>&1 &)")
+            guest.console.write(b"taskset -c 1 sh -c 'echo c >/proc/sysrq-trigger'\n")
+            guest.console.wait_for("kept the memory", timeout=180)
+            guest.wait_for_login(count=2)
+            self.assertEqual(guest.run("head -c 4 /var/tmp/vmcore | tail -c 3; "
+                                       "stat -c %s /var/tmp/vmcore"), "ELF1000000\n")
             self.assertEqual(guest.shut_down().status, 0)
             self._check_file_system(guest)
 
