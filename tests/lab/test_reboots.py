@@ -8,7 +8,7 @@ from lab.guest import DebianGuest
 
 REBOOTS = 20
 
-FIO = ("fio --name=job --directory=/var/tmp --size=16M --bs=16k --ioengine=libaio --iodepth=16 "
+FIO = ("fio --name=job --directory=/var/tmp --size=4M --bs=16k --ioengine=libaio --iodepth=16 "
        "--direct=1 --verify=crc32c --output-format=terse")
 
 # In place of a whole system. It writes another pattern each time, so that nothing of an earlier
