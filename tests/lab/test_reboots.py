@@ -9,15 +9,15 @@ from lab.guest import DebianGuest
 REBOOTS = 20
 
 FIO = ("fio --name=job --directory=/var/tmp --size=4M --bs=16k --ioengine=libaio --iodepth=16 "
-       "--direct=1 --verify=crc32c --output-format=terse")
+       "--direct=1 --verify=pattern --output-format=terse")
 
-# In place of a whole system. It writes another pattern each time, so that nothing of an earlier
-# boot will do.
+# In place of a whole system. It writes another pattern each time and compares every byte, so that
+# nothing of an earlier boot will do, as it would by a checksum of what is there.
 WRITER = f"""#!/bin/sh
 mount -t proc proc /proc
 mount -o remount,rw /
 last=$(cat /var/tmp/boots || echo 0)
-[ $last = 0 ] || {FIO} --rw=randread --verify_only --randseed=$last || {{
+[ $last = 0 ] || {FIO} --rw=randread --verify_only --verify_pattern=$last || {{
     echo "lost after boot $last"
     poweroff -f
 }}
@@ -27,7 +27,7 @@ last=$(cat /var/tmp/boots || echo 0)
     poweroff -f
 }}
 next=$((last + 1))
-{FIO} --rw=randwrite --do_verify=0 --randseed=$next --end_fsync=1
+{FIO} --rw=randwrite --do_verify=0 --verify_pattern=$next --end_fsync=1
 echo $next >/var/tmp/boots
 sync
 reboot -f
