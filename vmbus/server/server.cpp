@@ -56,13 +56,15 @@ Server::DeviceId Server::add(const Offer& offer, ChannelService& service) {
     return id;
 }
 
-void Server::remove(DeviceId id) {
+void Server::remove(DeviceId id, std::function<void()> done) {
     OfferedDevice* const removed = device(id);
     if (removed == nullptr || removed->removed) {
+        done();
         return;
     }
     const Entry entry(*this);
     removed->removed = true;
+    removed->removal_done = std::move(done);
     // The guest hears of the device last: a driver that goes takes its sub-channels along.
     rescind_sub_channels(*removed);
     rescind(*removed->channels.front());

@@ -51,8 +51,10 @@ public:
     /// detached. Errors: DeviceError if there is a device of that instance.
     DeviceId add(const Offer& offer, ChannelService& service);
     /// Takes the device away from the guest. The service is detached as soon as it has let go of
-    /// everything, even if the guest takes no notice. One that isn't there is none the less gone.
-    void remove(DeviceId id);
+    /// everything, even if the guest takes no notice; `done` is called then, perhaps at once. Of
+    /// one that isn't there, or was removed before, it is called at once.
+    void remove(
+        DeviceId id, std::function<void()> done = [] {});
 
     enum class Receipt : std::uint8_t {
         done,

@@ -329,6 +329,27 @@ TEST_F(ServerTest, SubChannels) {
     EXPECT_FALSE(echo_.is_attached());
 }
 
+TEST_F(ServerTest, RemovalIsDoneWhenTheServiceHasLetGo) {
+    const auto offer = connect_to_one();
+    ASSERT_TRUE(guest_.open(offer));
+    echo_.hold_answers(true);
+    bool done = false;
+    vm_.server().remove(id_, [&] {
+        done = true;
+        EXPECT_FALSE(echo_.is_attached());
+    });
+    EXPECT_FALSE(done);
+    EXPECT_TRUE(echo_.is_attached());
+    // Asked for once more, there is nothing left to wait for.
+    bool again = false;
+    vm_.server().remove(id_, [&] { again = true; });
+    EXPECT_TRUE(again);
+    echo_.answer_held();
+    EXPECT_FALSE(done) << "its ring is still to be torn down";
+    echo_.answer_held();
+    EXPECT_TRUE(done);
+}
+
 TEST_F(ServerTest, UnloadWaitsForServices) {
     const auto offer = connect_to_one();
     auto channel = guest_.open(offer);

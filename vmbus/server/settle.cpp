@@ -69,8 +69,9 @@ void Server::detach_devices() {
         if (device.removed && device.service != nullptr &&
             std::ranges::all_of(
                 device.channels, [&](const auto& channel) { return is_quiet(*channel); })) {
-            // It may be gone after the call.
+            // It may be gone after the calls.
             std::exchange(device.service, nullptr)->detached();
+            std::exchange(device.removal_done, nullptr)();
         }
     }
     std::erase_if(devices_, [](const auto& device) {

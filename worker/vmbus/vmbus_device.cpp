@@ -54,7 +54,7 @@ vmbus::Server::DeviceId VmbusDevice::add(
 }
 
 void VmbusDevice::remove(vmbus::Server::DeviceId id) {
-    call([&] { server_.remove(id); });
+    begin_and_wait([&](const auto& done) { server_.remove(id, done); });
 }
 
 std::uint64_t VmbusDevice::reference_time() {

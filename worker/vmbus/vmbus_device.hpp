@@ -31,7 +31,7 @@ public:
     /// Makes a service known to the guest. The calls to it are made on the devices' thread. Errors:
     /// DeviceError if there is a device of that instance.
     vmbus::Server::DeviceId add(const vmbus::Offer& offer, vmbus::ChannelService& service);
-    /// Takes it away; the service is detached later, when the guest has let go of it.
+    /// Takes it away; on return it is detached. Not for the devices' thread.
     void remove(vmbus::Server::DeviceId id);
 
     /// Calls `function` on the thread on which services live, and waits for it.
