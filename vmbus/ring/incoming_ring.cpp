@@ -52,6 +52,10 @@ RingResult<std::uint32_t> IncomingRing::available() {
     return memory_.distance(next_, written_);
 }
 
+bool IncomingRing::is_empty() {
+    return available() == 0U;
+}
+
 RingResult<PacketDescriptor> IncomingRing::read_descriptor(std::uint32_t available) {
     if (available < sizeof(PacketDescriptor) + protocol::packet_trailer_size) {
         return fail(RingError::packet_cut_off);

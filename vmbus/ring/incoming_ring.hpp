@@ -29,6 +29,9 @@ public:
     /// this ring's buffer. An error repeats itself on every later call.
     [[nodiscard]] RingResult<bool> read(Packet& packet);
 
+    /// Whether all that the guest has written so far has been read.
+    [[nodiscard]] bool is_empty();
+
     /// Gives the space of what was read back to the guest. Answers whether the guest waits for just
     /// that and has to be signalled.
     [[nodiscard]] bool commit();

@@ -80,6 +80,10 @@ RingResult<bool> OutgoingRing::has_space(std::uint32_t bytes) {
     return free() > bytes;
 }
 
+bool OutgoingRing::is_empty() const {
+    return memory_.load(protocol::ring_read_index) == next_;
+}
+
 void OutgoingRing::put(std::span<const std::uint8_t> bytes, std::uint32_t& offset) {
     memory_.write(offset, bytes);
     offset = memory_.advance(offset, static_cast<std::uint32_t>((bytes.size() + 7) / 8 * 8));

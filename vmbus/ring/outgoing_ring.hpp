@@ -43,6 +43,9 @@ public:
     /// packet_too_large if there never will be; an index error repeats itself on every later call.
     [[nodiscard]] RingResult<bool> write(const OutgoingPacket& packet);
 
+    /// Whether the guest has read all that was written.
+    [[nodiscard]] bool is_empty() const;
+
     /// Shows the guest what was written. Answers whether it has to be signalled.
     [[nodiscard]] bool commit();
 

@@ -38,6 +38,9 @@ public:
     [[nodiscard]] RingResult<bool> queue(const OutgoingPacket& packet);
     void flush();
 
+    /// Whether all that either side has written has been read by the other.
+    [[nodiscard]] bool is_empty() { return incoming_.is_empty() && outgoing_.is_empty(); }
+
 private:
     RingChannel(IncomingRing incoming, OutgoingRing outgoing, Descriptor event,
         std::shared_ptr<Interrupt> interrupt);

@@ -3,6 +3,7 @@
 
 #include "vsp/threads/posted.hpp"
 
+#include <atomic>
 #include <fmt/format.h>
 #include <string>
 #include <utility>
@@ -75,6 +76,27 @@ void Adapter::set_working(bool working) {
     const bool was_connected = is_connected();
     working_ = working;
     link_changed(was_connected);
+}
+
+void Adapter::take_leave() {
+    const bool was_connected = is_connected();
+    leaving_ = true;
+    link_changed(was_connected);
+}
+
+void Adapter::ask_idle(std::function<void(bool)> answer) {
+    const auto idle = std::make_shared<std::atomic<bool>>(true);
+    const auto all = count_down([idle, answer = std::move(answer)] { answer(*idle); });
+    for (const auto& [index, channel] : channels_) {
+        post_to(channel->ring(), [&channel = *channel, idle, all] {
+            if (!channel.is_idle()) {
+                *idle = false;
+            }
+        });
+    }
+    for (auto& [index, closing] : closing_) {
+        closing.waiting.push_back(all);
+    }
 }
 
 void Adapter::link_changed(bool was_connected) {

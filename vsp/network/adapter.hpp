@@ -42,7 +42,14 @@ public:
     void set_plugged(bool plugged);
     void set_working(bool working);
     [[nodiscard]] bool is_plugged() const { return plugged_; }
-    [[nodiscard]] bool is_connected() const { return plugged_ && working_; }
+    [[nodiscard]] bool is_connected() const { return plugged_ && working_ && !leaving_; }
+
+    /// The adapter is about to be removed: from now on the guest sees the link down, and sends no
+    /// more if it heeds that. Linux hangs with its network locked if an adapter goes while it waits
+    /// for a completion (rndis_filter_halt_device), so removal had better wait for `ask_idle`.
+    void take_leave();
+    /// Answers on the bus's thread whether the guest has nothing under way with the adapter.
+    void ask_idle(std::function<void(bool)> answer);
 
     [[nodiscard]] const MacAddress& address() const { return rndis_.permanent_address(); }
     [[nodiscard]] std::size_t open_channels() const { return channels_.size(); }
@@ -96,6 +103,7 @@ private:
     bool running_ = false;
     bool plugged_ = true;
     bool working_ = true;
+    bool leaving_ = false;
 
     /// Of the primary channel.
     std::map<std::uint32_t, vmbus::Gpadl> gpadls_;

@@ -375,6 +375,43 @@ TEST_F(AdapterTest, TellsHowTheLinkIs) {
     EXPECT_EQ(driver_.receive(*primary_)->bytes, frame_of(60));
 }
 
+/// Its driver can't let go of the adapter while it waits for something.
+TEST_F(AdapterTest, TellsWhetherTheGuestHasSomethingUnderWay) {
+    boot();
+    const auto is_idle = [this] {
+        std::optional<bool> idle;
+        adapter_->ask_idle([&](bool answer) { idle = answer; });
+        while (!idle && host_.work()) {
+        }
+        return idle.value();
+    };
+    host_.settle();
+    EXPECT_TRUE(is_idle());
+    driver_.set_completes(false);
+    network_.send({{}, frame_of(60)});
+    host_.settle();
+    EXPECT_FALSE(is_idle()) << "a frame that it hasn't taken";
+    ASSERT_TRUE(driver_.receive(*primary_));
+    EXPECT_FALSE(is_idle()) << "and hasn't completed";
+    driver_.complete_all(*primary_);
+    host_.settle();
+    EXPECT_TRUE(is_idle());
+    adapter_->take_leave();
+    EXPECT_FALSE(adapter_->is_connected());
+    host_.settle();
+    EXPECT_FALSE(is_idle()) << "it hasn't heard of the link";
+    const auto message = driver_.control(*primary_);
+    ASSERT_TRUE(message);
+    EXPECT_EQ(
+        take_from<protocol::IndicateStatus>(*message, 8).status, protocol::rndis_media_disconnect);
+    driver_.complete_all(*primary_);
+    host_.settle();
+    EXPECT_TRUE(is_idle());
+    network_.send({{}, frame_of(60)});
+    host_.settle();
+    EXPECT_TRUE(is_idle()) << "nothing comes any more";
+}
+
 TEST_F(AdapterTest, CountsFrames) {
     boot();
     network_.send({{}, frame_of(60)});

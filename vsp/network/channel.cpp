@@ -79,6 +79,11 @@ void Channel::check_idle() {
     }
 }
 
+bool Channel::is_idle() {
+    return asked_ == 0 && replies_.empty() && !completion_ && !link_ && !batch_transaction_ &&
+        receiver_.sections().all_complete() && rings_.is_empty();
+}
+
 void Channel::end() {
     failed_ = true;
     use_queue();

@@ -83,6 +83,10 @@ public:
     /// No frames come and go any more. Of a channel that is about to end.
     void leave_queue() { queue_.enable(false); }
 
+    /// Whether nothing is under way, on our side or the guest's: it waits for no completion, and
+    /// all that it was sent it has taken and completed.
+    [[nodiscard]] bool is_idle();
+
     /// From now on by these settings.
     void apply(std::shared_ptr<const DataSettings> settings);
     /// The answer to one request, which may be none for the guest.

@@ -36,6 +36,9 @@ public:
     /// Takes it over, of sections that were assigned and are free. False if it can't be.
     [[nodiscard]] bool restore(const State& state);
 
+    /// Whether the guest has completed all that it got.
+    [[nodiscard]] bool all_complete() const { return begun_ == 0 && orphans_ == 0; }
+
     [[nodiscard]] std::uint32_t free_count() const { return free_count_; }
     /// A free one, of which there is at least one.
     [[nodiscard]] std::uint32_t take();
