@@ -45,8 +45,8 @@ _croft_vm_names() {
 _croft_vm() {
     local word=$1 words # $2 is the word before it
     if [[ $COMP_CWORD == 2 ]]; then
-        words="run console list info drives attach-disk detach-disk resize-disk insert-disc eject-disc shutdown kill
-               reset pause resume -h --help"
+        words="run console list info drives attach-disk detach-disk resize-disk insert-disc eject-disc nics attach-nic
+               detach-nic link shutdown kill reset pause resume -h --help"
     elif [[ $word == -* ]]; then
         words=$(_croft_vm_options "${COMP_WORDS[2]}")
     elif [[ ${COMP_WORDS[2]} == run ]]; then
@@ -60,6 +60,10 @@ _croft_vm() {
         [[ ${COMP_WORDS[2]} == insert-disc && $COMP_CWORD -gt 4 ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
+    elif [[ ${COMP_WORDS[2]} == link && $COMP_CWORD == 5 ]]; then
+        words="up down"
+    elif [[ ${COMP_WORDS[2]} == attach-nic && $COMP_CWORD -gt 3 ]]; then
+        words="tap="
     elif [[ ${COMP_WORDS[2]} != list ]]; then
         words=$(_croft_vm_names)
     fi

@@ -5,6 +5,7 @@
 #include "cli/vm_command.hpp"
 #include "cli/vm_console.hpp"
 #include "cli/vm_drive.hpp"
+#include "cli/vm_nic.hpp"
 #include "cli/vm_run.hpp"
 
 #include <cstdio>
@@ -172,6 +173,7 @@ void add_vm_commands(CLI::App& app, Exit& exit) {
     add_run_command(vm, exit);
     add_console_command(vm, exit);
     add_drive_commands(vm, exit);
+    add_nic_commands(vm, exit);
     add_shutdown(vm, exit);
     const std::vector<std::pair<const char*, std::pair<const char*, const char*>>> plain = {
         {"kill", {"stop", "End a VM at once, as by pulling its plug"}},

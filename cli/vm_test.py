@@ -144,6 +144,33 @@ class VmTest(unittest.TestCase):
             self.assertEqual(worker.requests[-1], request)
         self.croft("detach-disk", "web", "64", status=64)
 
+    def test_nics(self):
+        nics = [{"number": 0, "tap": "vm-web", "bridge": "croft0", "mac": "00:15:5d:01:02:03",
+                 "mtu": 0, "queues": 2, "connected": True},
+                {"number": 2, "tap": "t", "bridge": "", "mac": "02:00:00:00:00:01", "mtu": 0,
+                 "queues": 1, "connected": False}]
+        worker = self.worker("web", nics={"nics": nics}, **{"add-nic": {"number": 1}})
+        lines = [line.split() for line in self.croft("nics", "web").stdout.splitlines()]
+        self.assertEqual(lines[1:], [["0", "00:15:5d:01:02:03", "up", "vm-web", "2", "croft0"],
+                                     ["2", "02:00:00:00:00:01", "down", "t", "1", "-"]])
+        self.assertEqual(json.loads(self.croft("nics", "--json", "web").stdout)["nics"], nics)
+        words = "tap=u,bridge=b,mac=02:00:00:00:00:02,mtu=9000,queues=4,number=7"
+        self.assertEqual(self.croft("attach-nic", "web", words).stdout, "number 1\n")
+        self.assertEqual(worker.requests[-1]["nic"], {
+            "tap": "u", "bridge": "b", "mac": "02:00:00:00:00:02", "mtu": 9000, "queues": 4,
+            "number": 7, "connected": True})
+        self.assertEqual(json.loads(self.croft("attach-nic", "--json", "web", "tap=u").stdout),
+                         {"name": "web", "number": 1})
+        for words, request in (
+                (("detach-nic", "web", "2"), {"command": "remove-nic", "number": 2}),
+                (("link", "web", "0", "down"), {"command": "link", "number": 0, "up": False}),
+                (("link", "web", "2", "up"), {"command": "link", "number": 2, "up": True})):
+            self.assertEqual(self.croft(*words).stdout, "")
+            self.assertEqual(worker.requests[-1], request)
+        for wrong in (("detach-nic", "web", "8"), ("link", "web", "0", "sideways"),
+                      ("link", "web", "0"), ("attach-nic",)):
+            self.croft(*wrong, status=64)
+
     def test_refusals(self):
         self.worker("busy", pause={"ok": False, "error": "found it paused, expected it running"})
         self.worker("mad", pause="nonsense")

@@ -244,7 +244,16 @@ TEST_F(WorkerTest, IsControlledThroughItsSocket) {
         EXPECT_EQ(client.command("status")["state"], "running");
         EXPECT_EQ(client.command("nonsense")["ok"], false);
         EXPECT_EQ(client.ask("no json")["ok"], false);
-        EXPECT_EQ(client.ask(R"({"command": "link", "up": false})")["ok"], false) << "no NIC";
+        EXPECT_EQ(client.ask(R"({"command": "nics"})")["nics"], nlohmann::json::array());
+        for (const char* request : {R"({"command": "link", "number": 0, "up": false})",
+                 R"({"command": "link", "number": 0, "up": 1})",
+                 R"({"command": "link", "number": -1, "up": true})",
+                 R"({"command": "remove-nic", "number": 0})", R"({"command": "remove-nic"})",
+                 R"({"command": "add-nic", "nic": {"tap": "no/name"}})",
+                 R"({"command": "add-nic", "nic": {"tap": "t", "colour": "red"}})",
+                 R"({"command": "add-nic"})"}) {
+            EXPECT_EQ(client.ask(request)["ok"], false) << request;
+        }
         EXPECT_EQ(client.command("save")["ok"], false) << "no file, and it runs";
         EXPECT_EQ(client.command("statistics")["statistics"]["intercepts"].size(), 1U);
         EXPECT_EQ(client.command("pause")["state"], "paused");
@@ -252,7 +261,7 @@ TEST_F(WorkerTest, IsControlledThroughItsSocket) {
         const std::string file = folder / "state";
         EXPECT_EQ(client.ask(R"({"command": "save", "file": ")" + file + "\"}")["ok"], true);
         const nlohmann::json devices = client.command("devices")["devices"];
-        EXPECT_EQ(devices["fields"]["devices"].size(), 7U);
+        EXPECT_EQ(devices["fields"]["devices"].size(), 8U);
         EXPECT_EQ(client.ask(R"({"command": "restore", "file": ")" + file + "\"}")["ok"], true);
         EXPECT_EQ(client.ask(R"({"command": "restore", "file": "/etc/passwd"})")["ok"], false);
         // All but the clock, which follows the world's time.

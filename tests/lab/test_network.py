@@ -2,22 +2,31 @@
 """Network of a child partition, by the hv_netvsc of Debian's stock kernel, on a TAP device."""
 
 import contextlib
+import json
 import unittest
 
 from lab import Host
 from lab.child import Child
+from lab.guest import CROFT
 from root import recipe
 
 HOST = "192.168.77.1"
 GUEST = "192.168.77.2"
 MEGABYTES = 16
 
+# The control sockets, and another network with an adapter that comes and goes.
+VMS = "/tmp/vms"
+OTHER_HOST = "192.168.78.1"
+OTHER_GUEST = "192.168.78.2"
+
 
 class Guest(Child):
     """A child with a NIC."""
 
     def __init__(self, host, artifacts, processors=2, nic="tap=tap0"):
-        super().__init__(host, artifacts, "hv_netvsc", "--nic", nic, processors=processors)
+        host.run(f"mkdir -p {VMS}", check=True)
+        super().__init__(host, artifacts, "hv_netvsc", "--nic", nic, "--control", f"{VMS}/vm.sock",
+                         processors=processors)
 
     def bring_up(self, mtu=None):
         if mtu:
@@ -137,6 +146,75 @@ class NetworkTest(unittest.TestCase):
             # One that is taken away from the host is a link that is down.
             host.run("ip link delete tap0", check=True)
             guest.run("while grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+            self.assertEqual(guest.end().error, "")
+
+    def _croft(self, host, *words):
+        return host.run(["env", f"CROFT_VMS={VMS}", CROFT, "vm", *words], check=True).output
+
+    def _wait_for_traffic(self, host, device):
+        """A megabyte each way."""
+        for way in ("rx", "tx"):
+            host.run(f"""file=/sys/class/net/{device}/statistics/{way}_bytes
+                limit=$(($(cat $file) + 1048576))
+                until [ $(cat $file) -gt $limit ]; do usleep 20000; done""", check=True)
+
+    def test_cable(self):
+        """The cable's state is the guest's link, under load too."""
+        with self._host("network-cable") as host:
+            guest = Guest(host, self.artifacts)
+            self._address_host(host)
+            guest.bring_up()
+            checksum = self._serve(host, guest)
+            self._transfer(host, guest, checksum)
+            guest.run(f"(while :; do wget -q -O /dev/null http://{HOST}:8080/data; done) & "
+                      "echo $! >/tmp/load")
+            back = host.start_command(["sh", "-c", "while :; do busybox wget -q -O /dev/null "
+                                                   f"http://{GUEST}:8080/data; done"])
+            for _ in range(3):
+                self._wait_for_traffic(host, "tap0")
+                self._croft(host, "link", "vm", "0", "down")
+                guest.run("while grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+                self.assertIn(" down ", self._croft(host, "nics", "vm"))
+                guest.run(f"ping -c 1 -w 2 {HOST}", status=1)
+                self._croft(host, "link", "vm", "0", "up")
+                guest.run("until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+            guest.run("kill $(cat /tmp/load)")
+            back.signal()
+            self._transfer(host, guest, checksum)
+            self._check_counters(host, guest)
+            self.assertEqual(guest.end().error, "")
+
+    def test_adapters_come_and_go(self):
+        """One is added and taken away again while both ways are busy; the other notices nothing."""
+        with self._host("network-hot-plug") as host:
+            guest = Guest(host, self.artifacts)
+            self._address_host(host)
+            guest.bring_up()
+            checksum = self._serve(host, guest)
+            self._transfer(host, guest, checksum)
+            for _ in range(4):
+                self.assertEqual(self._croft(host, "attach-nic", "vm", "tap=tap1"), "number 1\n")
+                guest.run("until ip address add "
+                          f"{OTHER_GUEST}/24 dev eth1 2>/dev/null; do usleep 20000; done; "
+                          "ip link set eth1 up")
+                host.run(f"ip address add {OTHER_HOST}/24 dev tap1", check=True)
+                guest.run(f"ping -c 3 -W 10 {OTHER_HOST}")
+                guest.run(f"(while :; do wget -q -O /dev/null http://{OTHER_HOST}:8080/data; "
+                          "done) & echo $! >/tmp/load")
+                back = host.start_command(["sh", "-c", "while :; do busybox wget -q -O /dev/null "
+                                                       f"http://{OTHER_GUEST}:8080/data; done"])
+                self._wait_for_traffic(host, "tap1")
+                self._croft(host, "detach-nic", "vm", "1")
+                host.run("! ip link show tap1", check=True)
+                guest.run("while test -e /sys/class/net/eth1; do usleep 20000; done; "
+                          "kill $(cat /tmp/load)")
+                back.signal()
+                self._ping(host, guest)
+            self._transfer(host, guest, checksum)
+            self._check_counters(host, guest)
+            self._croft(host, "detach-nic", "vm", "0")
+            guest.run("while test -e /sys/class/net/eth0; do usleep 20000; done")
+            self.assertEqual(json.loads(self._croft(host, "nics", "--json", "vm"))["nics"], [])
             self.assertEqual(guest.end().error, "")
 
 

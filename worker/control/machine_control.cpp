@@ -2,6 +2,7 @@
 #include "worker/control/machine_control.hpp"
 
 #include "worker/control/drive_control.hpp"
+#include "worker/control/nic_control.hpp"
 #include "worker/error.hpp"
 #include "worker/machine/input_file.hpp"
 
@@ -79,6 +80,7 @@ json MachineControl::handle(const json& request) {
         result["name"] = settings_.name;
         result["settings"] = to_json(settings_);
         result["settings"]["drives"] = list_drives(machine_.storage());
+        result["settings"]["nics"] = list_nics(machine_.network());
     } else if (command == "statistics") {
         result["statistics"] = machine_.statistics();
     } else if (command == "shutdown") {
@@ -90,8 +92,6 @@ json MachineControl::handle(const json& request) {
         for (const auto& [name, value] : guest.items) {
             result["items"][name] = value;
         }
-    } else if (command == "link") {
-        machine_.set_plugged(request.value("nic", std::size_t{0}), request.at("up").get<bool>());
     } else if (command == "stop") {
         stop_();
     } else if (command == "reset") {
@@ -108,12 +108,14 @@ json MachineControl::handle(const json& request) {
         result["devices"] = machine_.save_devices().to_json();
     } else if (const auto done = control_drives(machine_.storage(), command, request)) {
         result = *done;
+    } else if (const auto also = control_nics(machine_.network(), command, request)) {
+        result = *also;
     } else {
         throw SettingsError(
             fmt::format("request: found command \"{}\", expected one of: status, "
-                        "statistics, guest, link, shutdown, stop, reset, pause, resume, save, "
+                        "statistics, guest, shutdown, stop, reset, pause, resume, save, "
                         "restore, devices, drives, add-drive, remove-drive, resize-drive, "
-                        "change-disc; send one of them",
+                        "change-disc, nics, add-nic, remove-nic, link; send one of them",
                 command));
     }
     result["state"] = name_of(machine_.state());

@@ -128,25 +128,11 @@ void Machine::add_devices(
     auto storage = std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices());
     storage_ = storage.get();
     devices_.push_back(std::move(storage));
-    add_nics(settings);
+    auto network = std::make_unique<Network>(settings, *vmbus_, executor_.devices());
+    network_ = network.get();
+    devices_.push_back(std::move(network));
     devices_.push_back(std::move(vmbus));
     integration_ = std::make_unique<IntegrationComponents>(*vmbus_, executor_.devices(), platform_);
-}
-
-void Machine::add_nics(const Settings& settings) {
-    // More serve nobody: each of them goes through the host's network stack itself.
-    constexpr std::size_t most_threads = 4;
-    if (settings.nics.empty()) {
-        return;
-    }
-    network_threads_ = std::make_unique<RingThreads>(
-        "network", std::min<std::size_t>(settings.processor.count, most_threads));
-    for (std::size_t index = 0; index < settings.nics.size(); ++index) {
-        auto nic = std::make_unique<NetworkDevice>(
-            settings, index, *network_threads_, *vmbus_, executor_.devices());
-        nics_.push_back(nic.get());
-        devices_.push_back(std::move(nic));
-    }
 }
 
 void Machine::configure_devices() {
@@ -323,15 +309,6 @@ void Machine::press_power_button() {
     power_->press_button();
 }
 
-void Machine::set_plugged(std::size_t nic, bool plugged) {
-    if (nic >= nics_.size()) {
-        throw SettingsError(
-            fmt::format("machine {}: found no NIC {}, expected one of {}; name another",
-                settings_.name, nic, nics_.size()));
-    }
-    nics_[nic]->set_plugged(plugged);
-}
-
 vdev::Record Machine::save_devices() const {
     if (state_ == State::running) {
         require(State::paused, "save");
@@ -392,15 +369,11 @@ nlohmann::json Machine::statistics() const {
             {"others", counters.others.load()},
         });
     }
-    nlohmann::json nics = nlohmann::json::array();
-    for (const NetworkDevice* nic : nics_) {
-        nics.push_back(nic->statistics());
-    }
     return {
         {"running_nanoseconds", executor_.clock().now()},
         {"memory_bytes", memory_.size()},
         {"intercepts", std::move(processors)},
-        {"nics", std::move(nics)},
+        {"nics", network_->statistics()},
     };
 }
 

@@ -7,12 +7,11 @@
 #include "vdev/power/power.hpp"
 #include "vdev/serial/character_backend.hpp"
 #include "worker/executor/executor.hpp"
-#include "worker/executor/ring_threads.hpp"
 #include "worker/integration/integration_components.hpp"
 #include "worker/loader/boot_image.hpp"
 #include "worker/memory/guest_memory.hpp"
 #include "worker/memory/layout.hpp"
-#include "worker/network/network_device.hpp"
+#include "worker/network/network.hpp"
 #include "worker/processor/processor_set.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/signal/event_connections.hpp"
@@ -82,9 +81,7 @@ public:
     void press_power_button();
     [[nodiscard]] IntegrationComponents& integration() { return *integration_; }
     [[nodiscard]] StorageDevice& storage() { return *storage_; }
-
-    /// Plugs a NIC in or out, as a cable. Errors: SettingsError if there is none with that place.
-    void set_plugged(std::size_t nic, bool plugged);
+    [[nodiscard]] Network& network() { return *network_; }
 
     /// The state of all devices and the clock. Only while paused or off. Errors: RecordError.
     [[nodiscard]] vdev::Record save_devices() const;
@@ -101,7 +98,6 @@ public:
 private:
     void add_devices(
         const Settings& settings, const std::vector<vdev::CharacterBackend*>& serial_backends);
-    void add_nics(const Settings& settings);
     void configure_devices();
     [[nodiscard]] BootEntry load();
     void create_partition();
@@ -123,15 +119,13 @@ private:
     PartitionInterrupts interrupts_;
     EventConnections event_connections_;
 
-    /// Of the network; none without a NIC.
-    std::unique_ptr<RingThreads> network_threads_;
     /// In the order in which they are configured and started; the I/O APIC is first.
     std::vector<std::unique_ptr<vdev::Device>> devices_;
     vdev::IoApic* io_apic_ = nullptr;
     vdev::Power* power_ = nullptr;
     VmbusDevice* vmbus_ = nullptr;
     StorageDevice* storage_ = nullptr;
-    std::vector<NetworkDevice*> nics_;
+    Network* network_ = nullptr;
     std::unique_ptr<IntegrationComponents> integration_;
 
     std::unique_ptr<hv::Partition> partition_;

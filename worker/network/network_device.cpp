@@ -4,10 +4,12 @@
 #include "worker/error.hpp"
 #include "worker/settings/mac.hpp"
 
-#include <algorithm>
-#include <fmt/format.h>
+#include <chrono>
+#include <cstdint>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 #include <utility>
 
 namespace croft::worker {
@@ -18,20 +20,21 @@ using vsp::network::Adapter;
 using vsp::network::Tap;
 
 /// The same in every VM for the same place, and over its life.
-vmbus::Guid instance_of(std::size_t index) {
+vmbus::Guid instance_of(std::uint32_t number) {
     return vmbus::Guid::of(0x2d9c7a51, 0x40b6, 0x4c0e,
-        {0xb1, 0x7e, 0x4e, 0x45, 0x54, 0x57, 0x4b, static_cast<std::uint8_t>(index)});
+        {0xb1, 0x7e, 0x4e, 0x45, 0x54, 0x57, 0x4b, static_cast<std::uint8_t>(number)});
 }
 
-std::unique_ptr<Tap> open_tap(const Settings& settings, std::size_t index) {
-    const NicSettings& nic = settings.nics[index];
+vsp::network::MacAddress address_of(const NicSettings& nic) {
+    return parse_mac(nic.mac).value();
+}
+
+std::unique_ptr<Tap> open_tap(const NicSettings& nic) {
     vsp::network::TapSettings wanted;
     wanted.name = nic.tap;
     wanted.bridge = nic.bridge;
-    wanted.guest_address = address_of(settings, index);
-    wanted.queues = static_cast<std::uint16_t>(nic.queues != 0
-            ? nic.queues
-            : std::min(settings.processor.count, NicSettings::most_queues_by_default));
+    wanted.guest_address = address_of(nic);
+    wanted.queues = static_cast<std::uint16_t>(nic.queues);
     if (nic.mtu != 0) {
         wanted.mtu = nic.mtu;
     }
@@ -44,24 +47,51 @@ std::unique_ptr<Tap> open_tap(const Settings& settings, std::size_t index) {
 
 } // namespace
 
-NetworkDevice::NetworkDevice(const Settings& settings, std::size_t index,
-    const RingThreads& threads, VmbusDevice& bus, IoLoop& loop)
-    : name_(fmt::format("nic{}", index)),
-      instance_(instance_of(index)),
+NetworkDevice::NetworkDevice(
+    const NicSettings& nic, const RingThreads& threads, VmbusDevice& bus, IoLoop& loop)
+    : number_(nic.number.value()),
       bus_(bus),
-      tap_(open_tap(settings, index)),
+      tap_(open_tap(nic)),
       adapter_({threads.rings(),
                    [&loop](std::function<void()> function) {
                        loop.post(std::move(function));
                    }},
-          *tap_, address_of(settings, index), tap_->mtu()),
+          *tap_, address_of(nic), tap_->mtu()),
       reactor_(loop) {
-    adapter_.set_plugged(settings.nics[index].connected);
-    watch_ = std::make_unique<vsp::network::LinkWatch>(
-        reactor_, [this] { adapter_.set_working(tap_->is_up()); });
+    adapter_.set_plugged(nic.connected);
+    bus_.call([this] {
+        watch_ = std::make_unique<vsp::network::LinkWatch>(
+            reactor_, [this] { adapter_.set_working(tap_->is_up()); });
+    });
+    id_ = bus_.add(Adapter::offer(instance_of(number_)), adapter_);
 }
 
-NetworkDevice::~NetworkDevice() = default;
+NetworkDevice::~NetworkDevice() {
+    bus_.remove(id_);
+    bus_.call([this] { watch_.reset(); });
+}
+
+/// Nothing tells that a guest has seen the link go down; only that it has ceased.
+bool NetworkDevice::take_leave() {
+    using Clock = std::chrono::steady_clock;
+    constexpr auto patience = std::chrono::seconds(5);
+    constexpr auto silence = std::chrono::milliseconds(500);
+    constexpr auto interval = std::chrono::milliseconds(20);
+    bus_.call([this] { adapter_.take_leave(); });
+    const auto end = Clock::now() + patience;
+    for (auto busy = Clock::now(); Clock::now() - busy < silence;) {
+        std::promise<bool> idle;
+        bus_.call([&] { adapter_.ask_idle([&idle](bool answer) { idle.set_value(answer); }); });
+        if (!idle.get_future().get()) {
+            busy = Clock::now();
+        }
+        if (Clock::now() > end) {
+            return false;
+        }
+        std::this_thread::sleep_for(interval);
+    }
+    return true;
+}
 
 void NetworkDevice::set_plugged(bool plugged) {
     bus_.call([&] { adapter_.set_plugged(plugged); });
@@ -84,7 +114,7 @@ nlohmann::json NetworkDevice::statistics() const {
             return result;
         };
         found = {
-            {"name", name_},
+            {"number", number_},
             {"mac", text_of(adapter_.address())},
             {"plugged", adapter_.is_plugged()},
             {"connected", adapter_.is_connected()},
@@ -94,10 +124,6 @@ nlohmann::json NetworkDevice::statistics() const {
         };
     });
     return found;
-}
-
-void NetworkDevice::configure(vdev::Platform&) {
-    id_ = bus_.add(Adapter::offer(instance_), adapter_);
 }
 
 vdev::Record NetworkDevice::save() const {
@@ -112,12 +138,6 @@ void NetworkDevice::restore(const vdev::Record& record) {
 
 void NetworkDevice::reset() {
     bus_.call([this] { adapter_.reset(); });
-}
-
-/// The guest is gone, so the service is detached at once.
-void NetworkDevice::remove() {
-    bus_.remove(id_);
-    bus_.call([this] { watch_.reset(); });
 }
 
 } // namespace croft::worker

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "vdev/device.hpp"
+#include "vdev/record.hpp"
 #include "vsp/network/adapter.hpp"
 #include "vsp/network/link_watch.hpp"
 #include "vsp/network/tap.hpp"
@@ -11,42 +11,41 @@
 #include "worker/vmbus/loop_reactor.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
 
-#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
-#include <string>
-#include <string_view>
 
 namespace croft::worker {
 
-/// One synthetic network adapter of a VM, on VMBus, and the TAP device that it is plugged into.
-/// Calls are the control thread's.
-class NetworkDevice final : public vdev::Device {
+/// One synthetic network adapter of a VM, on VMBus as long as the object lives, and the TAP device
+/// that it is plugged into. Calls are the control thread's.
+class NetworkDevice {
 public:
-    /// Opens the TAP device of the NIC with that place in the settings. `threads`, `bus` and
+    /// Opens the TAP device. `nic` has its number, its address and its queues. `threads`, `bus` and
     /// `loop`, its thread, outlive the object. Errors: SystemError.
-    NetworkDevice(const Settings& settings, std::size_t index, const RingThreads& threads,
-        VmbusDevice& bus, IoLoop& loop);
-    ~NetworkDevice() override;
+    NetworkDevice(
+        const NicSettings& nic, const RingThreads& threads, VmbusDevice& bus, IoLoop& loop);
+    /// Takes it away from the guest; nothing of it is under way any more then.
+    ~NetworkDevice();
+    NetworkDevice(const NetworkDevice&) = delete;
+    NetworkDevice& operator=(const NetworkDevice&) = delete;
+
+    /// Has the guest end what it does with the adapter, before that is taken away. Answers false if
+    /// it doesn't within some seconds.
+    [[nodiscard]] bool take_leave();
 
     /// Plugs the adapter in or out, as a cable.
     void set_plugged(bool plugged);
     /// Address, link and counters, for the control socket.
     [[nodiscard]] nlohmann::json statistics() const;
 
-    [[nodiscard]] std::string_view name() const override { return name_; }
-    void configure(vdev::Platform& platform) override;
-    /// VMBus starts and stops the adapter.
-    void start() override {}
-    void stop() override {}
-    [[nodiscard]] vdev::Record save() const override;
-    void restore(const vdev::Record& record) override;
-    void reset() override;
-    void remove() override;
+    // As of vdev::Device.
+    [[nodiscard]] vdev::Record save() const;
+    void restore(const vdev::Record& record);
+    void reset();
 
 private:
-    const std::string name_;
-    const vmbus::Guid instance_;
+    const std::uint32_t number_;
     VmbusDevice& bus_;
     std::unique_ptr<vsp::network::Tap> tap_;
     vsp::network::Adapter adapter_;

@@ -32,11 +32,8 @@ std::string text_of(const MacAddress& address) {
     return fmt::format("{:02x}", fmt::join(address.bytes, ":"));
 }
 
-MacAddress address_of(const Settings& settings, std::size_t index) {
-    if (const auto given = parse_mac(settings.nics[index].mac)) {
-        return *given;
-    }
-    const std::uint64_t hash = hash_of(fmt::format("{}/nic{}", settings.name, index));
+MacAddress default_address(std::string_view machine, std::uint32_t number) {
+    const std::uint64_t hash = hash_of(fmt::format("{}/nic{}", machine, number));
     return {{0x00, 0x15, 0x5d, static_cast<std::uint8_t>(hash >> 16),
         static_cast<std::uint8_t>(hash >> 8), static_cast<std::uint8_t>(hash)}};
 }

@@ -2,9 +2,8 @@
 #pragma once
 
 #include "vsp/network/mac_address.hpp"
-#include "worker/settings/settings.hpp"
 
-#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,8 +15,9 @@ namespace croft::worker {
 [[nodiscard]] std::optional<vsp::network::MacAddress> parse_mac(std::string_view text);
 [[nodiscard]] std::string text_of(const vsp::network::MacAddress& address);
 
-/// The NIC's own: what the settings say, or else always the same for that place in a VM of that
-/// name, of the addresses that Hyper-V makes up (00:15:5d).
-[[nodiscard]] vsp::network::MacAddress address_of(const Settings& settings, std::size_t index);
+/// Of a NIC that is given none: always the same for that number in a VM of that name, of the
+/// addresses that Hyper-V makes up (00:15:5d).
+[[nodiscard]] vsp::network::MacAddress default_address(
+    std::string_view machine, std::uint32_t number);
 
 } // namespace croft::worker

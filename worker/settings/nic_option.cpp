@@ -38,9 +38,11 @@ NicSettings parse_nic_option(const std::string& text) {
             nic.mtu = number_of(value, key);
         } else if (key == "queues") {
             nic.queues = number_of(value, key);
+        } else if (key == "number") {
+            nic.number = number_of(value, key);
         } else {
             throw SettingsError(fmt::format("--nic: found \"{}\", expected tap=, bridge=, mac=, "
-                                            "mtu= or queues=; correct it",
+                                            "mtu=, queues= or number=; correct it",
                 word));
         }
         at = end + 1;

@@ -193,9 +193,18 @@ void check_drives(const std::vector<DriveSettings>& drives) {
     }
 }
 
-json to_json(const NicSettings& nic) {
-    return {{"tap", nic.tap}, {"bridge", nic.bridge}, {"mac", nic.mac}, {"mtu", nic.mtu},
-        {"queues", nic.queues}, {"connected", nic.connected}};
+void read(ObjectReader& reader, NicSettings& nic) {
+    std::uint32_t number = NicSettings::most;
+    reader.read("number", number, NicSettings::most - 1);
+    reader.read("tap", nic.tap);
+    reader.read("bridge", nic.bridge);
+    reader.read("mac", nic.mac);
+    reader.read("mtu", nic.mtu, vsp::network::largest_mtu);
+    reader.read("queues", nic.queues, NicSettings::most_queues);
+    reader.read("connected", nic.connected);
+    if (number != NicSettings::most) {
+        nic.number = number;
+    }
 }
 
 void check(const NicSettings& nic, const std::string& place) {
@@ -217,6 +226,10 @@ void check(const NicSettings& nic, const std::string& place) {
         (nic.mtu < vsp::network::smallest_mtu || nic.mtu > vsp::network::largest_mtu)) {
         refuse(place + ".mtu", fmt::format("{}", nic.mtu),
             fmt::format("{} to {}", vsp::network::smallest_mtu, vsp::network::largest_mtu));
+    }
+    if (nic.number.value_or(0) >= NicSettings::most) {
+        refuse(place + ".number", fmt::format("{}", *nic.number),
+            fmt::format("one below {}", NicSettings::most));
     }
     if (nic.queues > NicSettings::most_queues) {
         refuse(place + ".queues", fmt::format("{}", nic.queues),
@@ -275,12 +288,7 @@ Settings settings_from_json(const json& tree) {
     });
     root.read_list("nics", [&](ObjectReader& reader) {
         NicSettings nic;
-        reader.read("tap", nic.tap);
-        reader.read("bridge", nic.bridge);
-        reader.read("mac", nic.mac);
-        reader.read("mtu", nic.mtu, vsp::network::largest_mtu);
-        reader.read("queues", nic.queues, NicSettings::most_queues);
-        reader.read("connected", nic.connected);
+        read(reader, nic);
         settings.nics.push_back(std::move(nic));
     });
     root.read_object("boot", [&](ObjectReader& reader) {
@@ -308,6 +316,24 @@ json to_json(const DriveSettings& drive) {
         {"read_only", drive.read_only}};
     if (drive.lun) {
         tree["lun"] = *drive.lun;
+    }
+    return tree;
+}
+
+NicSettings nic_from_json(const json& tree, const std::string& place) {
+    NicSettings nic;
+    ObjectReader reader(tree, place);
+    read(reader, nic);
+    reader.finish();
+    check(nic, place);
+    return nic;
+}
+
+json to_json(const NicSettings& nic) {
+    json tree = {{"tap", nic.tap}, {"bridge", nic.bridge}, {"mac", nic.mac}, {"mtu", nic.mtu},
+        {"queues", nic.queues}, {"connected", nic.connected}};
+    if (nic.number) {
+        tree["number"] = *nic.number;
     }
     return tree;
 }

@@ -59,15 +59,17 @@ struct DriveSettings {
 /// Msvm_SyntheticEthernetPortSettingData, with the connection that Hyper-V keeps in
 /// Msvm_EthernetPortAllocationSettingData.
 struct NicSettings {
-    static constexpr std::size_t most = 8;
+    static constexpr std::uint32_t most = 8;
     static constexpr std::uint32_t most_queues = 64;
     static constexpr std::uint32_t most_queues_by_default = 8;
 
+    /// Its place in the VM (AddressOnParent); the lowest that is free if there is none.
+    std::optional<std::uint32_t> number;
     /// The name of a TAP device (HostResource), which is made if there is none.
     std::string tap;
     /// A bridge that the device becomes a port of; none if empty.
     std::string bridge;
-    /// Address; made up of the VM's name and the NIC's place if empty, and always the same then.
+    /// Address; made up of the VM's name and the number if empty, and always the same then.
     std::string mac;
     /// Of the network; 0 for what the device has.
     std::uint32_t mtu = 0;
@@ -111,10 +113,13 @@ struct Settings {
 [[nodiscard]] Settings settings_from_json(const nlohmann::json& json);
 [[nodiscard]] nlohmann::json to_json(const Settings& settings);
 [[nodiscard]] nlohmann::json to_json(const DriveSettings& drive);
+[[nodiscard]] nlohmann::json to_json(const NicSettings& nic);
 
 /// One drive out of such a tree, checked; `place` says in messages where it stood. Errors:
 /// SettingsError.
 [[nodiscard]] DriveSettings drive_from_json(const nlohmann::json& json, const std::string& place);
+/// The same for a network adapter.
+[[nodiscard]] NicSettings nic_from_json(const nlohmann::json& json, const std::string& place);
 
 /// Reads a JSON file. Errors: SettingsError.
 [[nodiscard]] Settings settings_from_file(const std::string& path);

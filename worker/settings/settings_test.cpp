@@ -35,7 +35,7 @@ TEST(Settings, ComeBackFromTheirJson) {
     settings.boot = {"/k", "/i", "quiet"};
     settings.drives = {{DriveSettings::Type::disk, 7, "/d.vhdx", "vhdx", true},
         {DriveSettings::Type::dvd, std::nullopt, "", "", false}};
-    settings.nics = {{"tap0", "br0", "02:00:00:00:00:01", 9000, 2, false}};
+    settings.nics = {{5, "tap0", "br0", "02:00:00:00:00:01", 9000, 2, false}};
     settings.control.socket = "/run/web";
     const json tree = to_json(settings);
     EXPECT_EQ(to_json(settings_from_json(tree)), tree);
@@ -76,6 +76,7 @@ TEST(Settings, SayWhereAnErrorIs) {
     expect_refused({{"nics", {{{"tap", "t"}, {"mac", "2:0:0:0:0:1"}}}}}, "nics[0].mac");
     expect_refused({{"nics", {{{"tap", "t"}, {"mtu", 60}}}}}, "nics[0].mtu");
     expect_refused({{"nics", {{{"tap", "t"}, {"queues", 65}}}}}, "nics[0].queues");
+    expect_refused({{"nics", {{{"tap", "t"}, {"number", 8}}}}}, "nics[0].number");
     expect_refused({{"nics", json(9, {{"tap", "t"}})}}, "9 NICs");
     expect_refused({{"boot", {{"kernel", ""}}}}, "boot.kernel");
 }
@@ -143,29 +144,27 @@ TEST(CommandLineTest, TakesDrives) {
 TEST(CommandLineTest, TakesNics) {
     const Settings settings =
         parse({"--kernel", "k", "--nic", "tap=tap0", "--nic",
-                  "tap=tap1,bridge=br0,mac=02-00-00-00-00-0A,mtu=9000,queues=3"})
+                  "tap=tap1,bridge=br0,mac=02-00-00-00-00-0A,mtu=9000,queues=3,number=5"})
             .settings;
     ASSERT_EQ(settings.nics.size(), 2U);
     EXPECT_EQ(settings.nics[0].tap, "tap0");
     EXPECT_EQ(settings.nics[1].bridge, "br0");
     EXPECT_EQ(settings.nics[1].mtu, 9000U);
     EXPECT_EQ(settings.nics[1].queues, 3U);
-    EXPECT_EQ(text_of(address_of(settings, 1)), "02:00:00:00:00:0a");
-    for (const char* nic : {"", "tap0", "tap=", "tap=t,colour=red", "tap=t,mtu=many"}) {
+    EXPECT_EQ(settings.nics[1].number, 5U);
+    EXPECT_EQ(text_of(parse_mac(settings.nics[1].mac).value()), "02:00:00:00:00:0a");
+    for (const char* nic :
+        {"", "tap0", "tap=", "tap=t,colour=red", "tap=t,mtu=many", "tap=t,number=8"}) {
         EXPECT_THROW((void)parse({"--kernel", "k", "--nic", nic}), SettingsError) << nic;
     }
 }
 
 TEST(Mac, IsTheSameForTheSamePlace) {
-    Settings settings;
-    settings.name = "web";
-    settings.nics.resize(2);
-    const std::string first = text_of(address_of(settings, 0));
+    const std::string first = text_of(default_address("web", 0));
     EXPECT_EQ(first.substr(0, 9), "00:15:5d:");
-    EXPECT_EQ(text_of(address_of(settings, 0)), first);
-    EXPECT_NE(text_of(address_of(settings, 1)), first);
-    settings.name = "mail";
-    EXPECT_NE(text_of(address_of(settings, 0)), first);
+    EXPECT_EQ(text_of(default_address("web", 0)), first);
+    EXPECT_NE(text_of(default_address("web", 1)), first);
+    EXPECT_NE(text_of(default_address("mail", 0)), first);
 }
 
 TEST(CommandLineTest, RefusesWhatItDoesNotKnow) {
