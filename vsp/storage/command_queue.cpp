@@ -8,8 +8,17 @@
 
 namespace croft::vsp::storage {
 
+namespace {
+
+/// What is accessed at a time by commands whose data isn't where the guest has it.
+constexpr std::uint64_t step_bytes = 256 * 1024;
+
+} // namespace
+
 /// A command that the medium is accessed for.
 struct CommandQueue::Access {
+    using Data = scsi::MediumAccess::Data;
+
     disk::Request request;
     CommandQueue* queue = nullptr;
     Slot* slot = nullptr;
@@ -17,10 +26,90 @@ struct CommandQueue::Access {
     std::size_t packet_size = 0;
     std::uint8_t sense_room = 0;
     std::uint32_t block_size = 0;
+    Data data = Data::moves;
+    /// Bytes of the guest's data that the command takes or gives.
+    std::uint32_t moved = 0;
+    /// The guest's data.
     std::vector<iovec> segments;
-    /// Ranges that are still to be accessed, the last one first.
-    std::vector<scsi::Blocks> more;
+    /// Data that is only ours, and where the next of it belongs in the guest's.
+    std::vector<std::uint8_t> buffer;
+    iovec buffer_segment{};
+    std::size_t buffer_offset = 0;
+    /// What each block is to be.
+    std::vector<std::uint8_t> block;
+    /// Ranges that are still to be accessed, the next one last.
+    std::vector<scsi::Blocks> left;
+
+    void prepare(scsi::MediumAccess&& medium);
+    void step();
+    [[nodiscard]] bool is_right() const;
 };
+
+void CommandQueue::Access::prepare(scsi::MediumAccess&& medium) {
+    data = medium.data;
+    block = std::move(medium.block);
+    left = std::move(medium.more);
+    left.push_back(medium.blocks);
+    request.operation = medium.operation;
+    request.durable = medium.durable;
+    request.segments = {};
+    buffer_offset = 0;
+    if (data == Data::moves) {
+        if (request.operation == disk::Operation::read ||
+            request.operation == disk::Operation::write) {
+            request.segments = segments;
+        }
+        return;
+    }
+    const std::uint64_t bytes = std::min(medium.blocks.count, step_bytes / block_size) * block_size;
+    buffer.resize(bytes);
+    if (request.operation == disk::Operation::write) {
+        for (auto to = buffer.begin(); to != buffer.end();) {
+            to = std::ranges::copy(block, to).out;
+        }
+    }
+}
+
+/// The request becomes the next one.
+void CommandQueue::Access::step() {
+    scsi::Blocks& next = left.back();
+    const std::uint64_t count =
+        data == Data::moves ? next.count : std::min(next.count, step_bytes / block_size);
+    request.offset = next.first * block_size;
+    request.length = count * block_size;
+    if (data != Data::moves) {
+        buffer_segment = {buffer.data(), request.length};
+        request.segments = {&buffer_segment, 1};
+    }
+    next.first += count;
+    next.count -= count;
+    if (next.count == 0) {
+        left.pop_back();
+    }
+}
+
+/// Whether what was read is what it has to be.
+bool CommandQueue::Access::is_right() const {
+    if (request.operation != disk::Operation::read) {
+        return true;
+    }
+    const std::span<const std::uint8_t> found(buffer.data(), request.length);
+    switch (data) {
+    case Data::is_compared:
+        return is_equal(segments, buffer_offset, found);
+    case Data::is_one_block:
+        for (std::size_t at = 0; at < found.size(); at += block.size()) {
+            if (!std::ranges::equal(found.subspan(at, block.size()), block)) {
+                return false;
+            }
+        }
+        return true;
+    case Data::moves:
+    case Data::is_unused:
+        break;
+    }
+    return true;
+}
 
 CommandQueue::CommandQueue(disk::Ring& ring, std::function<void(const Reply&)> completed)
     : ring_(ring),
@@ -112,11 +201,14 @@ std::optional<protocol::Packet> CommandQueue::start(
     if (slot.drive.disk == nullptr) {
         return sense_reply(scsi::medium_not_present, command.request.sense_length);
     }
-    const bool moves_data =
+    const bool has_data =
         medium.operation == disk::Operation::read || medium.operation == disk::Operation::write;
+    const bool has_guests_data = has_data &&
+        (medium.data == Access::Data::moves || medium.data == Access::Data::is_compared);
     const std::uint32_t block_size = slot.drive.unit->block_size();
-    if (moves_data) {
-        const std::uint64_t bytes = medium.blocks.count * block_size;
+    std::uint64_t bytes = medium.block.size();
+    if (has_guests_data) {
+        bytes = medium.blocks.count * block_size;
         if (bytes > command.request.data_length) {
             return sense_reply(scsi::invalid_field_in_cdb, command.request.sense_length);
         }
@@ -128,15 +220,12 @@ std::optional<protocol::Packet> CommandQueue::start(
     access.packet_size = request.size;
     access.sense_room = command.request.sense_length;
     access.block_size = block_size;
+    access.moved = static_cast<std::uint32_t>(bytes);
     access.segments.swap(command.segments);
-    access.more = std::move(medium.more);
-    access.request.operation = medium.operation;
-    access.request.durable = medium.durable;
-    access.request.segments =
-        moves_data ? std::span<const iovec>(access.segments) : std::span<const iovec>();
+    access.prepare(std::move(medium));
     ++in_flight_;
     ++slot.in_flight;
-    submit(access, medium.blocks);
+    submit(access);
     return std::nullopt;
 }
 
@@ -157,25 +246,26 @@ CommandQueue::Access& CommandQueue::take_access() {
     return access;
 }
 
-void CommandQueue::submit(Access& access, const scsi::Blocks& blocks) {
-    access.request.offset = blocks.first * access.block_size;
-    access.request.length = blocks.count * access.block_size;
+void CommandQueue::submit(Access& access) {
+    access.step();
     access.slot->queue->submit(access.request);
 }
 
 void CommandQueue::accessed(Access& access) noexcept {
     const disk::Request& request = access.request;
-    if (request.status.ok() && !access.more.empty()) {
-        const scsi::Blocks blocks = access.more.back();
-        access.more.pop_back();
-        submit(access, blocks);
-        return;
+    scsi::Sense sense = scsi::sense_of(request.status, request.operation);
+    if (request.status.ok()) {
+        if (!access.is_right()) {
+            sense = scsi::miscompare_during_verify;
+        } else if (!access.left.empty()) {
+            access.buffer_offset += request.length;
+            submit(access);
+            return;
+        }
     }
     Slot& slot = *access.slot;
-    const scsi::Sense sense = scsi::sense_of(request.status, request.operation);
-    const auto moved = request.segments.empty() ? 0U : static_cast<std::uint32_t>(request.length);
     const Reply reply{access.transaction_id, access.packet_size,
-        request.status.ok() ? good_reply(moved) : sense_reply(sense, access.sense_room)};
+        sense == scsi::no_sense ? good_reply(access.moved) : sense_reply(sense, access.sense_room)};
     free_.push_back(&access);
     --in_flight_;
     --slot.in_flight;

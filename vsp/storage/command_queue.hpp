@@ -57,7 +57,7 @@ private:
     [[nodiscard]] scsi::Outcome ask_unit(scsi::LogicalUnit& unit, const ScsiCommand& command);
     [[nodiscard]] std::optional<protocol::Packet> start(
         Slot& slot, scsi::MediumAccess&& medium, const Request& request, ScsiCommand& command);
-    static void submit(Access& access, const scsi::Blocks& blocks);
+    static void submit(Access& access);
     void accessed(Access& access) noexcept;
     static void release_if_unused(Slot& slot);
     [[nodiscard]] Access& take_access();

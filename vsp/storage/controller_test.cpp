@@ -287,6 +287,48 @@ TEST_F(ControllerTest, UnmapAndWriteSameLeaveZeros) {
     EXPECT_EQ(write(cdb_10(0x42, 0, 7), std::span(list).first(7)).sense_code(), 0x051a00U);
 }
 
+TEST_F(ControllerTest, WriteSameRepeatsABlock) {
+    boot();
+    const auto block = pattern(512, 21);
+    // More than is written at a time.
+    constexpr std::uint16_t count = 3000;
+    const ScsiResult result = write(cdb_10(0x41, 50, count), block);
+    EXPECT_TRUE(result.is_good());
+    EXPECT_EQ(result.transferred, 512U);
+    EXPECT_EQ(on_disk(49 * 512, 512), std::vector<std::uint8_t>(512));
+    for (std::uint64_t at = 50; at < 50 + count; ++at) {
+        ASSERT_EQ(on_disk(at * 512, 512), block) << at;
+    }
+    EXPECT_EQ(on_disk((50 + count) * 512, 512), std::vector<std::uint8_t>(512));
+    EXPECT_TRUE(write(cdb_10(0x2f, 50, count, 0x06), block).is_good());
+    EXPECT_EQ(write(cdb_10(0x2f, 49, count, 0x06), block).sense_code(), 0x0e1d00U);
+    EXPECT_EQ(write(cdb_10(0x2f, 51, count, 0x06), block).sense_code(), 0x0e1d00U)
+        << "the last one differs";
+}
+
+TEST_F(ControllerTest, VerifyReadsAndCompares) {
+    boot();
+    driver_.place_data_at(4096 - 100);
+    auto data = pattern(mebibyte - 4096, 4);
+    const auto count = static_cast<std::uint16_t>(data.size() / 512);
+    ASSERT_TRUE(write(write_10(100, count), data).is_good());
+    EXPECT_TRUE(write(cdb_10(0x2f, 100, count, 0x02), data).is_good());
+    data.back() ^= 1;
+    EXPECT_EQ(write(cdb_10(0x2f, 100, count, 0x02), data).sense_code(), 0x0e1d00U);
+    EXPECT_TRUE(write(cdb_10(0x2f, 100, count - 1, 0x02), data).is_good());
+    EXPECT_EQ(
+        write(cdb_10(0x2f, 100, count, 0x02), std::span(data).first(512)).sense_code(), 0x052400U)
+        << "too little to compare with";
+    EXPECT_TRUE(run(cdb_10(0x2f, 0, 32768)).is_good());
+    disk_.contents().fault = [](const disk::test::Event& event, std::size_t& length) {
+        const bool is_bad = event.offset <= 9000 * 512 && event.offset + length > 9000 * 512;
+        length = is_bad ? 0 : length;
+        return is_bad ? EIO : 0;
+    };
+    EXPECT_EQ(run(cdb_10(0x2f, 0, 32768)).sense_code(), 0x031100U);
+    EXPECT_TRUE(run(cdb_10(0x2f, 9001, 1000)).is_good());
+}
+
 TEST_F(ControllerTest, ErrorsOfTheHostAreSenseData) {
     boot();
     const auto data = pattern(512, 1);

@@ -55,6 +55,21 @@ void copy_from_guest(std::span<const iovec> segments, std::span<std::uint8_t> by
     }
 }
 
+bool is_equal(
+    std::span<const iovec> segments, std::size_t offset, std::span<const std::uint8_t> bytes) {
+    for (const iovec& segment : segments) {
+        const std::size_t skipped = std::min(offset, segment.iov_len);
+        const std::size_t count = std::min(segment.iov_len - skipped, bytes.size());
+        offset -= skipped;
+        const auto* const data = static_cast<const std::uint8_t*>(segment.iov_base) + skipped;
+        if (!std::equal(data, data + count, bytes.begin())) {
+            return false;
+        }
+        bytes = bytes.subspan(count);
+    }
+    return bytes.empty();
+}
+
 void copy_to_guest(std::span<const iovec> segments, std::span<const std::uint8_t> bytes) {
     for (const iovec& segment : segments) {
         const auto part = bytes.first(std::min(segment.iov_len, bytes.size()));

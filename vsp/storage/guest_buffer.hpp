@@ -23,6 +23,9 @@ void shorten(std::vector<iovec>& segments, std::size_t length);
 
 /// Copies the first bytes of what there is, once each, into `bytes`.
 void copy_from_guest(std::span<const iovec> segments, std::span<std::uint8_t> bytes);
+/// Whether the bytes from `offset` on, of which there are as many, are these.
+[[nodiscard]] bool is_equal(
+    std::span<const iovec> segments, std::size_t offset, std::span<const std::uint8_t> bytes);
 void copy_to_guest(std::span<const iovec> segments, std::span<const std::uint8_t> bytes);
 
 } // namespace croft::vsp::storage

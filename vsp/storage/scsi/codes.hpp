@@ -6,6 +6,9 @@
 // Numbers of SPC-4, SBC-3 and MMC-6.
 namespace croft::vsp::storage::scsi {
 
+// Bits of VERIFY's second byte: BYTCHK.
+constexpr std::uint8_t verify_byte_check = 0x06;
+
 enum class OperationCode : std::uint8_t {
     test_unit_ready = 0x00,
     request_sense = 0x03,

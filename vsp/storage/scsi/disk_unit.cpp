@@ -25,6 +25,11 @@ constexpr std::uint8_t write_same_unmap = 0x08;
 constexpr std::uint8_t write_same_address_data = 0x06;
 constexpr std::uint8_t write_same_no_data = 0x01;
 
+// Of VERIFY's.
+constexpr std::uint8_t verify_protection = 0xe0;
+constexpr std::uint8_t compare_all = 0x02;
+constexpr std::uint8_t compare_one_block = 0x06;
+
 bool has_no_data(const Cdb& cdb) {
     return cdb.operation() == OperationCode::write_same_16 && (cdb[1] & write_same_no_data) != 0;
 }
@@ -64,6 +69,10 @@ std::size_t DiskUnit::parameter_length(const Cdb& cdb) const {
     case OperationCode::write_same_10:
     case OperationCode::write_same_16:
         return has_no_data(cdb) ? 0 : block_size();
+    case OperationCode::verify_10:
+    case OperationCode::verify_12:
+    case OperationCode::verify_16:
+        return (cdb[1] & verify_byte_check) == compare_one_block ? block_size() : 0;
     default:
         return 0;
     }
@@ -112,7 +121,7 @@ Outcome DiskUnit::transfer(const Transfer& transfer) {
         return Answer();
     }
     return MediumAccess{transfer.is_write ? disk::Operation::write : disk::Operation::read,
-        transfer.is_write && transfer.force_unit_access, transfer.blocks, {}};
+        transfer.is_write && transfer.force_unit_access, transfer.blocks};
 }
 
 Outcome DiskUnit::command(const Cdb& cdb, std::span<const std::uint8_t> parameters) {
@@ -136,7 +145,7 @@ Outcome DiskUnit::command(const Cdb& cdb, std::span<const std::uint8_t> paramete
     case OperationCode::verify_10:
     case OperationCode::verify_12:
     case OperationCode::verify_16:
-        return verify(cdb);
+        return verify(cdb, parameters);
     case OperationCode::unmap:
         return unmap(cdb, parameters);
     case OperationCode::write_same_10:
@@ -161,16 +170,40 @@ Outcome DiskUnit::synchronize_cache(const Cdb& cdb) const {
         return Answer();
     }
     // All of it: a part would cost as much.
-    return MediumAccess{disk::Operation::flush, false, {}, {}};
+    return MediumAccess{disk::Operation::flush, false, {}};
 }
 
-Answer DiskUnit::verify(const Cdb& cdb) const {
-    // Comparing with the guest's data (BYTCHK) isn't done, nor is protection information. The rest
-    // asks whether the blocks can be read, which the next READ finds out as well.
-    if ((cdb[1] & 0xe6) != 0) {
+Outcome DiskUnit::verify(const Cdb& cdb, std::span<const std::uint8_t> parameters) const {
+    using Data = MediumAccess::Data;
+    const Blocks blocks = parse_blocks(cdb);
+    const unsigned check = cdb[1] & verify_byte_check;
+    if ((cdb[1] & verify_protection) != 0 ||
+        (check != 0 && check != compare_all && check != compare_one_block)) {
         return Answer(invalid_field_in_cdb);
     }
-    return contains(parse_blocks(cdb)) ? Answer() : Answer(lba_out_of_range);
+    if (!contains(blocks)) {
+        return Answer(lba_out_of_range);
+    }
+    if (blocks.count == 0) {
+        return Answer();
+    }
+    MediumAccess access{disk::Operation::read, false, blocks};
+    switch (check) {
+    case compare_all:
+        access.data = Data::is_compared;
+        break;
+    case compare_one_block:
+        if (parameters.size() < block_size()) {
+            return Answer(invalid_field_in_parameter_list);
+        }
+        access.data = Data::is_one_block;
+        access.block.assign(parameters.begin(), parameters.end());
+        break;
+    default:
+        access.data = Data::is_unused;
+        break;
+    }
+    return access;
 }
 
 Outcome DiskUnit::unmap(const Cdb& cdb, std::span<const std::uint8_t> parameters) const {
@@ -190,7 +223,7 @@ Outcome DiskUnit::unmap(const Cdb& cdb, std::span<const std::uint8_t> parameters
     if (ranges->empty()) {
         return Answer();
     }
-    MediumAccess access{disk::Operation::discard, false, ranges->front(), {}};
+    MediumAccess access{disk::Operation::discard, false, ranges->front()};
     ranges->erase(ranges->begin());
     access.more = std::move(*ranges);
     return access;
@@ -211,13 +244,17 @@ Outcome DiskUnit::write_same(const Cdb& cdb, std::span<const std::uint8_t> param
     if (!contains(blocks)) {
         return Answer(lba_out_of_range);
     }
-    // Zeros are what it is used for, and what a disk can do without having them written.
-    if (!has_no_data(cdb) &&
-        (parameters.size() < block_size() ||
-            std::ranges::any_of(parameters, [](std::uint8_t byte) { return byte != 0; }))) {
+    if (!has_no_data(cdb) && parameters.size() < block_size()) {
         return Answer(invalid_field_in_parameter_list);
     }
-    return MediumAccess{disk::Operation::write_zeroes, false, blocks, {}};
+    // Zeros are what it is used for, and what a disk can do without having them written.
+    if (std::ranges::all_of(parameters, [](std::uint8_t byte) { return byte == 0; })) {
+        return MediumAccess{disk::Operation::write_zeroes, false, blocks};
+    }
+    MediumAccess access{disk::Operation::write, false, blocks};
+    access.data = MediumAccess::Data::is_one_block;
+    access.block.assign(parameters.begin(), parameters.end());
+    return access;
 }
 
 } // namespace croft::vsp::storage::scsi

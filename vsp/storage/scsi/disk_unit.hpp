@@ -33,7 +33,7 @@ private:
     [[nodiscard]] Answer vital_product_data(VpdPage page, std::uint64_t allocation_length) const;
     [[nodiscard]] Answer mode_sense(const Cdb& cdb) const;
     [[nodiscard]] Outcome synchronize_cache(const Cdb& cdb) const;
-    [[nodiscard]] Answer verify(const Cdb& cdb) const;
+    [[nodiscard]] Outcome verify(const Cdb& cdb, std::span<const std::uint8_t> parameters) const;
     [[nodiscard]] Outcome unmap(const Cdb& cdb, std::span<const std::uint8_t> parameters) const;
     [[nodiscard]] Outcome write_same(
         const Cdb& cdb, std::span<const std::uint8_t> parameters) const;

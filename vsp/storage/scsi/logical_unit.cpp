@@ -87,6 +87,10 @@ Direction direction_of(const Cdb& cdb) {
     case OperationCode::get_event_status_notification:
     case OperationCode::read_disc_information:
         return Direction::to_guest;
+    case OperationCode::verify_10:
+    case OperationCode::verify_12:
+    case OperationCode::verify_16:
+        return (cdb[1] & verify_byte_check) != 0 ? Direction::from_guest : Direction::none;
     default:
         return Direction::none;
     }

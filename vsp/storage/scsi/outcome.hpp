@@ -31,11 +31,25 @@ struct Answer {
 
 /// A command that goes on to the medium. The blocks are there.
 struct MediumAccess {
+    /// What the medium's data has to do with the guest's, if the operation has any.
+    enum class Data : std::uint8_t {
+        /// It moves from one to the other.
+        moves,
+        /// It is read, and has to be the guest's.
+        is_compared,
+        /// Each block is, or has to be, `block`.
+        is_one_block,
+        /// It is read, and that is all.
+        is_unused,
+    };
+
     disk::Operation operation = disk::Operation::read;
     bool durable = false;
     Blocks blocks;
     /// Of UNMAP, the ranges behind the first.
-    std::vector<Blocks> more;
+    std::vector<Blocks> more = {};
+    Data data = Data::moves;
+    std::vector<std::uint8_t> block = {};
 };
 
 using Outcome = std::variant<Answer, MediumAccess>;

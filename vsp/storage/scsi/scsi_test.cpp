@@ -255,9 +255,25 @@ TEST(DiskUnitTest, FlushAndVerify) {
     EXPECT_EQ(access_of(unit, cdb_of({0x35})).operation, disk::Operation::flush);
     EXPECT_EQ(access_of(unit, cdb_of({0x91})).operation, disk::Operation::flush);
     EXPECT_EQ(sense_after(unit, cdb_of({0x35, 0, 255, 0, 0, 0})), lba_out_of_range);
-    EXPECT_EQ(sense_after(unit, cdb_of({0x2f, 0, 0, 0, 0, 0, 0, 0, 8, 0})), no_sense);
+    using Data = MediumAccess::Data;
+    const auto verified = access_of(unit, cdb_of({0x2f, 0x10, 0, 0, 0, 5, 0, 0, 8, 0}));
+    EXPECT_EQ(verified.operation, disk::Operation::read);
+    EXPECT_EQ(verified.blocks, (Blocks{5, 8}));
+    EXPECT_EQ(verified.data, Data::is_unused);
     EXPECT_EQ(
-        sense_after(unit, cdb_of({0x2f, 0x02, 0, 0, 0, 0, 0, 0, 8, 0})), invalid_field_in_cdb);
+        access_of(unit, cdb_of({0x2f, 0x02, 0, 0, 0, 0, 0, 0, 8, 0})).data, Data::is_compared);
+    const Cdb one_block = cdb_of({0x2f, 0x06, 0, 0, 0, 0, 0, 0, 8, 0});
+    const std::vector<std::uint8_t> block(512, 7);
+    EXPECT_EQ(unit.parameter_length(one_block), 512U);
+    EXPECT_EQ(access_of(unit, one_block, block).data, Data::is_one_block);
+    EXPECT_EQ(access_of(unit, one_block, block).block, block);
+    EXPECT_EQ(
+        sense_after(unit, one_block, std::span(block).first(511)), invalid_field_in_parameter_list);
+    EXPECT_EQ(
+        sense_after(unit, cdb_of({0x2f, 0x04, 0, 0, 0, 0, 0, 0, 8, 0})), invalid_field_in_cdb);
+    EXPECT_EQ(
+        sense_after(unit, cdb_of({0x2f, 0x20, 0, 0, 0, 0, 0, 0, 8, 0})), invalid_field_in_cdb);
+    EXPECT_EQ(sense_after(unit, cdb_of({0x2f, 0, 0, 0, 0, 0, 0, 0, 0, 0})), no_sense);
     EXPECT_EQ(sense_after(unit, cdb_of({0xaf, 0, 255, 0, 0, 0, 0, 0, 0, 8})), lba_out_of_range);
 }
 
@@ -296,7 +312,7 @@ TEST(DiskUnitTest, Unmap) {
     EXPECT_EQ(sense_after(unit, cdb_of({0x42})), no_sense) << "no list at all";
 }
 
-TEST(DiskUnitTest, WriteSameWritesZeros) {
+TEST(DiskUnitTest, WriteSame) {
     DiskUnit unit(identity(), geometry());
     const std::vector<std::uint8_t> zeros(512);
     std::vector<std::uint8_t> others(512);
@@ -306,7 +322,10 @@ TEST(DiskUnitTest, WriteSameWritesZeros) {
     const auto access = access_of(unit, cdb, zeros);
     EXPECT_EQ(access.operation, disk::Operation::write_zeroes);
     EXPECT_EQ(access.blocks, (Blocks{7, 9}));
-    EXPECT_EQ(sense_after(unit, cdb, others), invalid_field_in_parameter_list);
+    const auto pattern = access_of(unit, cdb, others);
+    EXPECT_EQ(pattern.operation, disk::Operation::write);
+    EXPECT_EQ(pattern.data, MediumAccess::Data::is_one_block);
+    EXPECT_EQ(pattern.block, others);
     EXPECT_EQ(sense_after(unit, cdb, std::span(zeros).first(511)), invalid_field_in_parameter_list);
     EXPECT_EQ(
         sense_after(unit, cdb_of({0x41, 0, 0, 0, 0, 7, 0, 0, 0, 0}), zeros), invalid_field_in_cdb)

@@ -37,6 +37,7 @@ constexpr Sense capacity_data_has_changed{0x06, 0x2a, 0x09};
 constexpr Sense write_protected{0x07, 0x27, 0x00};
 constexpr Sense space_allocation_failed{0x07, 0x27, 0x07};
 constexpr Sense command_aborted{0x0b, 0x00, 0x00};
+constexpr Sense miscompare_during_verify{0x0e, 0x1d, 0x00};
 
 /// Sense data in the fixed format (SPC-4 4.5.3).
 constexpr std::size_t fixed_sense_size = 18;
