@@ -46,7 +46,7 @@ _croft_vm() {
     local word=$1 words # $2 is the word before it
     if [[ $COMP_CWORD == 2 ]]; then
         words="run console list info drives attach-disk detach-disk resize-disk insert-disc eject-disc nics attach-nic
-               detach-nic link shutdown kill reset pause resume -h --help"
+               detach-nic link shutdown request kill reset pause resume -h --help"
     elif [[ $word == -* ]]; then
         words=$(_croft_vm_options "${COMP_WORDS[2]}")
     elif [[ ${COMP_WORDS[2]} == run ]]; then

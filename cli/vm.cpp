@@ -137,6 +137,23 @@ Exit ask_for(const VmWords& words, const char* command) {
     return Exit::success;
 }
 
+void add_request(CLI::App& vm, Exit& exit) {
+    const auto words = std::make_shared<VmWords>();
+    const auto text = std::make_shared<std::string>();
+    CLI::App* const command = add_vm_command(vm, exit, "request",
+        "Send a VM's worker a request as it is, and show the answer", words, [words, text] {
+            print_json(VmClient{words->name}.ask(json::parse(*text)));
+            return Exit::success;
+        });
+    add_vm_name(command, *words);
+    command->add_option("JSON", *text, "As {\"command\": \"devices\"}, see croft-worker(1)")
+        ->required()
+        ->check([](const std::string& word) {
+            return json::parse(word, nullptr, false).is_object() ? std::string{}
+                                                                 : "expected a JSON object";
+        });
+}
+
 void add_shutdown(CLI::App& vm, Exit& exit) {
     const auto words = std::make_shared<VmWords>();
     const auto how = std::make_shared<ShutdownWords>();
@@ -175,6 +192,7 @@ void add_vm_commands(CLI::App& app, Exit& exit) {
     add_drive_commands(vm, exit);
     add_nic_commands(vm, exit);
     add_shutdown(vm, exit);
+    add_request(vm, exit);
     const std::vector<std::pair<const char*, std::pair<const char*, const char*>>> plain = {
         {"kill", {"stop", "End a VM at once, as by pulling its plug"}},
         {"reset", {"reset", "Start a VM again at once, as by its reset button"}},

@@ -116,6 +116,14 @@ class VmTest(unittest.TestCase):
             self.croft(word, "web")
             self.assertEqual(worker.requests[-1], {"command": command})
 
+    def test_request(self):
+        worker = self.worker("web", devices={"devices": {"x": 1}})
+        answer = json.loads(self.croft("request", "web", '{"command": "devices", "y": [2]}').stdout)
+        self.assertEqual(answer, {"ok": True, "devices": {"x": 1}})
+        self.assertEqual(worker.requests[-1], {"command": "devices", "y": [2]})
+        for wrong in ("devices", '["devices"]', '{"command":'):
+            self.croft("request", "web", wrong, status=64)
+
     def test_drives(self):
         drives = [{"type": "disk", "lun": 0, "path": "/d.vhdx", "format": "vhdx",
                    "read_only": False, "size": 5 << 30},
