@@ -66,17 +66,18 @@ def boot_words(disk, *words, own_kernel=False, line=""):
 
 class DebianGuest:
     """A VM with a disk of its own, and this process at its console. `line`: more for its kernel's
-    command line."""
+    command line. The disk is made in `folder`, if it isn't there."""
 
-    def __init__(self, host, name="debian", words=("--processors", "2"), line=""):
+    def __init__(self, host, name="debian", words=("--processors", "2"), line="", folder="/tmp"):
         self.host = host
         self.name = name
-        self.disk = f"/tmp/{name}.vhdx"
+        self.disk = f"{folder}/{name}.vhdx"
         self._words = list(words)
         self._line = line
         self._shell = None
         self.console = None
-        make_disk(host, self.disk)
+        if host.run(["test", "-e", self.disk]).status != 0:
+            make_disk(host, self.disk)
 
     def start(self, *more, own_kernel=False):
         """Boots it, and waits until root is logged in."""
