@@ -35,6 +35,8 @@ public:
 
     /// The message's descriptors are sent and then closed.
     void send(Message message);
+    /// Takes the next message now, if one has come.
+    void receive();
     /// Ends it from this side; `ended` is not called.
     void close();
 
@@ -46,7 +48,6 @@ private:
 
     void watch();
     void ready();
-    void receive();
     [[nodiscard]] bool send_one(const Outgoing& outgoing);
     void send_waiting();
     void end(const std::string& reason);

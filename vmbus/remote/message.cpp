@@ -230,12 +230,16 @@ void read(Reader& in, OfferSubChannels& message) {
     message.count = in.number<std::uint16_t>();
 }
 
+bool is_printable(char character) {
+    return character >= 0x20 && character < 0x7f;
+}
+
 void write(Writer& out, const Fail& message) {
     const std::string_view reason = std::string_view(message.reason).substr(0, longest_reason);
     out.number(message.sub_channel);
     out.number(static_cast<std::uint32_t>(reason.size()));
     for (const char character : reason) {
-        out.number(static_cast<std::uint8_t>(character));
+        out.number(static_cast<std::uint8_t>(is_printable(character) ? character : '?'));
     }
 }
 void read(Reader& in, Fail& message) {
@@ -243,11 +247,26 @@ void read(Reader& in, Fail& message) {
     message.reason.resize(in.count(1));
     in.require(message.reason.size() <= longest_reason);
     for (char& character : message.reason) {
-        const auto value = in.number<std::uint8_t>();
+        character = static_cast<char>(in.number<std::uint8_t>());
         // It goes to a log, which others read in a terminal.
-        in.require(value >= 0x20 && value < 0x7f);
-        character = static_cast<char>(value);
+        in.require(is_printable(character));
     }
+}
+
+template <typename T>
+concept Part = std::same_as<T, Ask> || std::same_as<T, Answer>;
+
+void write(Writer& out, const Part auto& message) {
+    out.flag(message.last);
+    out.number(static_cast<std::uint32_t>(message.part.size()));
+    out.raw(message.part);
+}
+void read(Reader& in, Part auto& message) {
+    message.last = in.flag();
+    message.part.resize(in.count(1));
+    in.raw(message.part);
+    // One that brings nothing on would never end.
+    in.require(message.part.size() <= longest_part && (message.last || !message.part.empty()));
 }
 
 template <typename T>

@@ -23,6 +23,9 @@
 //       <------------------------- start, open, …       open: event in, event out
 //       opened, … ------------------------->
 //
+// A service that can't begin says fail in place of hello. Beside the bus's affairs, its owner can
+// ask the service's owner something (ask, answer; management.hpp).
+//
 // An end of the socket is the end of the device. Numbers are little endian.
 namespace croft::vmbus::remote {
 
@@ -32,6 +35,8 @@ constexpr std::size_t largest_message = 72 * 1024;
 constexpr std::size_t most_descriptors = 2;
 constexpr std::size_t most_memory_ranges = 64;
 constexpr std::size_t longest_reason = 256;
+/// Bytes of what is asked or answered that go in one message.
+constexpr std::size_t longest_part = std::size_t{64} * 1024;
 
 struct Hello {
     std::uint32_t version = protocol_version;
@@ -83,12 +88,21 @@ struct OfferSubChannels {
 };
 struct Fail {
     std::uint16_t sub_channel = 0;
-    /// Printable ASCII.
+    /// Printable ASCII; the rest arrives as question marks.
     std::string reason;
+};
+/// A part of a question, or of an answer; the last says so.
+struct Ask {
+    bool last = false;
+    std::vector<std::uint8_t> part;
+};
+struct Answer {
+    bool last = false;
+    std::vector<std::uint8_t> part;
 };
 
 using Message = std::variant<Hello, Welcome, Open, Close, CreateGpadl, TeardownGpadl, Stop, Start,
-    Opened, Closed, GpadlCreated, GpadlTornDown, Stopped, OfferSubChannels, Fail>;
+    Opened, Closed, GpadlCreated, GpadlTornDown, Stopped, OfferSubChannels, Fail, Ask, Answer>;
 
 /// The bytes of a message; its descriptors travel beside them (`descriptors_of`).
 [[nodiscard]] std::vector<std::uint8_t> encode(const Message& message);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 namespace croft::vmbus::remote {
 
@@ -17,9 +18,11 @@ constexpr std::size_t most_gpadls = 4096;
 } // namespace
 
 RemoteBus::RemoteBus(Reactor& reactor, Descriptor socket, const Offer& offer,
-    ChannelService& service, std::function<void(const std::string& reason)> ended)
+    ChannelService& service, std::function<void(const std::string& reason)> ended,
+    Management manage)
     : service_(service),
       ended_(std::move(ended)),
+      manage_(std::move(manage)),
       connection_(reactor, std::move(socket),
           {[this](Message message) { return received(std::move(message)); },
               [this](const std::string& reason) {
@@ -127,6 +130,36 @@ std::string RemoteBus::take(Start& /*message*/) {
     return {};
 }
 
+std::string RemoteBus::take(Ask& message) {
+    if (!manage_) {
+        return "found a question for a service that answers none";
+    }
+    if (is_answering_) {
+        return "found a question before the last one was answered";
+    }
+    const auto question = question_.take(message);
+    if (!question) {
+        return question.error();
+    }
+    if (*question) {
+        is_answering_ = true;
+        manage_(**question, [this](const Bytes& answer) {
+            is_answering_ = false;
+            send_in_parts<Answer>(
+                answer, [this](Answer part) { connection_.send(std::move(part)); });
+        });
+    }
+    return {};
+}
+
+bool RemoteBus::is_idle() const {
+    const auto is_there = [](const auto& entry) {
+        return entry.second == State::there;
+    };
+    return !running_ && std::ranges::all_of(channels_, is_there) &&
+        std::ranges::all_of(gpadls_, is_there);
+}
+
 void RemoteBus::opened(std::uint16_t sub_channel, bool accepted) {
     if (accepted) {
         channels_.at(sub_channel) = State::there;
@@ -210,6 +243,12 @@ void RemoteBus::wind_up() {
         }
         std::exchange(ended_, nullptr)(reason_);
     }
+}
+
+void refuse_service(int socket, std::string_view reason) {
+    const Bytes bytes = encode(Fail{0, std::string(reason)});
+    // Who isn't there any more needs no reason.
+    (void)!::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL);
 }
 
 } // namespace croft::vmbus::remote

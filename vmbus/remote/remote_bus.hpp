@@ -3,6 +3,7 @@
 
 #include "vmbus/memory/mapped_memory.hpp"
 #include "vmbus/remote/connection.hpp"
+#include "vmbus/remote/management.hpp"
 #include "vmbus/remote/reactor.hpp"
 #include "vmbus/vsp/channel_service.hpp"
 #include "vmbus/vsp/offer.hpp"
@@ -22,10 +23,17 @@ namespace croft::vmbus::remote {
 /// socket ends, the service is told to close everything and is detached.
 class RemoteBus final : public ChannelControl {
 public:
-    /// `ended` is the last call, after the service was detached. `reactor` and `service` outlive
-    /// the object.
+    /// `ended` is the last call, after the service was detached. `manage` answers what the bus's
+    /// owner asks, on the reactor's thread, if there is something to be asked. `reactor` and
+    /// `service` outlive the object.
     RemoteBus(Reactor& reactor, Descriptor socket, const Offer& offer, ChannelService& service,
-        std::function<void(const std::string& reason)> ended);
+        std::function<void(const std::string& reason)> ended, Management manage = nullptr);
+
+    /// Whether the service is stopped and was asked for nothing that it hasn't answered: what it
+    /// has doesn't change then.
+    [[nodiscard]] bool is_idle() const;
+    /// Whether it has channels, also those that are being opened or closed.
+    [[nodiscard]] bool has_channels() const { return !channels_.empty(); }
 
     [[nodiscard]] const GuestPages& memory() const override { return *memory_; }
     void opened(std::uint16_t sub_channel, bool accepted) override;
@@ -49,6 +57,7 @@ private:
     [[nodiscard]] std::string take(TeardownGpadl& message);
     [[nodiscard]] std::string take(Stop& message);
     [[nodiscard]] std::string take(Start& message);
+    [[nodiscard]] std::string take(Ask& message);
     template <typename Other>
     [[nodiscard]] std::string take(Other& message);
 
@@ -58,6 +67,9 @@ private:
 
     ChannelService& service_;
     std::function<void(const std::string& reason)> ended_;
+    Management manage_;
+    Assembly question_;
+    bool is_answering_ = false;
     std::unique_ptr<MappedMemory> memory_;
     std::map<std::uint16_t, State> channels_;
     std::map<GpadlKey, State> gpadls_;
@@ -68,5 +80,8 @@ private:
     std::string reason_;
     Connection connection_;
 };
+
+/// What a service says on its socket in place of all that if it can't begin.
+void refuse_service(int socket, std::string_view reason);
 
 } // namespace croft::vmbus::remote

@@ -6,10 +6,12 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 namespace croft::vmbus::remote {
 
-RemoteService::RemoteService(Reactor& reactor, Descriptor socket, MemoryFile memory, Events events)
+RemoteService::RemoteService(Reactor& reactor, Descriptor socket, MemoryFile memory, Events events,
+    std::chrono::milliseconds most_patience)
     : reactor_(reactor),
       memory_(std::move(memory)),
       events_(std::move(events)),
@@ -17,9 +19,20 @@ RemoteService::RemoteService(Reactor& reactor, Descriptor socket, MemoryFile mem
           {[this](Message message) { return received(std::move(message)); },
               [this](const std::string& reason) {
                   ended(reason);
-              }}) {}
+              }}),
+      patience_(most_patience),
+      timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
+    if (timer_) {
+        reactor_.watch(timer_.get(), POLLIN, [this] {
+            if (take_event(timer_.get())) {
+                send_away(fmt::format("it gave no answer for {} ms", patience_.count()));
+            }
+        });
+    }
+}
 
 RemoteService::~RemoteService() {
+    reactor_.unwatch(timer_.get());
     for (const auto& [sub_channel, signals] : signals_) {
         reactor_.unwatch(signals.event.get());
     }
@@ -31,7 +44,36 @@ void RemoteService::attached(ChannelControl& control) {
 
 void RemoteService::detached() {
     control_ = nullptr;
+    gone_ = true;
     connection_.close();
+    set_timer({});
+    answer_for_it();
+}
+
+// Time
+
+bool RemoteService::owes() const {
+    return !opening_.empty() || !closing_.empty() || !creating_.empty() || !tearing_down_.empty() ||
+        stopping_ || !questions_.empty();
+}
+
+void RemoteService::set_timer(std::chrono::milliseconds time) {
+    is_timed_ = time.count() != 0;
+    itimerspec setting{};
+    setting.it_value.tv_sec = time.count() / 1000;
+    setting.it_value.tv_nsec = (time.count() % 1000) * 1'000'000;
+    timerfd_settime(timer_.get(), 0, &setting, nullptr);
+}
+
+/// The time of the first that is owed counts, so that more questions don't put it off.
+void RemoteService::expect_answer() {
+    if (!is_timed_) {
+        set_timer(patience_);
+    }
+}
+
+void RemoteService::got_answer() {
+    set_timer(owes() ? patience_ : std::chrono::milliseconds::zero());
 }
 
 Descriptor RemoteService::connect_signals(
@@ -70,6 +112,7 @@ void RemoteService::open(std::uint16_t sub_channel, OpenChannel channel) {
     }
     channel.interrupt.reset();
     opening_.insert(sub_channel);
+    expect_answer();
     connection_.send(Open{sub_channel, std::move(channel), std::move(interrupt)});
 }
 
@@ -79,6 +122,7 @@ void RemoteService::close(std::uint16_t sub_channel) {
         return;
     }
     closing_.insert(sub_channel);
+    expect_answer();
     connection_.send(Close{sub_channel});
 }
 
@@ -88,6 +132,7 @@ void RemoteService::create_gpadl(std::uint16_t sub_channel, Gpadl gpadl) {
         return;
     }
     creating_.emplace(sub_channel, gpadl.id);
+    expect_answer();
     connection_.send(CreateGpadl{sub_channel, std::move(gpadl)});
 }
 
@@ -97,6 +142,7 @@ void RemoteService::teardown_gpadl(std::uint16_t sub_channel, std::uint32_t id) 
         return;
     }
     tearing_down_.emplace(sub_channel, id);
+    expect_answer();
     connection_.send(TeardownGpadl{sub_channel, id});
 }
 
@@ -106,6 +152,7 @@ void RemoteService::stop() {
         return;
     }
     stopping_ = true;
+    expect_answer();
     connection_.send(Stop{});
 }
 
@@ -113,7 +160,34 @@ void RemoteService::start() {
     connection_.send(Start{});
 }
 
+void RemoteService::ask(std::span<const std::uint8_t> question, Answered answered) {
+    if (gone_) {
+        answered(std::nullopt);
+        return;
+    }
+    questions_.push_back({{question.begin(), question.end()}, std::move(answered)});
+    expect_answer();
+    if (questions_.size() == 1) {
+        send_question();
+    }
+}
+
+void RemoteService::send_question() {
+    send_in_parts<Ask>(
+        questions_.front().content, [this](Ask part) { connection_.send(std::move(part)); });
+}
+
+void RemoteService::send_away(std::string_view reason) {
+    if (!gone_) {
+        connection_.close();
+        ended(std::string(reason));
+    }
+}
+
 std::string RemoteService::received(Message message) {
+    if (const auto* const refusal = std::get_if<Fail>(&message); refusal && !greeted_) {
+        return refusal->reason.empty() ? "found a refusal without a reason" : refusal->reason;
+    }
     if (std::holds_alternative<Hello>(message) == greeted_) {
         return greeted_ ? "found a second greeting" : "found a message before the greeting";
     }
@@ -143,6 +217,7 @@ std::string RemoteService::take(Opened& message) {
     if (opening_.erase(message.sub_channel) == 0) {
         return "found an answer to an open that nobody has asked for";
     }
+    got_answer();
     if (!message.accepted) {
         disconnect_signals(message.sub_channel);
     }
@@ -154,6 +229,7 @@ std::string RemoteService::take(Closed& message) {
     if (closing_.erase(message.sub_channel) == 0) {
         return "found an answer to a close that nobody has asked for";
     }
+    got_answer();
     disconnect_signals(message.sub_channel);
     control_->closed(message.sub_channel);
     return {};
@@ -163,6 +239,7 @@ std::string RemoteService::take(GpadlCreated& message) {
     if (creating_.erase({message.sub_channel, message.id}) == 0) {
         return "found an answer for a GPADL that nobody has made";
     }
+    got_answer();
     control_->gpadl_created(message.sub_channel, message.id, message.accepted);
     return {};
 }
@@ -171,6 +248,7 @@ std::string RemoteService::take(GpadlTornDown& message) {
     if (tearing_down_.erase({message.sub_channel, message.id}) == 0) {
         return "found the end of a GPADL that nobody has taken back";
     }
+    got_answer();
     control_->gpadl_torn_down(message.sub_channel, message.id);
     return {};
 }
@@ -179,6 +257,7 @@ std::string RemoteService::take(Stopped& /*message*/) {
     if (!std::exchange(stopping_, false)) {
         return "found an answer to a stop that nobody has asked for";
     }
+    got_answer();
     // What was signalled before must have arrived: nobody is signalled from now on.
     for (const auto& [sub_channel, signals] : signals_) {
         if (take_event(signals.event.get())) {
@@ -199,8 +278,27 @@ std::string RemoteService::take(Fail& message) {
     return {};
 }
 
-void RemoteService::ended(const std::string& reason) {
-    gone_ = true;
+std::string RemoteService::take(Answer& message) {
+    if (questions_.empty()) {
+        return "found an answer to a question that nobody has asked";
+    }
+    auto whole = answer_.take(message);
+    if (!whole) {
+        return whole.error();
+    }
+    if (*whole) {
+        const Answered answered = std::move(questions_.front().answered);
+        questions_.pop_front();
+        got_answer();
+        if (!questions_.empty()) {
+            send_question();
+        }
+        answered(std::move(*whole));
+    }
+    return {};
+}
+
+void RemoteService::answer_for_it() {
     while (!signals_.empty()) {
         disconnect_signals(signals_.begin()->first);
     }
@@ -217,9 +315,22 @@ void RemoteService::ended(const std::string& reason) {
     for (const auto& [sub_channel, id] : std::exchange(tearing_down_, {})) {
         control_->gpadl_torn_down(sub_channel, id);
     }
-    if (std::exchange(stopping_, false)) {
+    // With the last of these the bus may have let go of it; then nobody waits for the stop.
+    if (std::exchange(stopping_, false) && control_ != nullptr) {
         control_->stopped();
     }
+    for (const Question& question : std::exchange(questions_, {})) {
+        question.answered(std::nullopt);
+    }
+}
+
+void RemoteService::ended(const std::string& reason) {
+    gone_ = true;
+    set_timer({});
+    if (events_.end_process) {
+        events_.end_process();
+    }
+    answer_for_it();
     events_.ended(reason);
 }
 

@@ -15,6 +15,7 @@
 
 #include <csignal>
 #include <gtest/gtest.h>
+#include <numeric>
 #include <random>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -48,8 +49,15 @@ std::pair<Descriptor, Descriptor> socket_pair() {
     PollReactor reactor;
     EchoService service(reactor);
     bool ended = false;
-    RemoteBus bus(reactor, std::move(socket), echo_offer(), service,
-        [&](const std::string&) { ended = true; });
+    RemoteBus bus(
+        reactor, std::move(socket), echo_offer(), service,
+        [&](const std::string&) { ended = true; },
+        [&](std::span<const std::uint8_t> question, const std::function<void(Bytes)>& answered) {
+            Bytes answer(question.rbegin(), question.rend());
+            answer.push_back(bus.is_idle() ? 1 : 0);
+            answer.push_back(bus.has_channels() ? 1 : 0);
+            answered(std::move(answer));
+        });
     while (!ended) {
         if (!reactor.run_once(20000)) {
             _exit(2);
@@ -102,7 +110,7 @@ protected:
         }
         remote_ =
             std::make_unique<RemoteService>(reactor_, std::move(ours), vm_.test_memory().file(),
-                RemoteService::Events{[this](const Offer& offer) { return add(offer); },
+                RemoteService::Events{[this](const Offer& offer) { return add(offer); }, nullptr,
                     [this](const std::string& reason) {
                         end_reason_ = reason;
                         vm_.server().remove(id_);
@@ -246,6 +254,34 @@ TEST_P(ServiceProcessTest, TakesItsDeviceAlongWhenItDies) {
     ASSERT_TRUE(guest_.unload());
 }
 
+TEST_P(ServiceProcessTest, IsAskedBesideTheBus) {
+    // One by one, two at once, and one that takes many messages each way.
+    std::vector<Bytes> answers;
+    const auto ask = [&](const Bytes& question) {
+        remote_->ask(question, [&](std::optional<Bytes> answer) {
+            ASSERT_TRUE(answer);
+            answers.push_back(*std::move(answer));
+        });
+    };
+    ask({1, 2});
+    run_until([&] { return answers.size() == 1; });
+    EXPECT_EQ(answers[0], (Bytes{2, 1, 0, 0})) << "it runs";
+    (void)open_one();
+    bool stopped = false;
+    vm_.server().stop([&] { stopped = true; });
+    run_until([&] { return stopped; });
+    Bytes large(3 * longest_part + 5);
+    std::iota(large.begin(), large.end(), std::uint8_t{0});
+    ask({});
+    ask(large);
+    run_until([&] { return answers.size() == 3; });
+    EXPECT_EQ(answers[1], (Bytes{1, 1})) << "it is stopped, and has a channel";
+    std::ranges::reverse(large);
+    large.insert(large.end(), {1, 1});
+    EXPECT_EQ(answers[2], large);
+    vm_.server().start();
+}
+
 INSTANTIATE_TEST_SUITE_P(Places, ServiceTest, ::testing::Values(Place::here, Place::elsewhere),
     [](const auto& parameter) {
         return parameter.param == Place::here ? std::string("Here") : std::string("Elsewhere");
@@ -257,18 +293,21 @@ INSTANTIATE_TEST_SUITE_P(Places, ServiceProcessTest, ::testing::Values(Place::el
 /// A process that says what it likes to the bus.
 class HostileServiceTest : public ::testing::Test {
 protected:
-    HostileServiceTest() {
+    explicit HostileServiceTest(std::chrono::milliseconds patience = RemoteService::patience) {
         vm_.server().start();
         auto [ours, theirs] = socket_pair();
         socket_ = std::move(theirs);
         remote_ =
             std::make_unique<RemoteService>(reactor_, std::move(ours), vm_.test_memory().file(),
                 RemoteService::Events{[this](const Offer& offer) { return add(offer); },
+                    [this] { EXPECT_FALSE(std::exchange(process_ended_, true)); },
                     [this](const std::string& reason) {
+                        EXPECT_TRUE(process_ended_);
                         ended_ = true;
                         reason_ = reason;
                         vm_.server().remove(id_);
-                    }});
+                    }},
+                patience);
     }
 
     /// As an owner does that knows no better than the server.
@@ -293,6 +332,7 @@ protected:
     Descriptor socket_;
     std::unique_ptr<RemoteService> remote_;
     Server::DeviceId id_ = 0;
+    bool process_ended_ = false;
     bool ended_ = false;
     std::string reason_;
     ModelGuest guest_{vm_, [this] {
@@ -364,6 +404,62 @@ TEST_F(HostileServiceTest, ReadsNothing) {
     EXPECT_FALSE(guest_.unload());
 }
 
+TEST_F(HostileServiceTest, CannotBegin) {
+    refuse_service(socket_.get(), "found no \033[31mnetwork");
+    while (reactor_.run_once(0)) {
+    }
+    EXPECT_TRUE(ended_);
+    EXPECT_EQ(reason_, "found no ?[31mnetwork");
+}
+
+/// One that isn't given long.
+class SlowServiceTest : public HostileServiceTest {
+protected:
+    SlowServiceTest() : HostileServiceTest(std::chrono::milliseconds(300)) {}
+};
+
+TEST_F(SlowServiceTest, IsSentAwayIfItNeverAnswers) {
+    say(Hello{protocol_version, echo_offer()});
+    bool stopped = false;
+    vm_.server().stop([&] { stopped = true; });
+    EXPECT_FALSE(stopped);
+    ASSERT_TRUE(reactor_.run_once(20000)) << "the time is over";
+    EXPECT_TRUE(stopped) << "nobody waits any longer";
+    EXPECT_EQ(reason_, "it gave no answer for 300 ms");
+    EXPECT_FALSE(remote_->is_attached());
+}
+
+TEST_F(SlowServiceTest, DoesNotWinTimeByHalfAnswers) {
+    say(Hello{protocol_version, echo_offer()});
+    std::optional<std::optional<Bytes>> answer;
+    remote_->ask(Bytes{1}, [&](std::optional<Bytes> content) { answer = std::move(content); });
+    do {
+        say(Answer{false, {1}});
+    } while (!ended_ && reactor_.run_once(20000));
+    ASSERT_TRUE(answer);
+    EXPECT_FALSE(*answer);
+}
+
+TEST_F(HostileServiceTest, AnswersThatNeverEnd) {
+    say(Hello{protocol_version, echo_offer()});
+    say(Answer{true, {}});
+    EXPECT_EQ(reason_, "found an answer to a question that nobody has asked");
+}
+
+TEST_F(HostileServiceTest, AnswersThatAreTooLong) {
+    say(Hello{protocol_version, echo_offer()});
+    unsigned refused = 0;
+    remote_->ask({}, [&](const auto& content) { refused += content ? 0U : 1U; });
+    remote_->ask({}, [&](const auto& content) { refused += content ? 0U : 1U; });
+    for (std::size_t sent = 0; sent <= longest_content && !ended_; sent += longest_part) {
+        say(Answer{false, Bytes(longest_part)});
+    }
+    EXPECT_EQ(reason_, "found a question or an answer of more than 8 MiB");
+    EXPECT_EQ(refused, 2U);
+    remote_->ask({}, [&](const auto& content) { refused += content ? 0U : 1U; });
+    EXPECT_EQ(refused, 3U) << "nobody is there to ask";
+}
+
 TEST_F(HostileServiceTest, Garbage) {
     std::mt19937_64 random(3);
     for (unsigned i = 0; i < 5000; ++i) {
@@ -373,7 +469,7 @@ TEST_F(HostileServiceTest, Garbage) {
             byte = static_cast<std::uint8_t>(random() & mask);
         }
         if (bytes.size() > 4) {
-            bytes[0] = static_cast<std::uint8_t>(random() % 16);
+            bytes[0] = static_cast<std::uint8_t>(random() % 18);
             bytes[1] = bytes[2] = bytes[3] = 0;
         }
         (void)decode(bytes, {});
@@ -441,6 +537,47 @@ protected:
     std::unique_ptr<RemoteBus> bus_;
 };
 
+/// The same with a service that is asked things and takes its time.
+class HostileOwnerTest : public HostileBusTest {
+protected:
+    HostileOwnerTest() {
+        auto [ours, theirs] = socket_pair();
+        socket_ = std::move(theirs);
+        bus_ = std::make_unique<RemoteBus>(
+            reactor_, std::move(ours), echo_offer(), echo_,
+            [this](const std::string& reason) {
+                ended_ = true;
+                reason_ = reason;
+            },
+            [this](std::span<const std::uint8_t> /*question*/, auto answered) {
+                answered_ = std::move(answered);
+            });
+    }
+    std::function<void(Bytes)> answered_;
+};
+
+TEST_F(HostileOwnerTest, QuestionsUponQuestions) {
+    welcome();
+    say(Ask{false, {1}});
+    EXPECT_FALSE(answered_);
+    say(Ask{true, {2}});
+    ASSERT_TRUE(answered_);
+    answered_({});
+    say(Ask{true, {3}});
+    EXPECT_FALSE(ended_);
+    say(Ask{true, {4}});
+    EXPECT_EQ(reason_, "found a question before the last one was answered");
+    answered_({}); // late, and for nobody
+}
+
+TEST_F(HostileOwnerTest, QuestionsThatAreTooLong) {
+    welcome();
+    for (std::size_t sent = 0; sent <= longest_content && !ended_; sent += longest_part) {
+        say(Ask{false, Bytes(longest_part)});
+    }
+    EXPECT_EQ(reason_, "found a question or an answer of more than 8 MiB");
+}
+
 TEST_F(HostileBusTest, MemoryThatIsNone) {
     const Descriptor small(memfd_create("small", MFD_CLOEXEC));
     say(Welcome{protocol_version, {{0, 1 << 20, 0}}, duplicate(small.get())});
@@ -495,6 +632,12 @@ TEST_F(HostileBusTest, WaitsForTheServiceToLetGo) {
     echo_.answer_held();
     EXPECT_TRUE(ended_);
     EXPECT_EQ(reason_, "");
+}
+
+TEST_F(HostileBusTest, QuestionsThatNobodyAnswers) {
+    welcome();
+    say(Ask{true, {}});
+    EXPECT_EQ(reason_, "found a question for a service that answers none");
 }
 
 TEST_F(HostileBusTest, OutOfOrder) {
