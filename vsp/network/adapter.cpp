@@ -103,6 +103,15 @@ void Adapter::link_changed(bool was_connected) {
     if (is_connected() == was_connected) {
         return;
     }
+    if (running_) {
+        tell_link();
+    } else {
+        // A stopped channel is nobody's to change, as it may be saved at any moment.
+        link_is_news_ = !link_is_news_;
+    }
+}
+
+void Adapter::tell_link() {
     push_settings(nullptr);
     const auto primary = channels_.find(0);
     if (primary != channels_.end() && rndis_.state().initialized) {
@@ -309,6 +318,9 @@ void Adapter::stop() {
 
 void Adapter::start() {
     running_ = true;
+    if (std::exchange(link_is_news_, false)) {
+        tell_link();
+    }
     for (const auto& [index, channel] : channels_) {
         post_to(channel->ring(), [&channel = *channel] { channel.start(); });
     }
@@ -320,6 +332,9 @@ vdev::Record Adapter::save() const {
     AdapterState state{negotiation_.state(), rndis_.state(), rndis_.address(), {}};
     for (const auto& [index, channel] : channels_) {
         state.channels.emplace(index, channel->save());
+    }
+    if (link_is_news_ && rndis_.state().initialized && channels_.contains(0)) {
+        state.channels.at(0).link = is_connected();
     }
     return state.save();
 }

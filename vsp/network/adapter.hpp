@@ -95,6 +95,7 @@ private:
     void make_settings();
     void push_settings(const std::shared_ptr<Countdown>& all);
     void link_changed(bool was_connected);
+    void tell_link();
 
     Threads threads_;
     BackEnd& back_end_;
@@ -104,6 +105,8 @@ private:
     bool plugged_ = true;
     bool working_ = true;
     bool leaving_ = false;
+    /// It isn't as it was when the adapter was stopped.
+    bool link_is_news_ = false;
 
     /// Of the primary channel.
     std::map<std::uint32_t, vmbus::Gpadl> gpadls_;

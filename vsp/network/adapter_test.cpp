@@ -412,6 +412,37 @@ TEST_F(AdapterTest, TellsWhetherTheGuestHasSomethingUnderWay) {
     EXPECT_TRUE(is_idle()) << "nothing comes any more";
 }
 
+TEST_F(AdapterTest, TellsAfterwardsHowTheLinkHasBecomeWhileItWasStopped) {
+    boot();
+    const auto stop = [&] {
+        bool stopped = false;
+        vm_.server().stop([&] { stopped = true; });
+        while (!stopped && host_.work()) {
+        }
+        ASSERT_TRUE(stopped);
+    };
+    const auto link_of = [](const vdev::Record& state) {
+        const vdev::Record channel = state.get_records("channels").at(0);
+        return std::pair(channel.get_flag("indicates"), channel.get_flag("link"));
+    };
+    stop();
+    adapter_->set_working(false);
+    EXPECT_EQ(link_of(adapter_->save()), std::pair(true, false));
+    adapter_->set_working(true);
+    EXPECT_EQ(link_of(adapter_->save()), std::pair(false, false));
+    adapter_->set_plugged(false);
+    host_.settle();
+    EXPECT_EQ(link_of(adapter_->save()), std::pair(true, false)) << "and nothing else has seen it";
+    vm_.server().start();
+    const auto message = driver_.control(*primary_);
+    ASSERT_TRUE(message);
+    EXPECT_EQ(
+        take_from<protocol::IndicateStatus>(*message, 8).status, protocol::rndis_media_disconnect);
+    stop();
+    EXPECT_EQ(link_of(adapter_->save()), std::pair(false, false));
+    vm_.server().start();
+}
+
 TEST_F(AdapterTest, CountsFrames) {
     boot();
     network_.send({{}, frame_of(60)});
