@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <utility>
@@ -37,8 +38,10 @@ GuestMemory::GuestMemory(const std::vector<MemoryRange>& ranges) {
     for (const MemoryRange& range : ranges) {
         total += range.size;
     }
-    file_ = FileDescriptor(memfd_create("croft-guest-memory", MFD_CLOEXEC));
-    if (!file_ || ftruncate(file_.get(), static_cast<off_t>(total)) != 0) {
+    file_ = FileDescriptor(memfd_create("croft-guest-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    // Holes may still be punched, as `clear` does.
+    if (!file_ || ftruncate(file_.get(), static_cast<off_t>(total)) != 0 ||
+        fcntl(file_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         refuse("make a file for", total, errno);
     }
     std::uint64_t offset = 0;
@@ -180,6 +183,14 @@ void GuestMemory::clear() {
             refuse("clear", region.range.size, errno);
         }
     }
+}
+
+vmbus::MemoryFile GuestMemory::file() const {
+    vmbus::MemoryFile result{file_.get(), {}};
+    for (const Region& region : regions_) {
+        result.ranges.push_back({region.range.start, region.range.size, region.file_offset});
+    }
+    return result;
 }
 
 std::vector<hv::MemoryMapping> GuestMemory::mappings() const {

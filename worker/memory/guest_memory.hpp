@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hv/partition.hpp"
+#include "vmbus/memory/mapped_memory.hpp"
 #include "worker/file_descriptor.hpp"
 #include "worker/memory/layout.hpp"
 
@@ -19,9 +20,10 @@ namespace croft::worker {
 using PageBitmap = std::vector<std::uint64_t>;
 
 /// A VM's memory. It lives in one anonymous shared file, so that it can be handed to another
-/// process; its pages come when they are first touched. Everything in it may change at any moment,
-/// since the guest runs: so access copies, once. Pointers are handed out only to those who share
-/// the memory with the guest: `mappings` for the hypervisor, `shared_page` for VMBus. Any thread.
+/// process, and whose size is sealed, so that such a process needn't fear for what it maps; its
+/// pages come when they are first touched. Everything in it may change at any moment, since the
+/// guest runs: so access copies, once. Pointers are handed out only to those who share the memory
+/// with the guest: `mappings` for the hypervisor, `shared_page` for VMBus. Any thread.
 class GuestMemory {
 public:
     /// Errors: SystemError if the address space can't be had.
@@ -85,6 +87,9 @@ public:
     [[nodiscard]] const MemoryRange& range(std::size_t index) const {
         return regions_[index].range;
     }
+
+    /// What to hand to a process that shares the memory. The file stays this object's.
+    [[nodiscard]] vmbus::MemoryFile file() const;
 
     /// What to map into a partition.
     [[nodiscard]] std::vector<hv::MemoryMapping> mappings() const;

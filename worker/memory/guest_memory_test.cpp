@@ -4,7 +4,9 @@
 #include "worker/error.hpp"
 
 #include <array>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <vector>
 
 namespace croft::worker {
@@ -43,6 +45,24 @@ TEST_F(GuestMemoryTest, LoadsAndStoresAlignedValuesOnly) {
     EXPECT_FALSE(memory.load<std::uint32_t>(0x1002).has_value());
     EXPECT_FALSE(memory.store<std::uint64_t>(0x1004, 0));
     EXPECT_FALSE(memory.load<std::uint8_t>(4 * mebibyte).has_value());
+}
+
+TEST_F(GuestMemoryTest, IsSharedWithOthersWhoCannotShrinkIt) {
+    ASSERT_TRUE(memory.store<std::uint32_t>(0x1000, 1));
+    ASSERT_TRUE(memory.store<std::uint32_t>(4 * gibibyte + 0x1000, 2));
+    const vmbus::MemoryFile file = memory.file();
+    const auto other = vmbus::MappedMemory::map(file.file, file.ranges);
+    ASSERT_TRUE(other) << other.error();
+    EXPECT_EQ(*(*other)->page(1), 1);
+    EXPECT_EQ(*(*other)->page(4 * gibibyte / 4096 + 1), 2);
+    EXPECT_EQ((*other)->page(4 * mebibyte / 4096), nullptr);
+    EXPECT_NE(ftruncate(file.file, 4096), 0);
+    EXPECT_NE(ftruncate(file.file, static_cast<off_t>(16 * mebibyte)), 0);
+    EXPECT_NE(fcntl(file.file, F_ADD_SEALS, F_SEAL_WRITE), 0);
+    memory.populate(memory.range(1));
+    memory.clear();
+    EXPECT_EQ(*(*other)->page(1), 0);
+    EXPECT_EQ(*(*other)->page(4 * gibibyte / 4096 + 1), 0);
 }
 
 TEST_F(GuestMemoryTest, KnowsWhatTheWorkerHasWrittenUntilItIsTaken) {
