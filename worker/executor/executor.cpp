@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/executor/executor.hpp"
 
-#include <csignal>
-#include <pthread.h>
-#include <utility>
+#include "vsp/threads/named_thread.hpp"
 
 namespace croft::worker {
 
@@ -17,21 +15,7 @@ Executor::~Executor() {
 }
 
 void Executor::start() {
-    device_thread_ = make_thread("devices", [this] { devices_.run(); });
-}
-
-std::thread Executor::make_thread(const std::string& name, std::function<void()> function) {
-    // A new thread inherits the mask of its maker.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    std::thread thread([name, function = std::move(function)] {
-        pthread_setname_np(pthread_self(), name.c_str());
-        function();
-    });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return thread;
+    device_thread_ = vsp::start_thread("devices", [this] { devices_.run(); });
 }
 
 } // namespace croft::worker

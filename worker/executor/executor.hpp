@@ -4,8 +4,6 @@
 #include "worker/executor/io_loop.hpp"
 #include "worker/executor/vm_clock.hpp"
 
-#include <functional>
-#include <string>
 #include <thread>
 
 namespace croft::worker {
@@ -32,11 +30,6 @@ public:
 
     /// Starts the devices' thread.
     void start();
-
-    /// A thread with a name (15 characters) that takes none of the process's signals but those that
-    /// it unblocks itself.
-    [[nodiscard]] static std::thread make_thread(
-        const std::string& name, std::function<void()> function);
 
 private:
     VmClock clock_;

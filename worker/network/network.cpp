@@ -99,7 +99,7 @@ std::uint32_t Network::add(NicSettings nic) {
         }
     }
     if (threads_ == nullptr) {
-        threads_ = std::make_unique<RingThreads>(
+        threads_ = std::make_unique<vsp::RingThreads>(
             "network", std::min<std::size_t>(processors_, most_threads));
     }
     auto device = std::make_unique<NetworkDevice>(nic, *threads_, bus_, loop_);

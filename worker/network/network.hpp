@@ -2,8 +2,8 @@
 #pragma once
 
 #include "vdev/device.hpp"
+#include "vsp/threads/ring_threads.hpp"
 #include "worker/executor/io_loop.hpp"
-#include "worker/executor/ring_threads.hpp"
 #include "worker/network/network_device.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
@@ -65,7 +65,7 @@ private:
     const std::string machine_;
     const std::uint32_t processors_;
     /// None before the first adapter.
-    std::unique_ptr<RingThreads> threads_;
+    std::unique_ptr<vsp::RingThreads> threads_;
     /// By number.
     std::map<std::uint32_t, Attached> nics_;
 };

@@ -48,7 +48,7 @@ std::unique_ptr<Tap> open_tap(const NicSettings& nic) {
 } // namespace
 
 NetworkDevice::NetworkDevice(
-    const NicSettings& nic, const RingThreads& threads, VmbusDevice& bus, IoLoop& loop)
+    const NicSettings& nic, const vsp::RingThreads& threads, VmbusDevice& bus, IoLoop& loop)
     : number_(nic.number.value()),
       bus_(bus),
       tap_(open_tap(nic)),

@@ -5,8 +5,8 @@
 #include "vsp/network/adapter.hpp"
 #include "vsp/network/link_watch.hpp"
 #include "vsp/network/tap.hpp"
+#include "vsp/threads/ring_threads.hpp"
 #include "worker/executor/io_loop.hpp"
-#include "worker/executor/ring_threads.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/vmbus/loop_reactor.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
@@ -24,7 +24,7 @@ public:
     /// Opens the TAP device. `nic` has its number, its address and its queues. `threads`, `bus` and
     /// `loop`, its thread, outlive the object. Errors: SystemError.
     NetworkDevice(
-        const NicSettings& nic, const RingThreads& threads, VmbusDevice& bus, IoLoop& loop);
+        const NicSettings& nic, const vsp::RingThreads& threads, VmbusDevice& bus, IoLoop& loop);
     /// Takes it away from the guest; nothing of it is under way any more then.
     ~NetworkDevice();
     NetworkDevice(const NetworkDevice&) = delete;

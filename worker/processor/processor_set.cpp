@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/processor/processor_set.hpp"
 
-#include "worker/executor/executor.hpp"
+#include "vsp/threads/named_thread.hpp"
 
 #include <fmt/format.h>
 #include <utility>
@@ -34,7 +34,7 @@ void ProcessorSet::run() {
     if (threads_.empty()) {
         RunGate::prepare();
         for (std::size_t index = 0; index < processors_.size(); ++index) {
-            threads_.push_back(Executor::make_thread(
+            threads_.push_back(vsp::start_thread(
                 fmt::format("vp {}", index), [this, index] { run_one(index, handlers_[index]); }));
         }
     }

@@ -4,8 +4,8 @@
 #include "disk/disk.hpp"
 #include "vdev/device.hpp"
 #include "vsp/storage/controller.hpp"
+#include "vsp/threads/ring_threads.hpp"
 #include "worker/executor/io_loop.hpp"
-#include "worker/executor/ring_threads.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
 
@@ -73,7 +73,7 @@ private:
 
     VmbusDevice& bus_;
     const std::string machine_;
-    RingThreads threads_;
+    vsp::RingThreads threads_;
     /// By LUN.
     std::map<std::uint32_t, Attached> drives_;
     vsp::storage::Controller controller_;

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/executor/ring_threads.hpp"
+#include "vsp/threads/ring_threads.hpp"
 
-#include "worker/error.hpp"
-#include "worker/executor/executor.hpp"
+#include "vdev/error.hpp"
+#include "vsp/threads/named_thread.hpp"
 
 #include <fmt/format.h>
 #include <future>
 #include <utility>
 
-namespace croft::worker {
+namespace croft::vsp {
 
 /// One of them. A ring belongs to the thread that has made it.
 class RingThreads::Worker {
 public:
     explicit Worker(const std::string& name) {
         std::promise<disk::Ring*> made;
-        thread_ = Executor::make_thread(name, [this, &made] { run(made); });
+        thread_ = start_thread(name, [this, &made] { run(made); });
         ring_ = made.get_future().get();
         if (ring_ == nullptr) {
             thread_.join();
-            throw SystemError(fmt::format(
+            throw vdev::DeviceError(fmt::format(
                 "io_uring: found none for the thread '{}', expected one for each thread "
                 "that does I/O; raise the limit on locked memory (ulimit -l), or run a "
                 "kernel that has io_uring",
@@ -75,4 +75,4 @@ std::vector<disk::Ring*> RingThreads::rings() const {
     return result;
 }
 
-} // namespace croft::worker
+} // namespace croft::vsp

@@ -10,12 +10,12 @@
 #include <thread>
 #include <vector>
 
-namespace croft::worker {
+namespace croft::vsp {
 
 /// The threads on which a VM's disks, or its network, are served, each with an io_uring of its own.
 class RingThreads {
 public:
-    /// Each is called `name` and its number. Errors: SystemError.
+    /// Each is called `name` and its number. Errors: DeviceError.
     RingThreads(std::string_view name, std::size_t count);
     /// Ends and joins them; nothing may be under way on them.
     ~RingThreads();
@@ -30,4 +30,4 @@ private:
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 
-} // namespace croft::worker
+} // namespace croft::vsp
