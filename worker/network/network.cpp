@@ -2,6 +2,8 @@
 #include "worker/network/network.hpp"
 
 #include "worker/error.hpp"
+#include "worker/network/network_device.hpp"
+#include "worker/network/nic_process.hpp"
 #include "worker/settings/mac.hpp"
 
 #include <algorithm>
@@ -81,6 +83,18 @@ void Network::complete(NicSettings& nic) const {
     }
 }
 
+std::unique_ptr<Nic> Network::make(const NicSettings& nic) {
+    const std::size_t threads = std::min<std::size_t>(processors_, most_threads);
+    if (nic.process == NicSettings::Process::own) {
+        return std::make_unique<NicProcess>(
+            nic, std::min<std::size_t>(threads, nic.queues), bus_, loop_);
+    }
+    if (threads_ == nullptr) {
+        threads_ = std::make_unique<vsp::RingThreads>("network", threads);
+    }
+    return std::make_unique<NetworkDevice>(nic, *threads_, bus_, loop_);
+}
+
 std::uint32_t Network::add(NicSettings nic) {
     complete(nic);
     const std::uint32_t number = *nic.number;
@@ -98,11 +112,7 @@ std::uint32_t Network::add(NicSettings nic) {
                 number, nic.tap, other));
         }
     }
-    if (threads_ == nullptr) {
-        threads_ = std::make_unique<vsp::RingThreads>(
-            "network", std::min<std::size_t>(processors_, most_threads));
-    }
-    auto device = std::make_unique<NetworkDevice>(nic, *threads_, bus_, loop_);
+    std::unique_ptr<Nic> device = make(nic);
     nics_.emplace(number, Attached{std::move(nic), std::move(device)});
     return number;
 }

@@ -4,7 +4,7 @@
 #include "vdev/device.hpp"
 #include "vsp/threads/ring_threads.hpp"
 #include "worker/executor/io_loop.hpp"
-#include "worker/network/network_device.hpp"
+#include "worker/network/nic.hpp"
 #include "worker/settings/settings.hpp"
 #include "worker/vmbus/vmbus_device.hpp"
 
@@ -53,18 +53,19 @@ public:
 private:
     struct Attached {
         NicSettings settings;
-        std::unique_ptr<NetworkDevice> device;
+        std::unique_ptr<Nic> device;
     };
 
     [[nodiscard]] Attached& attached(std::uint32_t number);
     [[nodiscard]] std::uint32_t free_number() const;
     void complete(NicSettings& nic) const;
+    [[nodiscard]] std::unique_ptr<Nic> make(const NicSettings& nic);
 
     VmbusDevice& bus_;
     IoLoop& loop_;
     const std::string machine_;
     const std::uint32_t processors_;
-    /// None before the first adapter.
+    /// Of the adapters in the worker; none before the first.
     std::unique_ptr<vsp::RingThreads> threads_;
     /// By number.
     std::map<std::uint32_t, Attached> nics_;

@@ -56,7 +56,7 @@ void describe(CLI::App& app, Options& options) {
            "a network adapter plugged into a TAP device, which is made if there is none; again for "
            "more")
         ->type_name("tap=NAME[,bridge=NAME][,mac=ADDRESS][,mtu=BYTES][,queues=COUNT]"
-                    "[,number=NUMBER]")
+                    "[,number=NUMBER][,process=worker|own]")
         ->allow_extra_args(false);
     app.add_option("--control", options.control, "Unix socket to control the VM by")
         ->type_name("SOCKET");

@@ -18,6 +18,14 @@ std::uint32_t number_of(const std::string& text, std::string_view key) {
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, ~std::uint32_t{0}));
 }
 
+NicSettings::Process process_of(const std::string& word) {
+    if (word != "worker" && word != "own") {
+        throw SettingsError(
+            fmt::format("--nic process: found \"{}\", expected worker or own; correct it", word));
+    }
+    return word == "own" ? NicSettings::Process::own : NicSettings::Process::worker;
+}
+
 } // namespace
 
 NicSettings parse_nic_option(const std::string& text) {
@@ -40,9 +48,11 @@ NicSettings parse_nic_option(const std::string& text) {
             nic.queues = number_of(value, key);
         } else if (key == "number") {
             nic.number = number_of(value, key);
+        } else if (key == "process") {
+            nic.process = process_of(value);
         } else {
             throw SettingsError(fmt::format("--nic: found \"{}\", expected tap=, bridge=, mac=, "
-                                            "mtu=, queues= or number=; correct it",
+                                            "mtu=, queues=, number= or process=; correct it",
                 word));
         }
         at = end + 1;

@@ -144,9 +144,16 @@ constexpr std::array<std::pair<std::string_view, DriveSettings::Type>, 2> drive_
     {"dvd", DriveSettings::Type::dvd},
 }};
 
-std::string_view word_of(DriveSettings::Type type) {
-    for (const auto& [word, meaning] : drive_types) {
-        if (meaning == type) {
+constexpr std::array<std::pair<std::string_view, NicSettings::Process>, 2> nic_processes = {{
+    {"worker", NicSettings::Process::worker},
+    {"own", NicSettings::Process::own},
+}};
+
+template <typename Value, std::size_t count>
+std::string_view word_of(
+    Value value, const std::array<std::pair<std::string_view, Value>, count>& words) {
+    for (const auto& [word, meaning] : words) {
+        if (meaning == value) {
             return word;
         }
     }
@@ -202,6 +209,7 @@ void read(ObjectReader& reader, NicSettings& nic) {
     reader.read("mtu", nic.mtu, vsp::network::largest_mtu);
     reader.read("queues", nic.queues, NicSettings::most_queues);
     reader.read("connected", nic.connected);
+    reader.read_word("process", nic.process, nic_processes);
     if (number != NicSettings::most) {
         nic.number = number;
     }
@@ -312,8 +320,8 @@ DriveSettings drive_from_json(const json& tree, const std::string& place) {
 }
 
 json to_json(const DriveSettings& drive) {
-    json tree = {{"type", word_of(drive.type)}, {"path", drive.path}, {"format", drive.format},
-        {"read_only", drive.read_only}};
+    json tree = {{"type", word_of(drive.type, drive_types)}, {"path", drive.path},
+        {"format", drive.format}, {"read_only", drive.read_only}};
     if (drive.lun) {
         tree["lun"] = *drive.lun;
     }
@@ -331,7 +339,8 @@ NicSettings nic_from_json(const json& tree, const std::string& place) {
 
 json to_json(const NicSettings& nic) {
     json tree = {{"tap", nic.tap}, {"bridge", nic.bridge}, {"mac", nic.mac}, {"mtu", nic.mtu},
-        {"queues", nic.queues}, {"connected", nic.connected}};
+        {"queues", nic.queues}, {"connected", nic.connected},
+        {"process", word_of(nic.process, nic_processes)}};
     if (nic.number) {
         tree["number"] = *nic.number;
     }

@@ -77,6 +77,9 @@ struct NicSettings {
     std::uint32_t queues = 0;
     /// Plugged in (EnabledState of the connection).
     bool connected = true;
+    enum class Process : std::uint8_t { worker, own };
+    /// Which process serves it.
+    Process process = Process::worker;
 };
 
 /// What is booted, as there is no firmware (Msvm_VirtualSystemSettingData, BootSourceOrder).

@@ -35,7 +35,8 @@ TEST(Settings, ComeBackFromTheirJson) {
     settings.boot = {"/k", "/i", "quiet"};
     settings.drives = {{DriveSettings::Type::disk, 7, "/d.vhdx", "vhdx", true},
         {DriveSettings::Type::dvd, std::nullopt, "", "", false}};
-    settings.nics = {{5, "tap0", "br0", "02:00:00:00:00:01", 9000, 2, false}};
+    settings.nics = {
+        {5, "tap0", "br0", "02:00:00:00:00:01", 9000, 2, false, NicSettings::Process::own}};
     settings.control.socket = "/run/web";
     const json tree = to_json(settings);
     EXPECT_EQ(to_json(settings_from_json(tree)), tree);
@@ -77,6 +78,7 @@ TEST(Settings, SayWhereAnErrorIs) {
     expect_refused({{"nics", {{{"tap", "t"}, {"mtu", 60}}}}}, "nics[0].mtu");
     expect_refused({{"nics", {{{"tap", "t"}, {"queues", 65}}}}}, "nics[0].queues");
     expect_refused({{"nics", {{{"tap", "t"}, {"number", 8}}}}}, "nics[0].number");
+    expect_refused({{"nics", {{{"tap", "t"}, {"process", "mine"}}}}}, "nics[0].process");
     expect_refused({{"nics", json(9, {{"tap", "t"}})}}, "9 NICs");
     expect_refused({{"boot", {{"kernel", ""}}}}, "boot.kernel");
 }
@@ -142,16 +144,18 @@ TEST(CommandLineTest, TakesDrives) {
 }
 
 TEST(CommandLineTest, TakesNics) {
-    const Settings settings =
-        parse({"--kernel", "k", "--nic", "tap=tap0", "--nic",
-                  "tap=tap1,bridge=br0,mac=02-00-00-00-00-0A,mtu=9000,queues=3,number=5"})
-            .settings;
+    const Settings settings = parse(
+        {"--kernel", "k", "--nic", "tap=tap0", "--nic",
+            "tap=tap1,bridge=br0,mac=02-00-00-00-00-0A,mtu=9000,queues=3,number=5,process=own"})
+                                  .settings;
     ASSERT_EQ(settings.nics.size(), 2U);
     EXPECT_EQ(settings.nics[0].tap, "tap0");
     EXPECT_EQ(settings.nics[1].bridge, "br0");
     EXPECT_EQ(settings.nics[1].mtu, 9000U);
     EXPECT_EQ(settings.nics[1].queues, 3U);
     EXPECT_EQ(settings.nics[1].number, 5U);
+    EXPECT_EQ(settings.nics[0].process, NicSettings::Process::worker);
+    EXPECT_EQ(settings.nics[1].process, NicSettings::Process::own);
     EXPECT_EQ(text_of(parse_mac(settings.nics[1].mac).value()), "02:00:00:00:00:0a");
     for (const char* nic :
         {"", "tap0", "tap=", "tap=t,colour=red", "tap=t,mtu=many", "tap=t,number=8"}) {

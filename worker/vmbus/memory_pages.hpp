@@ -15,6 +15,8 @@ public:
     [[nodiscard]] std::uint8_t* page(std::uint64_t page) const override {
         return memory_.shared_page(page);
     }
+    /// What providers in other processes get. The file stays the memory's.
+    [[nodiscard]] vmbus::MemoryFile file() const { return memory_.file(); }
 
 private:
     const GuestMemory& memory_;

@@ -33,6 +33,10 @@ public:
     vmbus::Server::DeviceId add(const vmbus::Offer& offer, vmbus::ChannelService& service);
     /// Takes it away; on return it is detached. Not for the devices' thread.
     void remove(vmbus::Server::DeviceId id);
+    /// The same without waiting, on the devices' thread.
+    void withdraw(vmbus::Server::DeviceId id) { server_.remove(id); }
+    /// The guest's memory for a service in another process.
+    [[nodiscard]] vmbus::MemoryFile memory_file() const { return pages_.file(); }
 
     /// Calls `function` on the thread on which services live, and waits for it.
     void call(const std::function<void()>& function) const;
