@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What benches run beside us: Debian's kernel as a host with KVM, QEMU for its guests, and the
+other ends of network loads. A file system of Debian's packages, for chroot, and what boots the
+kernel."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from . import cache, debian, filesystem
+from .cpio import Archive
+from .errors import RecipeError
+from .progress import Progress
+
+PACKAGES = ("busybox", "fio", "iperf3", "linux-image-amd64", "qemu-system-x86")
+LABEL = "tools"
+ROOM = 256 << 20  # bytes beside the files, for what the file system itself needs
+
+# What a host of the lab needs, which the root's own kernel has built in, and what QEMU does.
+MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "virtio_net", "9pnet_virtio", "9p", "ext4",
+           "bridge", "tun", "vhost_net", "kvm_amd")
+
+# The kernel's command line asks for it in place of the file system's own.
+INIT = "load-modules"
+INIT_TEXT = """#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# First process: loads all modules that there are, and goes on with the file system's own.
+while read -r module; do
+    insmod "/modules/$module"
+done </modules/order
+exec /init "$@"
+"""
+
+
+def inputs():
+    return {"packages": PACKAGES, "recipe": cache.digest_of_file(__file__)}
+
+
+def build():
+    """The directory with tools.img, an ext4 file system without partitions, vmlinuz, and
+    modules.cpio, which goes with it and behind the root's file system."""
+    return cache.obtain("bench-tools", inputs(), _make)
+
+
+def build_host_filesystem():
+    """The initramfs for that kernel: the root's, with the modules."""
+    parts = (filesystem.build() / "initramfs.cpio", build() / "modules.cpio")
+
+    def make(product):
+        (product / "initramfs.cpio").write_bytes(b"".join(part.read_bytes() for part in parts))
+
+    return cache.obtain("bench-host", {"parts": [part.parent.name for part in parts]},
+                        make) / "initramfs.cpio"
+
+
+def _make(product):
+    debian.require("mmdebstrap", "mke2fs", "depmod", "modprobe")
+    lines, _ = debian.sources()
+    with Progress("bench tools: fetching and unpacking packages"), \
+            tempfile.TemporaryDirectory(dir=product) as work:
+        tree = pathlib.Path(work) / "tree"
+        # Nothing is installed, only unpacked: no script of a package has to run for a program to.
+        _run(["mmdebstrap", "--quiet", "--mode=chrootless", "--variant=extract", "--format=dir",
+              f"--include={','.join(PACKAGES)}", debian.RELEASE, str(tree), *lines])
+        _take_kernel(tree, product)
+        for name in ("dev", "mnt", "proc", "sys", "tmp"):  # for mounts
+            (tree / name).mkdir(exist_ok=True)
+        size = sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file())
+        _run(["mke2fs", "-q", "-t", "ext4", "-L", LABEL, "-O", "^has_journal", "-d", str(tree),
+              str(product / "tools.img"), str((size + ROOM) >> 10)])
+
+
+def _take_kernel(tree, product):
+    """Moves it out of the tree, with the modules that are wanted, and drops the others."""
+    images = list((tree / "boot").glob("vmlinuz-*"))
+    if len(images) != 1:
+        raise RecipeError(f"linux-image-amd64 came with {len(images)} kernels; expected one "
+                          "boot/vmlinuz-*")
+    release = images[0].name.removeprefix("vmlinuz-")
+    _run(["depmod", "-b", str(tree), release])
+    order = {}
+    for name in MODULES:
+        said = _run(["modprobe", "-d", str(tree), "-S", release, "--show-depends", name])
+        for kind, _, file in (line.rstrip().partition(" ") for line in said.splitlines()):
+            if kind == "insmod":
+                order[pathlib.Path(file).name] = file
+    archive = Archive()
+    archive.file(INIT, INIT_TEXT.encode(), 0o755)
+    archive.file("modules/order", "".join(f"{name}\n" for name in order).encode())
+    for name, file in order.items():
+        archive.file(f"modules/{name}", pathlib.Path(file).read_bytes())
+    (product / "modules.cpio").write_bytes(archive.bytes())
+    shutil.move(images[0], product / "vmlinuz")
+    for folder in ("boot", "lib/modules"):
+        shutil.rmtree(tree / folder)
+
+
+def _run(command):
+    result = subprocess.run(command, capture_output=True, text=True, check=False,
+                            env={**os.environ, "LC_ALL": "C"})
+    if result.returncode != 0:
+        words = (result.stderr.strip() or "no reason given").splitlines()
+        raise RecipeError(f"{command[0]} failed: " + "; ".join(words[-3:]))
+    return result.stdout
