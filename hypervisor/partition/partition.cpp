@@ -2,6 +2,7 @@
 #include "hypervisor/partition/partition.hpp"
 
 #include "hypervisor/cpu/logical_processor.hpp"
+#include "hypervisor/partition/reference_time.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
 #include <algorithm>
@@ -70,10 +71,8 @@ std::uint64_t Partition::host_tsc_at(std::uint64_t reference_time) const {
     if (reference_time == ~std::uint64_t{0}) {
         return reference_time;
     }
-    if (reference_time <= reference_offset_) {
-        return 0;
-    }
-    return host_tsc_of(clock::from_100ns(reference_time - reference_offset_));
+    const auto offset = static_cast<std::int64_t>(reference_offset_);
+    return host_tsc_of(clock::from_100ns(counter_at(reference_time, offset)));
 }
 
 template <class F>

@@ -6,7 +6,7 @@ import json
 import time
 import unittest
 
-from lab import Host
+from lab import Host, statistics
 from lab.child import worker
 from root import recipe
 
@@ -102,6 +102,14 @@ class VmbusTest(unittest.TestCase):
             child.croft("kill", child.name)
             self.assertEqual(child.worker.wait(60).status, 0)
 
+    def _switches_at_rest(self, child, number):
+        """World switches of the guest's in a second of its own time in which it does nothing."""
+        partition, = statistics.children(child.host)
+        begin = statistics.world_switches(child.host, partition)
+        child.worker.write(f"sleep 1; echo rested $((100 + {number}))\n".encode())
+        child.worker.wait_for(f"rested {100 + number}")
+        return statistics.world_switches(child.host, partition) - begin
+
     def test_time_after_a_pause(self):
         """The guest's clocks stand while it is paused; then it is told the time. Its clock is read
         between two readings of the root's."""
@@ -120,6 +128,7 @@ class VmbusTest(unittest.TestCase):
                 after = float(host.run(root_clock).output)
                 return before, int(match[1]) + int(match[2]) / 1e6, after
 
+            at_rest = self._switches_at_rest(child, 1)
             child.croft("pause", child.name)
             self.assertEqual(child.info()["state"], "paused")
             time.sleep(30)  # the pause itself
@@ -128,6 +137,8 @@ class VmbusTest(unittest.TestCase):
             before, found, after = clock(1)
             self.assertGreater(found, before - 0.05)
             self.assertLess(found, after + 0.05)
+            # Its timers sleep until they are due, as before.
+            self.assertLess(self._switches_at_rest(child, 2), 3 * at_rest)
             child.worker.write(b"exit\n")
             self.assertEqual(child.worker.wait(60).status, 0)
 
