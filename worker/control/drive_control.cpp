@@ -45,23 +45,25 @@ json list_drives(const StorageDevice& storage) {
     return drives;
 }
 
-std::optional<json> control_drives(
-    StorageDevice& storage, const std::string& command, const json& request) {
-    json result = json::object();
-    if (command == "drives") {
-        result["drives"] = list_drives(storage);
-    } else if (command == "add-drive") {
-        result["lun"] = storage.add_drive(drive_from_json(request.at("drive"), "drive"));
-    } else if (command == "remove-drive") {
+void add_drive_commands(Commands& commands, StorageDevice& storage) {
+    commands["drives"] = [&storage](const json& /*request*/) {
+        return json{{"drives", list_drives(storage)}};
+    };
+    commands["add-drive"] = [&storage](const json& request) {
+        return json{{"lun", storage.add_drive(drive_from_json(request.at("drive"), "drive"))}};
+    };
+    commands["remove-drive"] = [&storage](const json& request) {
         storage.remove_drive(lun_of(request));
-    } else if (command == "resize-drive") {
+        return json::object();
+    };
+    commands["resize-drive"] = [&storage](const json& request) {
         storage.resize_drive(lun_of(request), size_of(request));
-    } else if (command == "change-disc") {
+        return json::object();
+    };
+    commands["change-disc"] = [&storage](const json& request) {
         storage.change_disc(lun_of(request), request.value("path", std::string()));
-    } else {
-        return std::nullopt;
-    }
-    return result;
+        return json::object();
+    };
 }
 
 } // namespace croft::worker

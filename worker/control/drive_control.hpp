@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "worker/control/commands.hpp"
 #include "worker/storage/storage_device.hpp"
-
-#include <nlohmann/json_fwd.hpp>
-#include <optional>
-#include <string>
 
 namespace croft::worker {
 
-/// The commands of the control socket that are about a VM's drives, while its guest runs or is
-/// paused:
+/// Adds the commands that are about a VM's drives, while its guest runs or is paused:
 ///
 ///     drives                               what there is
 ///     add-drive {"drive": {…}}             as in the settings; answers its LUN
@@ -18,9 +14,8 @@ namespace croft::worker {
 ///     resize-drive {"lun": …, "size": …}   bytes, or text as "20G"; disks become larger only
 ///     change-disc {"lun": …, "path": …}    of a DVD drive; no path, or an empty one, takes it out
 ///
-/// Nothing if it is another command. Errors: SettingsError, SystemError, DeviceError.
-[[nodiscard]] std::optional<nlohmann::json> control_drives(
-    StorageDevice& storage, const std::string& command, const nlohmann::json& request);
+/// `storage` outlives them. They throw SettingsError, SystemError, DeviceError.
+void add_drive_commands(Commands& commands, StorageDevice& storage);
 
 /// As in the settings, with the size of each.
 [[nodiscard]] nlohmann::json list_drives(const StorageDevice& storage);

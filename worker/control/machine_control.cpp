@@ -9,8 +9,10 @@
 #include <cerrno>
 #include <cstring>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <ranges>
 #include <utility>
 
 namespace croft::worker {
@@ -49,19 +51,12 @@ std::string_view name_of(IntegrationComponents::Heartbeat::State state) {
     }
     return "lost communication";
 }
-} // namespace
-
-MachineControl::MachineControl(
-    Machine& machine, const Settings& settings, std::function<void()> stop)
-    : machine_(machine),
-      settings_(settings),
-      stop_(std::move(stop)) {}
 
 /// A guest without the driver has a power button at least.
-std::string_view MachineControl::shut_down(const json& request) {
+std::string_view shut_down(Machine& machine, const json& request) {
     const Shutdown::Action action = action_of(request);
     const auto text = request.value("text", std::string());
-    if (machine_.integration().request(
+    if (machine.integration().request(
             {.action = action, .forced = request.value("force", false), .text = text})) {
         return "integration services";
     }
@@ -69,61 +64,28 @@ std::string_view MachineControl::shut_down(const json& request) {
         throw SettingsError("request: found no driver in the guest for this, expected its "
                             "integration services (hv_utils) to run; send reset instead");
     }
-    machine_.press_power_button();
+    machine.press_power_button();
     return "power button";
 }
 
-json MachineControl::handle(const json& request) {
-    const auto command = request.at("command").get<std::string>();
-    json result = json::object();
-    if (command == "status") {
-        result["name"] = settings_.name;
-        result["settings"] = to_json(settings_);
-        result["settings"]["drives"] = list_drives(machine_.storage());
-        result["settings"]["nics"] = list_nics(machine_.network());
-    } else if (command == "statistics") {
-        result["statistics"] = machine_.statistics();
-    } else if (command == "shutdown") {
-        result["by"] = shut_down(request);
-    } else if (command == "guest") {
-        const IntegrationComponents::Guest guest = machine_.integration().guest();
-        result["heartbeat"] = name_of(guest.heartbeat);
-        result["items"] = json::object();
-        for (const auto& [name, value] : guest.items) {
-            result["items"][name] = value;
-        }
-    } else if (command == "stop") {
-        stop_();
-    } else if (command == "reset") {
-        machine_.reset();
-    } else if (command == "pause") {
-        machine_.pause();
-    } else if (command == "resume") {
-        machine_.resume();
-    } else if (command == "save") {
-        save(request.at("file").get<std::string>());
-    } else if (command == "restore") {
-        restore(request.at("file").get<std::string>());
-    } else if (command == "devices") {
-        result["devices"] = machine_.save_devices().to_json();
-    } else if (const auto done = control_drives(machine_.storage(), command, request)) {
-        result = *done;
-    } else if (const auto also = control_nics(machine_.network(), command, request)) {
-        result = *also;
-    } else {
-        throw SettingsError(
-            fmt::format("request: found command \"{}\", expected one of: status, "
-                        "statistics, guest, shutdown, stop, reset, pause, resume, save, "
-                        "restore, devices, drives, add-drive, remove-drive, resize-drive, "
-                        "change-disc, nics, add-nic, remove-nic, link; send one of them",
-                command));
-    }
-    result["state"] = name_of(machine_.state());
-    return result;
+json status(Machine& machine, const Settings& settings) {
+    json now = to_json(settings);
+    now["drives"] = list_drives(machine.storage());
+    now["nics"] = list_nics(machine.network());
+    return {{"name", settings.name}, {"settings", std::move(now)}};
 }
 
-void MachineControl::save(const std::string& path) const {
-    const std::vector<std::uint8_t> bytes = machine_.save_devices().encode();
+json guest(Machine& machine) {
+    const IntegrationComponents::Guest guest = machine.integration().guest();
+    json items = json::object();
+    for (const auto& [name, value] : guest.items) {
+        items[name] = value;
+    }
+    return {{"heartbeat", name_of(guest.heartbeat)}, {"items", std::move(items)}};
+}
+
+void save(const Machine& machine, const std::string& path) {
+    const std::vector<std::uint8_t> bytes = machine.save_devices().encode();
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
     file.write(static_cast<const char*>(static_cast<const void*>(bytes.data())),
         static_cast<std::streamsize>(bytes.size()));
@@ -134,9 +96,75 @@ void MachineControl::save(const std::string& path) const {
     }
 }
 
-void MachineControl::restore(const std::string& path) {
-    machine_.restore_devices(
+void restore(Machine& machine, const std::string& path) {
+    machine.restore_devices(
         vdev::Record::decode(read_input_file(path, "saved state", "\"file\"", largest_state)));
+}
+
+/// A command that answers nothing but that it is done.
+Command plain(std::function<void()> function) {
+    return [function = std::move(function)](const json& /*request*/) {
+        function();
+        return json::object();
+    };
+}
+
+/// The same for one with a file.
+Command with_file(std::function<void(const std::string& path)> function) {
+    return [function = std::move(function)](const json& request) {
+        function(request.at("file").get<std::string>());
+        return json::object();
+    };
+}
+
+} // namespace
+
+MachineControl::MachineControl(
+    Machine& machine, const Settings& settings, const std::function<void()>& stop)
+    : machine_(machine) {
+    commands_ = {
+        {"status",
+            [&](const json& /*request*/) {
+                return status(machine, settings);
+            }},
+        {"statistics",
+            [&](const json& /*request*/) {
+                return json{{"statistics", machine.statistics()}};
+            }},
+        {"guest",
+            [&](const json& /*request*/) {
+                return guest(machine);
+            }},
+        {"shutdown",
+            [&](const json& request) {
+                return json{{"by", shut_down(machine, request)}};
+            }},
+        {"stop", plain(stop)},
+        {"reset", plain([&] { machine.reset(); })},
+        {"pause", plain([&] { machine.pause(); })},
+        {"resume", plain([&] { machine.resume(); })},
+        {"save", with_file([&](const std::string& path) { save(machine, path); })},
+        {"restore", with_file([&](const std::string& path) { restore(machine, path); })},
+        {"devices",
+            [&](const json& /*request*/) {
+                return json{{"devices", machine.save_devices().to_json()}};
+            }},
+    };
+    add_drive_commands(commands_, machine.storage());
+    add_nic_commands(commands_, machine.network());
+}
+
+json MachineControl::handle(const json& request) const {
+    const auto name = request.at("command").get<std::string>();
+    const auto command = commands_.find(name);
+    if (command == commands_.end()) {
+        throw SettingsError(
+            fmt::format("request: found command \"{}\", expected one of: {}; send one of them",
+                name, fmt::join(std::views::keys(commands_), ", ")));
+    }
+    json result = command->second(request);
+    result["state"] = name_of(machine_.state());
+    return result;
 }
 
 } // namespace croft::worker

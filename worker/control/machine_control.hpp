@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "worker/control/commands.hpp"
 #include "worker/machine/machine.hpp"
 
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
-#include <string>
-#include <string_view>
 
 namespace croft::worker {
 
@@ -18,29 +17,24 @@ namespace croft::worker {
 ///     shutdown                   asks the guest to power off, or {"action": "reboot" or
 ///                                "hibernate", "force": …, "text": …}; one without integration
 ///                                services gets its power button pressed
-///     link {"up": …}             plugs a NIC in or out, the first one or "nic"
 ///     stop                       ends the VM and its worker at once
 ///     reset, pause, resume
 ///     save, restore {"file": …}  the state of the devices, while paused
 ///     devices                    the same as JSON
-///     drives, add-drive, remove-drive, resize-drive, change-disc
-///                                see drive_control.hpp
+///
+/// and those of drive_control.hpp and nic_control.hpp.
 class MachineControl {
 public:
-    /// `stop` is asked to end the worker once the answer is on its way.
-    MachineControl(Machine& machine, const Settings& settings, std::function<void()> stop);
+    /// `stop` is asked to end the worker once the answer is on its way. What is given as a
+    /// reference outlives the object.
+    MachineControl(Machine& machine, const Settings& settings, const std::function<void()>& stop);
 
     /// Errors: SettingsError for a command that isn't known, and what the machine throws.
-    [[nodiscard]] nlohmann::json handle(const nlohmann::json& request);
+    [[nodiscard]] nlohmann::json handle(const nlohmann::json& request) const;
 
 private:
-    [[nodiscard]] std::string_view shut_down(const nlohmann::json& request);
-    void save(const std::string& path) const;
-    void restore(const std::string& path);
-
     Machine& machine_;
-    const Settings& settings_;
-    std::function<void()> stop_;
+    Commands commands_;
 };
 
 } // namespace croft::worker

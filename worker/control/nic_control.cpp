@@ -42,21 +42,21 @@ json list_nics(const Network& network) {
     return nics;
 }
 
-std::optional<json> control_nics(
-    Network& network, const std::string& command, const json& request) {
-    json result = json::object();
-    if (command == "nics") {
-        result["nics"] = list_nics(network);
-    } else if (command == "add-nic") {
-        result["number"] = network.add(nic_from_json(request.at("nic"), "nic"));
-    } else if (command == "remove-nic") {
+void add_nic_commands(Commands& commands, Network& network) {
+    commands["nics"] = [&network](const json& /*request*/) {
+        return json{{"nics", list_nics(network)}};
+    };
+    commands["add-nic"] = [&network](const json& request) {
+        return json{{"number", network.add(nic_from_json(request.at("nic"), "nic"))}};
+    };
+    commands["remove-nic"] = [&network](const json& request) {
         network.remove(number_of(request));
-    } else if (command == "link") {
+        return json::object();
+    };
+    commands["link"] = [&network](const json& request) {
         network.set_plugged(number_of(request), is_up(request));
-    } else {
-        return std::nullopt;
-    }
-    return result;
+        return json::object();
+    };
 }
 
 } // namespace croft::worker
