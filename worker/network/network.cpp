@@ -121,8 +121,7 @@ void Network::remove(std::uint32_t number) {
     if (!attached(number).device->take_leave()) {
         fmt::print(stderr,
             "network adapter {}: found the guest busy with it for seconds after its link went "
-            "down, "
-            "expected it to cease; it is removed none the less\r\n",
+            "down, expected it to cease; it is removed none the less\r\n",
             number);
     }
     nics_.erase(number);
@@ -162,6 +161,7 @@ void Network::restore(const vdev::Record& record) {
                                             "restore it into a VM of the same settings",
             saved.size(), nics_.size()));
     }
+    std::vector<std::pair<Nic*, vdev::Record>> found;
     auto nic = nics_.begin();
     for (const vdev::Record& one : saved) {
         one.expect(nic_record, record_version);
@@ -172,8 +172,11 @@ void Network::restore(const vdev::Record& record) {
                                                 "{}; restore it into a VM of the same settings",
                 number, nic->first));
         }
-        nic->second.device->restore(state.front());
+        found.emplace_back(nic->second.device.get(), state.front());
         ++nic;
+    }
+    for (const auto& [device, state] : found) {
+        device->restore(state);
     }
 }
 
