@@ -14,9 +14,8 @@ Rates are what fio and iperf3 say. What one I/O or packet costs is measured in t
 
   instructions    of the whole machine, the guest's too: the emulator counts them in a pass of
                   its own (-icount), in which a nanosecond is one, less what the machine is idle.
-                  Ours are without those by which the hypervisor chooses who is next; the peer's
-                  without its polling before it sleeps, and with an exit at the end of each
-                  interrupt (kvm-pv-eoi=off, see sides.Kvm).
+                  The peer's are without its polling before it sleeps, and with an exit at the end
+                  of each interrupt (kvm-pv-eoi=off, see sides.Kvm).
   world switches  of the guest and of the host
   worker          processor time of the process that serves the guest, all threads, less what the
                   guest has had, and of its vhost thread. The root's kernel takes for a task's

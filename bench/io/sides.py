@@ -164,7 +164,7 @@ class Undercroft(Side):
                     re.findall(rf"^{name}\s*: (\d+)$", text, re.MULTILINE)]
 
         root, child = (sum(numbers(name)[place] for name in statistics.EXITS) for place in (0, 1))
-        # In units of 100 ns. Where the hypervisor chooses who is next is nobody's.
+        # In units of 100 ns, the hypervisor's own included.
         lp, = numbers("LpTotalRunTime")
         return {"worker": worker, "busy": lp / 1e7, "guest's switches": child,
                 "host's switches": root,

@@ -33,7 +33,7 @@ void LogicalProcessor::add(LogicalProcessor& lp) {
 }
 
 void LogicalProcessor::run() {
-    total_time_begin = read_tsc();
+    begin_ = read_tsc();
     for (;;) {
         VirtualProcessor* const vp = next();
         if (vp == nullptr) {
@@ -58,6 +58,22 @@ void LogicalProcessor::run() {
     }
 }
 
+/// Another processor that asks may be off by what is happening just now, but never gets less than
+/// nothing.
+std::uint64_t LogicalProcessor::hypervisor_time(std::uint64_t now) const {
+    const auto since = [now](std::uint64_t begin) {
+        return now > begin ? now - begin : 0;
+    };
+    std::uint64_t others = guest_time + sleep_time_;
+    if (running() != nullptr) {
+        others += since(running_since());
+    } else if (idle.load(std::memory_order_relaxed)) {
+        others += since(sleep_begin_);
+    }
+    const std::uint64_t all = since(begin_);
+    return all > others ? all - others : 0;
+}
+
 VirtualProcessor* LogicalProcessor::next() {
     expire_timers();
     reschedule_.store(false, std::memory_order_seq_cst);
@@ -79,8 +95,14 @@ void LogicalProcessor::sleep() {
     end_sleep();
 }
 
+void LogicalProcessor::begin_sleep() {
+    sleep_begin_ = read_tsc();
+    idle.store(true, std::memory_order_seq_cst);
+}
+
 void LogicalProcessor::end_sleep() {
     if (idle.exchange(false, std::memory_order_seq_cst)) {
+        sleep_time_ += read_tsc() - sleep_begin_;
         sleeps_.fetch_add(1, std::memory_order_seq_cst);
     }
 }

@@ -138,8 +138,12 @@ public:
     std::atomic<bool> idle{false};
 
     // Statistics, in ticks of the time-stamp counter.
+
+    /// What virtual processors have had, what is done for their exits included.
     std::uint64_t guest_time = 0;
-    std::uint64_t total_time_begin = 0;
+    /// What went into choosing who is next, and into what comes to an LP that sleeps: all until
+    /// `now` but `guest_time`, sleep, and what the one that runs now has had.
+    [[nodiscard]] std::uint64_t hypervisor_time(std::uint64_t now) const;
     std::uint64_t hardware_interrupts = 0;
     std::uint64_t context_switches = 0;
 
@@ -148,12 +152,15 @@ private:
     void sleep();
     void expire_timers();
     void pass_nmi_on();
-    void begin_sleep() { idle.store(true, std::memory_order_seq_cst); }
+    void begin_sleep();
     void end_sleep();
     [[nodiscard]] bool is_quiescent() const;
 
     const std::uint32_t index_;
     const std::uint32_t apic_id_;
+    std::uint64_t begin_ = 0;
+    std::uint64_t sleep_begin_ = 0;
+    std::uint64_t sleep_time_ = 0;
     RunQueue queue_;
     TimerQueue timers_{};
     std::atomic<VirtualProcessor*> running_{nullptr};

@@ -32,11 +32,11 @@ Status get_logical_processor_run_time(Call& call) {
     if (lp == nullptr || !lp->added_to_root.load()) {
         return Status::invalid_lp_index;
     }
-    const std::uint64_t total = read_tsc() - lp->total_time_begin;
-    call.out(hv_output_get_logical_processor_run_time{.global_time = clock::to_100ns(read_tsc()),
+    const std::uint64_t now = read_tsc();
+    call.out(hv_output_get_logical_processor_run_time{.global_time = clock::to_100ns(now),
         .local_run_time = clock::to_100ns(lp->guest_time),
         .reserved = 0,
-        .hypervisor_time = clock::to_100ns(total > lp->guest_time ? total - lp->guest_time : 0)});
+        .hypervisor_time = clock::to_100ns(lp->hypervisor_time(now))});
     return Status::success;
 }
 

@@ -23,6 +23,7 @@ enum HypervisorCounter : unsigned {
 enum LpCounter : unsigned {
     global_time = 1,
     total_run_time = 2,
+    hypervisor_run_time = 3,
     hardware_interrupts = 4,
     context_switches = 5,
     root_vp_index = 19,
@@ -119,7 +120,10 @@ void refresh(const LogicalProcessor& lp) {
     const std::uint64_t now = read_tsc();
     const std::uint64_t since = lp.running() != nullptr ? lp.running_since() : now;
     page[global_time] = clock::to_100ns(now);
-    page[total_run_time] = clock::to_100ns(lp.guest_time + (now > since ? now - since : 0));
+    const std::uint64_t hypervisor = lp.hypervisor_time(now);
+    page[total_run_time] =
+        clock::to_100ns(lp.guest_time + (now > since ? now - since : 0) + hypervisor);
+    page[hypervisor_run_time] = clock::to_100ns(hypervisor);
     page[hardware_interrupts] = lp.hardware_interrupts;
     page[context_switches] = lp.context_switches;
     page[root_vp_index] = lp.index();

@@ -23,11 +23,15 @@ class StatisticsTest(unittest.TestCase):
                 # To sleep is to give the processor back, and a timer ends it.
                 host.run(f"taskset -c {number} sleep 0.01", check=True)
                 after = statistics.read(host, what)
-                for name in ("LpGlobalTime", "LpTotalRunTime", "LpHardwareInterrupts",
-                             "LpContextSwitches"):
+                for name in ("LpGlobalTime", "LpTotalRunTime", "LpHypervisorRunTime",
+                             "LpHardwareInterrupts", "LpContextSwitches"):
                     with self.subTest(processor=number, counter=name):
                         self.assertGreater(after[name], before[name])
                 self.assertEqual(after["LpRootVpIndex"], number)
+                # Sleep is nobody's run time.
+                spent = {name: after[name] - before[name] for name in after}
+                self.assertLessEqual(spent["LpTotalRunTime"], spent["LpGlobalTime"])
+                self.assertLess(spent["LpHypervisorRunTime"], spent["LpTotalRunTime"])
             host.power_off()
 
     def test_a_child(self):
