@@ -239,6 +239,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
     unsigned sent = 0;
     unsigned answered = 0;
+    // A guest that has data put over its rings finds in them whatever comes of that.
+    bool reads_its_rings = true;
     const auto read_answers = [&] {
         while (const auto packet = receiver.receive()) {
             answered += packet->transaction_id == 1 ? 1 : 0;
@@ -251,6 +253,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         Step step;
         std::memcpy(&step, data + at, sizeof(step));
         std::ranges::copy(step.data, pages.page(Pages::first_data_page));
+        if (step.page_count != 0 && step.first_page < Pages::first_data_page) {
+            reads_its_rings = false;
+        }
         const GuestSender::Sent result = sender.send(packet_of(step));
         sent += result != GuestSender::Sent::full ? 1 : 0;
         if (result == GuestSender::Sent::signal) {
@@ -275,7 +280,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     });
     ring.run_until(idle);
     read_answers();
-    if (answered > sent || (!owner.failed && answered != sent)) {
+    if (reads_its_rings && (answered > sent || (!owner.failed && answered != sent))) {
         std::abort();
     }
     return 0;
