@@ -162,11 +162,11 @@ class VmTest(unittest.TestCase):
         self.assertEqual(lines[1:], [["0", "00:15:5d:01:02:03", "up", "vm-web", "2", "croft0"],
                                      ["2", "02:00:00:00:00:01", "down", "t", "1", "-"]])
         self.assertEqual(json.loads(self.croft("nics", "--json", "web").stdout)["nics"], nics)
-        words = "tap=u,bridge=b,mac=02:00:00:00:00:02,mtu=9000,queues=4,number=7"
+        words = "tap=u,bridge=b,mac=02:00:00:00:00:02,mtu=9000,queues=4,number=7,process=own"
         self.assertEqual(self.croft("attach-nic", "web", words).stdout, "number 1\n")
         self.assertEqual(worker.requests[-1]["nic"], {
             "tap": "u", "bridge": "b", "mac": "02:00:00:00:00:02", "mtu": 9000, "queues": 4,
-            "number": 7, "connected": True})
+            "number": 7, "connected": True, "process": "own"})
         self.assertEqual(json.loads(self.croft("attach-nic", "--json", "web", "tap=u").stdout),
                          {"name": "web", "number": 1})
         for words, request in (
