@@ -10,8 +10,9 @@ namespace croft::vsp::storage {
 
 namespace {
 
-/// What is accessed at a time by commands whose data isn't where the guest has it.
-constexpr std::uint64_t step_bytes = 256 * 1024;
+/// What is accessed at a time by commands whose data isn't where the guest has it. Little, as each
+/// that is under way takes so much of the host's memory.
+constexpr std::uint64_t step_bytes = 64 * 1024;
 
 } // namespace
 
@@ -266,6 +267,7 @@ void CommandQueue::accessed(Access& access) noexcept {
     Slot& slot = *access.slot;
     const Reply reply{access.transaction_id, access.packet_size,
         sense == scsi::no_sense ? good_reply(access.moved) : sense_reply(sense, access.sense_room)};
+    access.buffer = {};
     free_.push_back(&access);
     --in_flight_;
     --slot.in_flight;
