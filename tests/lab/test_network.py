@@ -158,6 +158,17 @@ class NetworkTest(unittest.TestCase):
                 limit=$(($(cat $file) + 1048576))
                 until [ $(cat $file) -gt $limit ]; do usleep 20000; done""", check=True)
 
+    @contextlib.contextmanager
+    def _load(self, host, guest, host_address, guest_address):
+        """Downloads both ways, one after the other."""
+        guest.run(f"(while :; do wget -q -O /dev/null http://{host_address}:8080/data; done) & "
+                  "echo $! >/tmp/load")
+        back = host.start_command(["sh", "-c", "while :; do busybox wget -q -O /dev/null "
+                                               f"http://{guest_address}:8080/data; done"])
+        yield
+        guest.run("kill $(cat /tmp/load)")
+        back.signal()
+
     def test_cable(self):
         """The cable's state is the guest's link, under load too."""
         with self._host("network-cable") as host:
@@ -166,20 +177,15 @@ class NetworkTest(unittest.TestCase):
             guest.bring_up()
             checksum = self._serve(host, guest)
             self._transfer(host, guest, checksum)
-            guest.run(f"(while :; do wget -q -O /dev/null http://{HOST}:8080/data; done) & "
-                      "echo $! >/tmp/load")
-            back = host.start_command(["sh", "-c", "while :; do busybox wget -q -O /dev/null "
-                                                   f"http://{GUEST}:8080/data; done"])
-            for _ in range(3):
-                self._wait_for_traffic(host, "tap0")
-                self._croft(host, "link", "vm", "0", "down")
-                guest.run("while grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
-                self.assertIn(" down ", self._croft(host, "nics", "vm"))
-                guest.run(f"ping -c 1 -w 2 {HOST}", status=1)
-                self._croft(host, "link", "vm", "0", "up")
-                guest.run("until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
-            guest.run("kill $(cat /tmp/load)")
-            back.signal()
+            with self._load(host, guest, HOST, GUEST):
+                for _ in range(3):
+                    self._wait_for_traffic(host, "tap0")
+                    self._croft(host, "link", "vm", "0", "down")
+                    guest.run("while grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
+                    self.assertIn(" down ", self._croft(host, "nics", "vm"))
+                    guest.run(f"ping -c 1 -w 2 {HOST}", status=1)
+                    self._croft(host, "link", "vm", "0", "up")
+                    guest.run("until grep -q 1 /sys/class/net/eth0/carrier; do usleep 20000; done")
             self._transfer(host, guest, checksum)
             self._check_counters(host, guest)
             self.assertEqual(guest.end().error, "")
@@ -199,16 +205,11 @@ class NetworkTest(unittest.TestCase):
                           "ip link set eth1 up")
                 host.run(f"ip address add {OTHER_HOST}/24 dev tap1", check=True)
                 guest.run(f"ping -c 3 -W 10 {OTHER_HOST}")
-                guest.run(f"(while :; do wget -q -O /dev/null http://{OTHER_HOST}:8080/data; "
-                          "done) & echo $! >/tmp/load")
-                back = host.start_command(["sh", "-c", "while :; do busybox wget -q -O /dev/null "
-                                                       f"http://{OTHER_GUEST}:8080/data; done"])
-                self._wait_for_traffic(host, "tap1")
-                self._croft(host, "detach-nic", "vm", "1")
-                host.run("! ip link show tap1", check=True)
-                guest.run("while test -e /sys/class/net/eth1; do usleep 20000; done; "
-                          "kill $(cat /tmp/load)")
-                back.signal()
+                with self._load(host, guest, OTHER_HOST, OTHER_GUEST):
+                    self._wait_for_traffic(host, "tap1")
+                    self._croft(host, "detach-nic", "vm", "1")
+                    host.run("! ip link show tap1", check=True)
+                    guest.run("while test -e /sys/class/net/eth1; do usleep 20000; done")
                 self._ping(host, guest)
             self._transfer(host, guest, checksum)
             self._check_counters(host, guest)
