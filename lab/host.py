@@ -274,8 +274,10 @@ class Host:
         home = TOP / "build" / "lab" / "initramfs"
         file = home / name
         if not file.is_file():
-            shutil.rmtree(home, ignore_errors=True)
             home.mkdir(parents=True, exist_ok=True)
+            # Other hosts may be starting with the one that was made last.
+            for old in sorted(home.glob("[!.]*"), key=os.path.getmtime)[:-1]:
+                old.unlink(missing_ok=True)
             overlay = Archive()
             overlay.file("usr/sbin/croft-agent", content, 0o755)
             unfinished = home / f".{name}.{os.getpid()}"
