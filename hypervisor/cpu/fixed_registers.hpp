@@ -19,6 +19,7 @@ inline constexpr std::uint64_t cr0_pg = 1ull << 31;
 inline constexpr std::uint64_t cr4_pae = 1ull << 5;
 inline constexpr std::uint64_t cr4_osfxsr = 1ull << 9;
 inline constexpr std::uint64_t cr4_osxmmexcpt = 1ull << 10;
+inline constexpr std::uint64_t cr4_la57 = 1ull << 12;
 inline constexpr std::uint64_t cr4_osxsave = 1ull << 18;
 
 inline constexpr std::uint64_t rflags_fixed = 1ull << 1;

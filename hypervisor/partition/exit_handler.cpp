@@ -6,10 +6,10 @@
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/debug/panic.hpp"
-#include "hypervisor/emulate/instruction_length.hpp"
 #include "hypervisor/hypercall/dispatcher.hpp"
 #include "hypervisor/partition/cpuid.hpp"
 #include "hypervisor/partition/guest_memory.hpp"
+#include "hypervisor/partition/intercepted_instruction.hpp"
 #include "hypervisor/partition/memory_fault.hpp"
 #include "hypervisor/partition/msr.hpp"
 #include "hypervisor/partition/partition.hpp"
@@ -21,19 +21,6 @@
 namespace hypervisor {
 
 namespace {
-
-/// Length of the instruction that caused an exit. Where the processor does not tell, the
-/// instruction is looked at. \return nothing if it isn't there any more: the guest has changed its
-/// memory, and is to run what is there now.
-std::optional<unsigned> instruction_length(
-    VirtualProcessor& vp, const Exit& exit, InterceptedInstruction which) {
-    if (exit.next_rip != 0) {
-        return static_cast<unsigned>((exit.next_rip - vp.cpu().get(CpuRegister::rip)) & 0xf);
-    }
-    const auto length =
-        intercepted_instruction_length(which, fetch_instruction(vp).view(), vp.cpu().mode());
-    return length ? std::optional<unsigned>{*length} : std::nullopt;
-}
 
 void handle_cpuid(VirtualProcessor& vp, const Exit& exit) {
     const auto length = instruction_length(vp, exit, InterceptedInstruction::cpuid);

@@ -61,18 +61,21 @@ std::uint8_t physical_bits() {
 
 } // namespace
 
-std::expected<Translation, PageFault> translate(
-    VirtualProcessor& vp, std::uint64_t gva, PageAccess access, AccessedDirty policy) {
+PagingState paging_state(const VirtualProcessor& vp) {
     const VirtualCpu& cpu = vp.cpu();
-    const PagingState state{.cr0 = cpu.get(CpuRegister::cr0),
+    return {.cr0 = cpu.get(CpuRegister::cr0),
         .cr3 = cpu.get(CpuRegister::cr3),
         .cr4 = cpu.get(CpuRegister::cr4),
         .efer = cpu.get(CpuRegister::efer),
         .rflags = cpu.get(CpuRegister::rflags),
         .cpl = static_cast<std::uint8_t>(cpu.cpl()),
         .physical_bits = physical_bits()};
+}
+
+std::expected<Translation, PageFault> translate(
+    VirtualProcessor& vp, std::uint64_t gva, PageAccess access, AccessedDirty policy) {
     TableReader reader{vp.partition()};
-    return translate_guest_address(state, gva, access, policy, reader);
+    return translate_guest_address(paging_state(vp), gva, access, policy, reader);
 }
 
 InstructionBytes fetch_instruction(VirtualProcessor& vp) {

@@ -13,6 +13,9 @@ namespace hypervisor {
 
 class VirtualProcessor;
 
+/// What decides how the virtual processor's addresses are translated now.
+PagingState paging_state(const VirtualProcessor& vp);
+
 /// Translates an address as the virtual processor would now. Its state is at hand: it runs on this
 /// LP or is held.
 std::expected<Translation, PageFault> translate(

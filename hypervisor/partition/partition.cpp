@@ -99,6 +99,13 @@ bool Partition::for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_
     return true;
 }
 
+const std::byte* Partition::memory_at(std::uint64_t gpa) {
+    const std::byte* at = nullptr;
+    (void)for_each_piece(gpa, 1, HV_MAP_GPA_READABLE,
+        [&at](const std::byte* memory, std::size_t /*size*/) { at = memory; });
+    return at;
+}
+
 bool Partition::read_gpa(std::uint64_t gpa, std::span<std::byte> to) {
     std::byte* at = to.data();
     return for_each_piece(

@@ -136,6 +136,11 @@ public:
     /// Held by those who have looked the partition up.
     std::atomic<std::uint32_t> references{0};
 
+    /// Where guest physical memory that can be read lies for the hypervisor, up to the end of its
+    /// page; null if there is none. What is read there may be no longer the guest's when the epoch
+    /// of tlb() has ended since, and then means nothing.
+    [[nodiscard]] const std::byte* memory_at(std::uint64_t gpa);
+
 private:
     template <class F>
     bool for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_t needed, F&& f);

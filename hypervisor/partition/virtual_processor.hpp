@@ -7,6 +7,7 @@
 #include "hypervisor/apic/virtual_local_apic.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
+#include "hypervisor/emulate/known_instructions.hpp"
 #include "hypervisor/memory/address_space.hpp"
 #include "hypervisor/partition/run_blocks.hpp"
 #include "hypervisor/partition/startup.hpp"
@@ -50,6 +51,7 @@ public:
     [[nodiscard]] Partition& partition() const { return partition_; }
     [[nodiscard]] std::uint32_t index() const { return index_; }
     VirtualCpu& cpu() { return cpu_; }
+    [[nodiscard]] const VirtualCpu& cpu() const { return cpu_; }
     VirtualLocalApic& apic() { return apic_; }
     EoiAssist& eoi_assist() { return eoi_assist_; }
     Synic& synic() { return synic_; }
@@ -129,6 +131,8 @@ public:
     /// What an access to the local APIC asks for.
     void apply(const LocalApicEffect& effect);
     void end_of_interrupt();
+
+    KnownInstructions known_instructions{};
 
     // Registers that are the virtual processor's own and simply keep their values.
     std::uint64_t vp_assist_page = 0;

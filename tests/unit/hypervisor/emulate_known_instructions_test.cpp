@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hypervisor/emulate/known_instructions.hpp"
+
+#include <algorithm>
+#include <gtest/gtest.h>
+
+namespace hypervisor {
+namespace {
+
+constexpr std::uint64_t rip = 0xffffffff81000ffa;
+constexpr std::uint64_t cr3 = 0x5000;
+
+/// A guest's tables and code, where the hypervisor sees them.
+class KnownInstructionsTest : public testing::Test {
+protected:
+    KnownInstructionsTest() {
+        for (unsigned i = 0; i < tables.size(); ++i) {
+            tables[i] = 0x1000 * i + 7;
+        }
+        put({0x0f, 0xa2, 0x90, 0x90});
+    }
+    void put(std::initializer_list<unsigned> bytes) {
+        std::ranges::transform(
+            bytes, code.begin(), [](unsigned byte) { return static_cast<std::byte>(byte); });
+    }
+    [[nodiscard]] KnownInstructions::Trace trace() const {
+        KnownInstructions::Trace result;
+        for (; result.depth < 4; ++result.depth) {
+            result.entries[result.depth] = &tables[result.depth];
+            result.values[result.depth] = tables[result.depth];
+        }
+        result.code = code.data();
+        return result;
+    }
+    std::optional<std::uint8_t> find(const KnownInstructions::Place& place) {
+        return known.find(place, [this](std::uint64_t gpa) {
+            asked_for = gpa;
+            return other_top;
+        });
+    }
+
+    std::array<KnownInstructions::Word, 4> tables{};
+    std::array<std::byte, 8> code{};
+    const KnownInstructions::Word* other_top = nullptr;
+    std::uint64_t asked_for = 0;
+    KnownInstructions known;
+    const KnownInstructions::Place place{
+        .which = InterceptedInstruction::cpuid, .rip = rip, .cr3 = cr3, .epoch = 3};
+};
+
+TEST_F(KnownInstructionsTest, FindsWhatItRemembers) {
+    EXPECT_FALSE(find(place));
+    known.remember(place, trace(), 2);
+    EXPECT_EQ(find(place), 2);
+    EXPECT_EQ(find(place), 2);
+    EXPECT_EQ(asked_for, 0u) << "nothing had to be looked up";
+}
+
+TEST_F(KnownInstructionsTest, IsForOnePlaceOneInstructionAndOneEpoch) {
+    known.remember(place, trace(), 2);
+    auto other = place;
+    other.rip += 1;
+    EXPECT_FALSE(find(other));
+    other = place;
+    other.which = InterceptedInstruction::rdmsr;
+    EXPECT_FALSE(find(other));
+    other = place;
+    other.epoch += 1;
+    EXPECT_FALSE(find(other));
+    EXPECT_EQ(find(place), 2);
+}
+
+TEST_F(KnownInstructionsTest, SeesThatATableHasChanged) {
+    for (auto& table : tables) {
+        known.remember(place, trace(), 2);
+        const std::uint64_t before = table;
+        table = before ^ 0x8000;
+        EXPECT_FALSE(find(place));
+        table = before;
+        EXPECT_EQ(find(place), 2);
+    }
+}
+
+TEST_F(KnownInstructionsTest, SeesThatTheCodeHasChanged) {
+    known.remember(place, trace(), 2);
+    put({0x0f, 0xa2, 0xcc}); // what comes behind it is of no account
+    EXPECT_EQ(find(place), 2);
+    put({0x66, 0x0f, 0xa2});
+    EXPECT_FALSE(find(place));
+}
+
+TEST_F(KnownInstructionsTest, FollowsTheGuestToOtherTables) {
+    known.remember(place, trace(), 2);
+    auto elsewhere = place;
+    elsewhere.cr3 = 0x8000000000009018; // with bits that are no address
+    EXPECT_FALSE(find(elsewhere)) << "there is no memory";
+    EXPECT_EQ(asked_for, 0x9000 + 511 * 8u);
+    KnownInstructions::Word top{0x1234};
+    other_top = &top;
+    EXPECT_FALSE(find(elsewhere)) << "they lead elsewhere";
+    top = tables[0].load();
+    EXPECT_EQ(find(elsewhere), 2);
+    asked_for = 0;
+    EXPECT_EQ(find(elsewhere), 2);
+    EXPECT_EQ(asked_for, 0u);
+    top = 0;
+    EXPECT_FALSE(find(elsewhere));
+}
+
+TEST_F(KnownInstructionsTest, LeavesOutWhatIsTooLong) {
+    known.remember(place, trace(), KnownInstructions::longest + 1);
+    EXPECT_FALSE(find(place));
+    known.remember(place, trace(), KnownInstructions::longest);
+    EXPECT_EQ(find(place), KnownInstructions::longest);
+    code.back() = std::byte{1};
+    EXPECT_FALSE(find(place));
+}
+
+} // namespace
+} // namespace hypervisor
