@@ -126,14 +126,14 @@ void LogicalProcessor::arm_timer() {
     std::uint64_t deadline;
     {
         const SpinGuard guard{queue_lock};
+        queue_changed_.store(false, std::memory_order_relaxed);
         deadline = timers_.next_deadline();
         if (!queue_.empty()) {
             deadline = std::min(deadline, slice_end_);
         }
     }
     const std::uint64_t now = read_tsc();
-    // One that is overdue is set again: an emulated processor may have lost its interrupt (QEMU
-    // notes a virtual interrupt at VMRUN without the lock that device threads note theirs with).
+    // One that is overdue is set again.
     if (deadline == armed_for_ && now < deadline) {
         return;
     }

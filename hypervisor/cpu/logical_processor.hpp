@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hypervisor/apic/device_interrupts.hpp"
+#include "hypervisor/cpu/intrinsics.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/cpu/svm/asid.hpp"
 #include "hypervisor/cpu/tlb_shootdown.hpp"
@@ -125,6 +126,14 @@ public:
 
     /// Programs the timer of this processor for the nearest thing that waits for a time.
     void arm_timer();
+    /// Whether that is to be done anew: it is due, or another waits for its turn. An interrupt of
+    /// the timer is not relied on alone: an emulated processor may have lost it (QEMU notes a
+    /// virtual interrupt at VMRUN without the lock that device threads note theirs with).
+    [[nodiscard]] bool timer_is_stale() const {
+        return queue_changed_.load(std::memory_order_seq_cst) || read_tsc() >= armed_for_;
+    }
+    /// Under queue_lock, from any processor: one more waits for its turn here.
+    void note_queue_changed() { queue_changed_.store(true, std::memory_order_seq_cst); }
 
     /// Set by HvAddLogicalProcessor: the root knows the processor.
     std::atomic<bool> added_to_root{false};
@@ -174,6 +183,7 @@ private:
     std::atomic<bool> nmi_received_{false};
     std::atomic<bool> reschedule_{false};
     std::uint64_t armed_for_ = 0;
+    std::atomic<bool> queue_changed_{false};
     svm::AsidAllocator asids_{};
     SpaPage host_save_area_{};
     DeviceInterrupts device_interrupts_{};

@@ -5,14 +5,6 @@
 
 namespace hypervisor {
 
-InstructionMode VirtualCpu::mode() const {
-    const hv_x64_segment_register cs = segment(SegmentName::cs);
-    if ((get(CpuRegister::efer) & efer_lma) != 0 && cs.long_mode != 0) {
-        return InstructionMode::bits64;
-    }
-    return cs.default_size != 0 ? InstructionMode::bits32 : InstructionMode::bits16;
-}
-
 void VirtualCpu::advance(unsigned length) {
     std::uint64_t rip = get(CpuRegister::rip) + length;
     switch (mode()) {

@@ -127,6 +127,7 @@ public:
     [[nodiscard]] virtual hv_x64_table_register table(TableName name) const = 0;
     virtual void set_table(TableName name, const hv_x64_table_register& value) = 0;
     [[nodiscard]] virtual unsigned cpl() const = 0;
+    [[nodiscard]] virtual InstructionMode mode() const = 0;
 
     /// The event that waits to be delivered, if there is one. An external interrupt waits until the
     /// guest can take it, and until what is set after it has been delivered; all else is delivered
@@ -150,7 +151,6 @@ public:
 
     // What is the same for every implementation.
 
-    [[nodiscard]] InstructionMode mode() const;
     /// Goes on behind the instruction of `length` bytes.
     void advance(unsigned length);
     /// Whether an interrupt could be delivered now, its priority aside.

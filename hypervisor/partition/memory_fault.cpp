@@ -47,9 +47,10 @@ bool access_apic(VirtualProcessor& vp, std::uint64_t gpa) {
     vp.counters.count(VpCounter::apic_mmio_accesses);
     const auto offset = static_cast<std::uint16_t>(gpa & (apic_page_size - 1));
     const std::uint64_t loaded = move->is_read() ? vp.apic().read(offset, vp.apic_time()) : 0;
-    if (const auto store = complete(vp, *move, loaded); store) {
-        vp.apply(vp.apic().write(offset, static_cast<std::uint32_t>(*store), vp.apic_time()));
-    }
+    const auto store = complete(vp, *move, loaded);
+    // A read may have raised the APIC's error interrupt, which is looked for then, too.
+    vp.apply(store ? vp.apic().write(offset, static_cast<std::uint32_t>(*store), vp.apic_time())
+                   : LocalApicEffect{});
     return true;
 }
 

@@ -125,6 +125,7 @@ void VirtualProcessor::run(LogicalProcessor& lp) {
     counters.count(VpCounter::lp_dispatches);
     const std::uint64_t begin = read_tsc();
     cpu_.load();
+    is_settled_ = false;
     rearm(lp);
     for (;;) {
         const Entry entry = prepare_entry(lp);
@@ -152,7 +153,35 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
     if (lp.reschedule_requested() || blocks_.forbid()) {
         return Entry::leave;
     }
+    if (!nothing_is_due(lp)) {
+        const Entry entry = look_at_what_is_due(lp);
+        if (entry != Entry::enter) {
+            return entry;
+        }
+    }
+    if (lp.enter_guest(partition_.tlb(), seen_tlb_epoch_)) {
+        cpu_.flush_tlb();
+    }
+    if (lp.reschedule_requested() || event_pending_.load(std::memory_order_seq_cst) ||
+        blocks() != 0 || lp.timer_is_stale()) {
+        lp.leave_guest();
+        settle_eoi();
+        return Entry::again;
+    }
+    cpu_.set_cr8(apic_.cr8());
+    return Entry::enter;
+}
+
+/// Whether all is as it was when it was last looked at, and nothing waited. Most exits are that
+/// short.
+bool VirtualProcessor::nothing_is_due(const LogicalProcessor& lp) const {
+    return is_settled_ && !event_pending_.load(std::memory_order_seq_cst) && !timers_dirty_ &&
+        blocks() == 0 && !lp.timer_is_stale();
+}
+
+VirtualProcessor::Entry VirtualProcessor::look_at_what_is_due(LogicalProcessor& lp) {
     event_pending_.store(false, std::memory_order_seq_cst);
+    is_settled_ = false;
     if (synic_.notifications() != 0 && report_deliverable_sints()) {
         return Entry::leave;
     }
@@ -166,17 +195,7 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
     }
     rearm(lp);
     lp.arm_timer();
-
-    if (lp.enter_guest(partition_.tlb(), seen_tlb_epoch_)) {
-        cpu_.flush_tlb();
-    }
-    if (lp.reschedule_requested() || event_pending_.load(std::memory_order_seq_cst) ||
-        blocks() != 0) {
-        lp.leave_guest();
-        settle_eoi();
-        return Entry::again;
-    }
-    cpu_.set_cr8(apic_.cr8());
+    is_settled_ = !apic_.pending() && !cpu_.pending_event() && !nmi_pending_.load();
     return Entry::enter;
 }
 
@@ -326,6 +345,7 @@ void VirtualProcessor::disarm() {
 // ---- Local APIC ----
 
 void VirtualProcessor::apply(const LocalApicEffect& effect) {
+    is_settled_ = false;
     if (effect.timer_changed) {
         timers_changed();
     }

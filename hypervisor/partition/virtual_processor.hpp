@@ -167,6 +167,8 @@ private:
     enum class Entry : std::uint8_t { enter, again, leave };
 
     Entry prepare_entry(LogicalProcessor& lp);
+    [[nodiscard]] bool nothing_is_due(const LogicalProcessor& lp) const;
+    Entry look_at_what_is_due(LogicalProcessor& lp);
     bool handle_startup();
     void process_timers();
     void rearm(LogicalProcessor& lp);
@@ -189,6 +191,9 @@ private:
     std::atomic<bool> nmi_pending_{false};
     Startup startup_;
     bool timers_dirty_ = true;
+    /// No interrupt or event is requested that the last look has not delivered; one that comes from
+    /// elsewhere is in event_pending_.
+    bool is_settled_ = false;
     bool intercept_unsent_ = false;
     std::uint64_t seen_tlb_epoch_ = 0;
     VirtualLocalApic apic_;

@@ -37,6 +37,7 @@ void enqueue(VirtualProcessor& vp, LogicalProcessor& lp) {
         vp.set_lp(lp);
     }
     lp.queue().add_woken(entity);
+    lp.note_queue_changed();
     vp.place = VirtualProcessor::Place::queued;
     if (!vp.is_pinned()) {
         lp.load.fetch_add(1, std::memory_order_relaxed);

@@ -431,6 +431,16 @@ const VmcbSegment& SvmVirtualCpu::segment_of(SegmentName name) const {
     return const_cast<SvmVirtualCpu*>(this)->segment_of(name);
 }
 
+InstructionMode SvmVirtualCpu::mode() const {
+    constexpr unsigned long_mode = 1u << 9; // of a code segment's attributes
+    constexpr unsigned default_size = 1u << 10;
+    if ((vmcb_.cs.attributes & long_mode) != 0 && (vmcb_.efer & efer_lma) != 0) {
+        return InstructionMode::bits64;
+    }
+    return (vmcb_.cs.attributes & default_size) != 0 ? InstructionMode::bits32
+                                                     : InstructionMode::bits16;
+}
+
 // The VMCB holds bits 55..52 and 47..40 of a descriptor side by side; the interface leaves the gap.
 hv_x64_segment_register SvmVirtualCpu::segment(SegmentName name) const {
     const VmcbSegment& from = segment_of(name);

@@ -30,6 +30,7 @@ public:
     [[nodiscard]] hv_x64_table_register table(TableName name) const override;
     void set_table(TableName name, const hv_x64_table_register& value) override;
     [[nodiscard]] unsigned cpl() const override { return vmcb_.cpl; }
+    [[nodiscard]] InstructionMode mode() const override;
 
     [[nodiscard]] std::optional<CpuEvent> pending_event() const override;
     void set_pending_event(const std::optional<CpuEvent>& event) override;
