@@ -3,7 +3,7 @@
 # The commands of the house. The build itself is CMake's, see CMakePresets.json.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test fuzz lint format run shell clean bench-disk bench-io bench-signal docs
+.PHONY: help deps build test fuzz lint format run shell clean bench-disk bench-exits bench-io bench-signal docs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,9 @@ docs: build ## write what is made from the sources: docs/hypercalls.md
 
 bench-disk: build ## virtual disks beside qemu-img: a table, and build/bench/disk.json (BENCH_GIB=0.25: a try)
 	@cmake --build --preset release --target bench-disk
+
+bench-exits: build ## what exits cost a guest beside KVM's: a table, and build/bench/exits.json
+	@cmake --build --preset release --target bench-exits
 
 bench-io: build ## a guest's disks and networks beside KVM's with virtio: a table, and build/bench/io.json (BENCH_SECONDS=1: a try)
 	@cmake --build --preset release --target bench-io

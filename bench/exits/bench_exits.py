@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What exits cost a guest, beside KVM's: the same bare guest on the same emulated machine.
+
+Usage: bench_exits.py OUTPUT.json [--rounds N] [--only instructions|cycles]
+
+Prints a table (ours, the peer's, ratio: lower is better for us) and writes it as JSON. The guest
+measures by its own time-stamp counter, in two kinds of runs:
+
+  instructions  one processor; each instruction takes a nanosecond (-icount), exactly repeatable; a
+                world switch counts as one
+  cycles        two processors, medians of several rounds, turn about
+
+The peer is Debian's QEMU with KVM on Debian's stock kernel, as in bench_io.py. A row of its own is
+the emulator's bare VMRUN and #VMEXIT, below which nobody goes. What a VMM answers in user land is
+measured with the I/O APIC in QEMU (kernel-irqchip=split), first touches once with pages of 4 KiB
+and once of 2 MiB.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP))
+sys.dont_write_bytecode = True
+
+from lab import Host  # noqa: E402
+from lab.host import build_directory  # noqa: E402
+from lab.machine import QEMU, accelerator  # noqa: E402
+from root import recipe  # noqa: E402
+from root.recipe import bench_tools  # noqa: E402
+
+GUEST = "/build/bench/exits/exits-guest"
+BARE_SWITCH = "bench/exits/bare-switch"
+TOOLS = "/tools"
+
+# The guest's words, and what they mean.
+ROWS = {
+    "bare-switch": "the emulator's bare VMRUN and #VMEXIT",
+    "cpuid": "CPUID",
+    "msr-read": "MSR read",
+    "msr-write": "MSR write",
+    "hypercall": "null hypercall",
+    "apic-read": "local APIC read",
+    "apic-write": "local APIC write",
+    "apic-timer-arm": "local APIC timer armed",
+    "self-ipi": "IPI to itself until it is handled",
+    "timer-delivery": "timer armed and delivered",
+    "ipi-round-trip": "IPI to another VP that is halted, and one back",
+    "port-read": "port read answered by the VMM",
+    "mmio-read": "MMIO read answered by the VMM",
+    "first-touch-4k": "first touch of 4 KiB, of 64 MiB in order",
+    "first-touch-2m": "first touch of 2 MiB, the same",
+}
+TOUCHED = 64 << 20
+
+
+def rows_of(text):
+    return {name: int(value) for name, value in
+            re.findall(r"^row (\S+) (\d+)\r?$", text, re.MULTILINE)}
+
+
+def run_guest(host, command):
+    """Runs the guest to its last word; answers its rows."""
+    running = host.start_command(command)
+    running.wait_for(r"^done\r?$", timeout=400)
+    said = running.output.decode(errors="replace")
+    running.signal(9)
+    running.wait(30)
+    return rows_of(said)
+
+
+def machine(counting):
+    return {"processors": 1, "icount": 0} if counting else {"processors": 2}
+
+
+def run_all(host, run):
+    """By `run()` with pages of either size."""
+    found = {}
+    for pages, name, size in (("always", "first-touch-2m", 2 << 20),
+                              ("never", "first-touch-4k", 4096)):
+        host.run(f"echo {pages} >/sys/kernel/mm/transparent_hugepage/enabled", check=True)
+        found.update(run())
+        found[name] = found.pop("first-touches") // (TOUCHED // size)
+    return found
+
+
+def undercroft(counting):
+    with Host(memory="2G", name="bench-exits", boot_timeout=240, **machine(counting)) as host:
+        found = run_all(host, lambda: run_guest(host, [
+            "/build/worker/croft-worker", "--kernel", GUEST, "--memory", "256M",
+            "--processors", "2"]))
+        host.power_off()
+    return found
+
+
+def kvm(counting):
+    artifacts = dataclasses.replace(
+        recipe.obtain(), kernel=bench_tools.build() / "vmlinuz",
+        filesystem=bench_tools.build_host_filesystem())
+    tools = bench_tools.build() / "tools.img"
+    with Host(memory="2G", name="bench-exits-kvm", hypervisor=False, artifacts=artifacts,
+              boot_timeout=240,
+              kernel_options=[f"rdinit=/{bench_tools.INIT}", "tsc=reliable"],
+              qemu=["-drive", f"file={tools},if=none,id=tools,format=raw,readonly=on",
+                    "-device", "virtio-blk-pci,drive=tools"], **machine(counting)) as host:
+        host.run(f"""set -e
+            mkdir -p {TOOLS}
+            mount -t ext4 -o ro /dev/vdb {TOOLS}
+            for folder in dev proc sys tmp; do mount --rbind /$folder {TOOLS}/$folder; done
+            cp {GUEST} /tmp/guest
+            until dmesg | grep -q 'Refined TSC'; do usleep 50000; done""", check=True, timeout=120)
+
+        def run(irqchip="on"):
+            return run_guest(host, [
+                "env", "TMPDIR=/tmp/.", "chroot", TOOLS, "qemu-system-x86_64", "-M",
+                f"q35,accel=kvm,kernel-irqchip={irqchip}", "-cpu", "host", "-smp", "2", "-m",
+                "256M", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel",
+                "/tmp/guest"])
+
+        found = run_all(host, run)
+        found["mmio-read"] = run("split")["mmio-read"]
+        host.power_off()
+    return found
+
+
+def bare_switch(counting):
+    """No host at all: the emulator boots the guest itself."""
+    said = subprocess.run(
+        ["timeout", "60", QEMU, *accelerator(0 if counting else None), "-m", "256M", "-nodefaults",
+         "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel",
+         str(build_directory() / BARE_SWITCH)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        check=False).stdout
+    return rows_of(said)
+
+
+SIDES = {"undercroft": undercroft, "peer": kvm, "bare": bare_switch}
+
+
+def measure(unit, rounds):
+    """The rows of one unit: medians of what the runs have found, turn about."""
+    counting = unit == "instructions"
+    found = {side: {} for side in SIDES}
+    for number in range(1 if counting else rounds):
+        for side in SIDES if number % 2 == 0 else reversed(SIDES):
+            for name, value in SIDES[side](counting).items():
+                found[side].setdefault(name, []).append(value)
+            print(f"{unit}: {side} done", file=sys.stderr, flush=True)
+    rows = []
+    for name, words in ROWS.items():
+        ours, peer = (statistics.median(found[side][name]) if name in found[side] else None
+                      for side in ("bare" if name == "bare-switch" else "undercroft", "peer"))
+        rows.append({"name": words, "unit": unit, "undercroft": ours, "peer": peer,
+                     "ratio": round(ours / peer, 2) if ours and peer else None})
+    return rows
+
+
+def table(rows):
+    lines = [f"{'':48} {'ours':>10} {'kvm':>10} {'ratio':>6}"]
+    for row in rows:
+        values = " ".join(f"{row[key] if row[key] is not None else '-':>{width}}" for key, width in
+                          (("undercroft", 10), ("peer", 10), ("ratio", 6)))
+        lines.append(f"{row['name']:48} {values}  {row['unit']}")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=5, help="of the runs that count cycles")
+    parser.add_argument("--only", choices=("instructions", "cycles"))
+    arguments = parser.parse_args()
+    units = [arguments.only] if arguments.only else ["instructions", "cycles"]
+    rows = [row for unit in units for row in measure(unit, arguments.rounds)]
+    print(table(rows))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
