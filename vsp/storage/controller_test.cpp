@@ -300,9 +300,9 @@ TEST_F(ControllerTest, WriteSameRepeatsABlock) {
         ASSERT_EQ(on_disk(at * 512, 512), block) << at;
     }
     EXPECT_EQ(on_disk((50 + count) * 512, 512), std::vector<std::uint8_t>(512));
-    EXPECT_TRUE(write(cdb_10(0x2f, 50, count, 0x06), block).is_good());
-    EXPECT_EQ(write(cdb_10(0x2f, 49, count, 0x06), block).sense_code(), 0x0e1d00U);
-    EXPECT_EQ(write(cdb_10(0x2f, 51, count, 0x06), block).sense_code(), 0x0e1d00U)
+    EXPECT_TRUE(write(cdb_10(0x2f, 50, 2048, 0x06), block).is_good());
+    EXPECT_EQ(write(cdb_10(0x2f, 49, 2048, 0x06), block).sense_code(), 0x0e1d00U);
+    EXPECT_EQ(write(cdb_10(0x2f, 51 + count - 2048, 2048, 0x06), block).sense_code(), 0x0e1d00U)
         << "the last one differs";
 }
 
@@ -319,14 +319,111 @@ TEST_F(ControllerTest, VerifyReadsAndCompares) {
     EXPECT_EQ(
         write(cdb_10(0x2f, 100, count, 0x02), std::span(data).first(512)).sense_code(), 0x052400U)
         << "too little to compare with";
-    EXPECT_TRUE(run(cdb_10(0x2f, 0, 32768)).is_good());
+    EXPECT_TRUE(run(cdb_10(0x2f, 8192, 2048)).is_good());
+    EXPECT_EQ(run(cdb_10(0x2f, 8192, 2049)).sense_code(), 0x052400U) << "more than a transfer has";
     disk_.contents().fault = [](const disk::test::Event& event, std::size_t& length) {
         const bool is_bad = event.offset <= 9000 * 512 && event.offset + length > 9000 * 512;
         length = is_bad ? 0 : length;
         return is_bad ? EIO : 0;
     };
-    EXPECT_EQ(run(cdb_10(0x2f, 0, 32768)).sense_code(), 0x031100U);
+    EXPECT_EQ(run(cdb_10(0x2f, 8192, 2048)).sense_code(), 0x031100U);
     EXPECT_TRUE(run(cdb_10(0x2f, 9001, 1000)).is_good());
+}
+
+TEST_F(ControllerTest, ManyLongCommandsAreAllDone) {
+    boot();
+    const auto block = pattern(512, 3);
+    GuestCommand command;
+    command.direction = protocol::data_out;
+    driver_.give_buffer(command, 512);
+    driver_.copy_in(command, block);
+    for (std::uint8_t i = 0; i < 32; ++i) {
+        command.transaction_id = 100U + i;
+        command.cdb = cdb_10(0x41, i * 1000U, 1000);
+        ASSERT_TRUE(guest_.send(*primary_, command.packet()));
+    }
+    for (unsigned i = 0; i < 32; ++i) {
+        const auto answer = guest_.receive(*primary_);
+        ASSERT_TRUE(answer);
+        EXPECT_TRUE(testing::result_of(*answer).is_good());
+    }
+    for (std::uint64_t at = 0; at < 32000; ++at) {
+        ASSERT_EQ(on_disk(at * 512, 512), block) << at;
+    }
+}
+
+/// A guest that has far more to do than can be waited for.
+class LongCommandsTest : public ControllerTest {
+protected:
+    static constexpr unsigned count = 40;
+
+    void send_them() {
+        boot();
+        maintenance_.emplace(disk::Disk::Maintenance::begin(disk_.disk()).value());
+        pause_.emplace(*maintenance_);
+        GuestCommand command;
+        command.cdb = cdb_10(0x2f, 0, 2048);
+        for (unsigned i = 0; i < count; ++i) {
+            command.transaction_id = 100 + i;
+            ASSERT_TRUE(guest_.send(*primary_, command.packet()));
+        }
+        host_.settle();
+    }
+    void let_them_go_on() { pause_.reset(); }
+
+    /// Takes the answers that there are; all say that the command was aborted.
+    unsigned count_aborted() {
+        unsigned aborted = 0;
+        while (const auto answer = primary_->receiver.receive()) {
+            if (testing::operation_of(*answer) == static_cast<unsigned>(Operation::complete_io)) {
+                EXPECT_EQ(testing::result_of(*answer).sense_code(), 0x0b0000U);
+                ++aborted;
+            }
+        }
+        if (primary_->receiver.commit()) {
+            vm_.signal(primary_->connection);
+        }
+        return aborted;
+    }
+
+private:
+    std::optional<disk::Disk::Maintenance> maintenance_;
+    std::optional<disk::Disk::Maintenance::Pause> pause_;
+};
+
+TEST_F(LongCommandsTest, DoNotHoldUpAStop) {
+    send_them();
+    bool stopped = false;
+    vm_.server().stop([&] { stopped = true; });
+    host_.settle();
+    // A few have been begun: one step of theirs is waited for.
+    const unsigned waiting = count_aborted();
+    EXPECT_GE(waiting, count - 4);
+    EXPECT_FALSE(stopped);
+    let_them_go_on();
+    while (!stopped && host_.work()) {
+    }
+    ASSERT_TRUE(stopped);
+    EXPECT_EQ(waiting + count_aborted(), count);
+    vm_.server().start();
+    host_.settle();
+    EXPECT_TRUE(run(cdb_10(0x2f, 0, 2048)).is_good()) << "the guest tries again";
+}
+
+TEST_F(LongCommandsTest, DoNotHoldUpARemoval) {
+    send_them();
+    bool gone = false;
+    controller_->remove(0, [&] { gone = true; });
+    host_.settle();
+    const unsigned waiting = count_aborted();
+    EXPECT_GE(waiting, count - 4);
+    EXPECT_FALSE(gone);
+    let_them_go_on();
+    while (!gone && host_.work()) {
+    }
+    ASSERT_TRUE(gone);
+    host_.settle();
+    EXPECT_EQ(waiting + count_aborted(), count);
 }
 
 TEST_F(ControllerTest, ErrorsOfTheHostAreSenseData) {
