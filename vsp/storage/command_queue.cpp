@@ -210,7 +210,7 @@ std::optional<protocol::Packet> CommandQueue::execute(
     const scsi::OperationCode operation = command.cdb.operation();
     Slot* const slot = slot_of(command.request);
     scsi::Outcome outcome;
-    if (command.request.cdb_length < command.cdb.length()) {
+    if (command.request.cdb_length < command.cdb.length() || command.goes_wrong_way) {
         outcome = scsi::Answer(scsi::invalid_field_in_cdb);
     } else if (operation == scsi::OperationCode::report_luns) {
         outcome = report_luns(command);
