@@ -287,6 +287,35 @@ TEST_F(ControllerTest, UnmapAndWriteSameLeaveZeros) {
     EXPECT_EQ(write(cdb_10(0x42, 0, 7), std::span(list).first(7)).sense_code(), 0x051a00U);
 }
 
+TEST_F(ControllerTest, NothingIsWrittenForADiskThatGivesNothingBack) {
+    MemoryDisk solid(mebibyte, disk::Format::raw, false, false);
+    controller_->add_disk(1, identity_of(2), solid.disk());
+    boot();
+    std::vector<std::uint8_t> page(8);
+    ASSERT_TRUE(read({0x12, 1, 0xb2, 0, 8, 0}, page, 1).is_good());
+    EXPECT_EQ(page[5], 0) << "neither UNMAP nor WRITE SAME with it";
+    std::vector<std::uint8_t> capacity(32);
+    ASSERT_TRUE(
+        read({0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0}, capacity, 1).is_good());
+    EXPECT_EQ(capacity[14], 0);
+    std::vector<std::uint8_t> list(24);
+    list[3] = 16;
+    list[8 + 11] = 16;
+    EXPECT_EQ(write(cdb_10(0x42, 0, 24), list, 1).sense_code(), 0x052000U);
+    // Who discards all the same has nothing written.
+    solid.contents().record = true;
+    ASSERT_TRUE(solid.disk().chain().discard(0, mebibyte));
+    EXPECT_TRUE(solid.contents().events.empty());
+    // Zeros that are asked for are written.
+    const auto data = pattern(512, 1);
+    ASSERT_TRUE(write(write_10(7, 1), data, 1).is_good());
+    const std::vector<std::uint8_t> zeros(512);
+    ASSERT_TRUE(write(cdb_10(0x41, 7, 1), zeros, 1).is_good());
+    std::vector<std::uint8_t> back(512, 1);
+    ASSERT_TRUE(read(read_10(7, 1), back, 1).is_good());
+    EXPECT_EQ(back, zeros);
+}
+
 TEST_F(ControllerTest, WriteSameRepeatsABlock) {
     boot();
     const auto block = pattern(512, 21);
