@@ -599,6 +599,33 @@ TEST_F(ControllerTest, DiscsComeAndGo) {
     EXPECT_EQ(read(read_10(0, 1), data, 1).sense_code(), 0x023a00U);
 }
 
+TEST_F(ControllerTest, TheGuestPutsADiscOut) {
+    std::vector<std::uint8_t> ejected;
+    controller_->on_eject([&](std::uint8_t lun) { ejected.push_back(lun); });
+    controller_->add_dvd(5, identity_of(3), &disc_.disk());
+    boot();
+    EXPECT_FALSE(controller_->take_ejected(5, [] {})) << "it is in the drive";
+    EXPECT_FALSE(controller_->take_ejected(0, [] {})) << "no DVD drive";
+    EXPECT_EQ(run(test_unit_ready, 5).sense_code(), 0x062800U);
+    EXPECT_TRUE(run({0x1b, 0, 0, 0, 0x02, 0}, 5).is_good());
+    host_.settle();
+    EXPECT_EQ(ejected, std::vector<std::uint8_t>{5});
+    bool done = false;
+    ASSERT_TRUE(controller_->take_ejected(5, [&] { done = true; }));
+    host_.settle();
+    EXPECT_TRUE(done);
+    EXPECT_FALSE(controller_->take_ejected(5, [] {})) << "it was taken";
+    EXPECT_EQ(run(test_unit_ready, 5).sense_code(), 0x023a02U) << "the tray is open";
+    EXPECT_TRUE(run({0x1b, 0, 0, 0, 0x03, 0}, 5).is_good());
+    EXPECT_EQ(run(test_unit_ready, 5).sense_code(), 0x023a00U) << "and empty";
+    // What the host has put in meanwhile stays.
+    controller_->change_disc(5, &disc_.disk(), [] {});
+    host_.settle();
+    EXPECT_FALSE(controller_->take_ejected(5, [] {}));
+    EXPECT_EQ(run(test_unit_ready, 5).sense_code(), 0x062800U);
+    EXPECT_TRUE(run(test_unit_ready, 5).is_good());
+}
+
 TEST_F(ControllerTest, SubChannels) {
     boot();
     EXPECT_EQ(driver_.ask(*primary_, Operation::create_sub_channels, most_sub_channels + 1),
