@@ -44,7 +44,12 @@ public:
     Session(
         const Settings& settings, hv::Hypervisor& hypervisor, std::chrono::milliseconds patience)
         : settings_(settings),
-          ending_(patience, {.begin = [this] { end(); }, .give_up = [this] { give_up(); }}) {
+          ending_(patience,
+              {.begin = [this] { end(); },
+                  .give_up =
+                      [this] {
+                          give_up();
+                      }}) {
         // A console or a client that went away shows in the write's result.
         std::signal(SIGPIPE, SIG_IGN);
         std::vector<vdev::CharacterBackend*> backends;
@@ -106,11 +111,10 @@ private:
             settings_.control.socket,
             ControlServer::Handlers{
                 .urgent =
-                    [this](const nlohmann::json& request) {
-                        return control_->handle_urgent(request);
-                    },
-                .others =
-                    [this](const nlohmann::json& request) { return control_->handle(request); },
+                    [this](
+                        const nlohmann::json& request) { return control_->handle_urgent(request); },
+                .others = [this](
+                              const nlohmann::json& request) { return control_->handle(request); },
             });
     }
 
@@ -167,9 +171,10 @@ private:
         if (!settings_.control.socket.empty()) {
             unlink(settings_.control.socket.c_str());
         }
-        fmt::print(stderr, "machine {}: found it still busy long after it was told to end, "
-                           "expected the host's storage to answer; it ends without closing its "
-                           "disks\r\n",
+        fmt::print(stderr,
+            "machine {}: found it still busy long after it was told to end, "
+            "expected the host's storage to answer; it ends without closing its "
+            "disks\r\n",
             settings_.name);
         _exit(EXIT_FAILURE);
     }

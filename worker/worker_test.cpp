@@ -297,9 +297,8 @@ protected:
     }
 
     void hang_and(const std::function<void(Client& other)>& end) {
-        std::thread worker([this] {
-            (void)run_worker(settings, hypervisor, std::chrono::milliseconds(100));
-        });
+        std::thread worker(
+            [this] { (void)run_worker(settings, hypervisor, std::chrono::milliseconds(100)); });
         Client first(settings.control.socket);
         Client second(settings.control.socket);
         first.command("pause");
@@ -346,6 +345,8 @@ TEST_F(WorkerTest, AddsChangesAndRemovesDrives) {
             return client.ask(request.dump());
         };
         const nlohmann::json drive = {{"path", disk}, {"format", "raw"}};
+        EXPECT_EQ(
+            ask({{"drive", {{"path", disk}, {"serial", "two words"}}}}, "add-drive")["ok"], false);
         EXPECT_EQ(ask({{"drive", drive}}, "add-drive")["lun"], 0);
         EXPECT_EQ(ask({{"drive", drive}}, "add-drive")["ok"], false) << "it is in use";
         EXPECT_EQ(
@@ -355,13 +356,16 @@ TEST_F(WorkerTest, AddsChangesAndRemovesDrives) {
         EXPECT_EQ(std::filesystem::file_size(disk), 2U << 20);
         EXPECT_EQ(ask({{"lun", 0}, {"size", 1 << 20}}, "resize-drive")["ok"], false) << "smaller";
         EXPECT_EQ(ask({{"lun", 1}, {"size", "4M"}}, "resize-drive")["ok"], false) << "no disk";
+        EXPECT_EQ(ask({{"lun", 0}}, "resize-drive")["ok"], false) << "it is as before";
+        std::filesystem::resize_file(disk, 3U << 20);
+        EXPECT_EQ(ask({{"lun", 0}}, "resize-drive")["ok"], true);
         EXPECT_EQ(ask({{"lun", 0}, {"path", disc}}, "change-disc")["ok"], false) << "no DVD drive";
         EXPECT_EQ(ask({{"lun", 1}, {"path", disc}}, "change-disc")["ok"], true);
         EXPECT_EQ(ask({{"lun", 1}, {"path", disc + "x"}}, "change-disc")["ok"], false);
         const nlohmann::json drives = client.command("drives")["drives"];
         EXPECT_EQ(drives, client.command("status")["settings"]["drives"]);
         ASSERT_EQ(drives.size(), 2U);
-        EXPECT_EQ(drives[0]["size"], 2U << 20);
+        EXPECT_EQ(drives[0]["size"], 3U << 20);
         EXPECT_EQ(drives[1]["path"], disc);
         EXPECT_EQ(ask({{"lun", 1}}, "change-disc")["ok"], true);
         EXPECT_EQ(client.command("pause")["ok"], true);

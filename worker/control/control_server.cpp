@@ -56,8 +56,7 @@ struct ControlServer::Client {
     bool closing = false;
 };
 
-ControlServer::ControlServer(
-    IoLoop& loop, IoLoop& control, std::string path, Handlers handlers)
+ControlServer::ControlServer(IoLoop& loop, IoLoop& control, std::string path, Handlers handlers)
     : loop_(loop),
       control_(control),
       listener_(std::move(path), "control socket", "--control"),
