@@ -122,11 +122,14 @@ void add_drive_commands(CLI::App& vm, Exit& exit) {
     {
         const auto [command, words] =
             add("resize-disk", "Make a disk larger while the VM runs", [](const DriveWords& some) {
-                return change(
-                    some, {{"command", "resize-drive"}, {"lun", some.lun}, {"size", some.size}});
+                json request = {{"command", "resize-drive"}, {"lun", some.lun}};
+                if (!some.size.empty())
+                    request["size"] = some.size;
+                return change(some, request);
             });
         add_lun(command, *words);
-        command->add_option("SIZE", words->size, "As 20G")->required();
+        command->add_option(
+            "SIZE", words->size, "As 20G; without it, what the device or raw file has by now");
     }
     {
         const auto [command, words] =

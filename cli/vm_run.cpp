@@ -150,7 +150,7 @@ void add_run_command(CLI::App& vm, Exit& exit) {
     const auto words = std::make_shared<RunWords>();
     CLI::App* const command = add_vm_command(vm, exit, "run",
         "Boot a VM from a disk, and be its console", words, [words] { return run(*words); });
-    constexpr const char* disk_words = "FILE[,raw|vhd|vhdx][,read-only]";
+    constexpr const char* disk_words = "FILE[,raw|vhd|vhdx][,read-only][,serial=TEXT]";
     command->add_option("DISK", words->disk, "The disk it boots from")
         ->type_name(disk_words)
         ->required();

@@ -104,8 +104,7 @@ Result<void> write_to(Image& image, std::uint64_t offset, std::span<const std::b
 
 Result<void> Chain::discard(std::uint64_t offset, std::uint64_t length) {
     CROFT_DISK_TRY(admitted(offset, length));
-    std::vector<Store::Range> skipped;
-    return top().discard(offset, length, skipped);
+    return top().trim(offset, length);
 }
 
 Result<void> Chain::write_zeroes(std::uint64_t offset, std::uint64_t length) {

@@ -30,7 +30,7 @@ Geometry Disk::geometry() const {
         .logical_sector_size = info.logical_sector_size,
         .physical_sector_size = info.physical_sector_size,
         .memory_alignment = traits.memory_alignment,
-        .discard_granularity = info.block_size != 0 ? info.block_size : info.physical_sector_size,
+        .discard_granularity = chain_->top().discard_granularity(),
         .read_only = info.read_only};
 }
 
@@ -43,6 +43,18 @@ Result<void> Disk::resize(std::uint64_t size) {
     if (!maintenance)
         return std::unexpected(maintenance.error());
     return chain_->top().resize(size);
+}
+
+Result<void> Disk::take_all() {
+    const auto maintenance = Maintenance::begin(*this);
+    if (!maintenance)
+        return std::unexpected(maintenance.error());
+    return chain_->top().take_all();
+}
+
+std::string Disk::identity() const {
+    const std::lock_guard lock{structure_};
+    return chain_->top().disk_identity();
 }
 
 Result<void> Disk::close() {

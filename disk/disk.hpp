@@ -49,6 +49,11 @@ public:
     // Blocking; requests beyond the new end must be over. Geometry has the new size afterwards.
     // Refused while the disk is under maintenance.
     Result<void> resize(std::uint64_t size);
+    // Likewise; the disk has the size that its file or device has got meanwhile.
+    Result<void> take_all();
+    // Which disk it is: what its format or its device says, else which file it is. Empty if nothing
+    // tells.
+    std::string identity() const;
     // Blocking: all becomes durable, the files are marked as cleanly closed. Maintenance must be
     // over.
     Result<void> close();

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/file_store.hpp"
 
+#include "disk/block_device.hpp"
+#include "disk/file_identity.hpp"
 #include "disk/file_lock.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <fcntl.h>
@@ -17,6 +20,8 @@
 namespace croft::disk {
 
 namespace {
+
+constexpr std::uint32_t smallest_discard = 4096; // bytes: what file systems give back at least
 
 Error not_a_disk(const std::string& path, mode_t mode) {
     const char* found = S_ISDIR(mode) ? "a folder"
@@ -98,6 +103,7 @@ Result<std::unique_ptr<FileStore>> FileStore::open(
         CROFT_DISK_TRY(store->resize(0));
     if (options.direct)
         CROFT_DISK_TRY(store->open_direct(path, options));
+    store->look_for_discard();
     return store;
 }
 
@@ -112,16 +118,41 @@ Result<void> FileStore::measure(const Options& options) {
         return std::unexpected(Error::system(name_, "open", errno));
     if (S_ISBLK(status.st_mode)) {
         traits_.block_device = true;
-        std::uint64_t bytes = 0;
-        if (ioctl(file_.get(), BLKGETSIZE64, &bytes) != 0)
-            return std::unexpected(Error::system(name_, "ask the device's size", errno));
-        size_ = bytes;
-        return {};
+        return measure_device();
     }
     if (!S_ISREG(status.st_mode))
         return std::unexpected(not_a_disk(name_, status.st_mode));
     size_ = static_cast<std::uint64_t>(status.st_size);
     return {};
+}
+
+Result<void> FileStore::measure_device() {
+    std::uint64_t bytes = 0;
+    if (ioctl(file_.get(), BLKGETSIZE64, &bytes) != 0)
+        return std::unexpected(Error::system(name_, "ask the device's size", errno));
+    size_ = bytes;
+    return {};
+}
+
+// Of a file it is tried where there is nothing: file systems have no other way of telling.
+void FileStore::look_for_discard() {
+    struct stat status {};
+    if (traits_.read_only || fstat(file_.get(), &status) != 0)
+        return;
+    if (traits_.block_device) {
+        const bool discards = queue_limit(status.st_rdev, "discard_max_bytes") != 0;
+        traits_.discard_granularity = discards
+            ? static_cast<std::uint32_t>(std::max<std::uint64_t>(
+                  queue_limit(status.st_rdev, "discard_granularity"), smallest_discard))
+            : 0;
+        traits_.zero_gives_back = queue_limit(status.st_rdev, "write_zeroes_max_bytes") != 0;
+        return;
+    }
+    const auto end =
+        static_cast<off_t>((size() + smallest_discard - 1) / smallest_discard * smallest_discard);
+    traits_.zero_gives_back = fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                  end, smallest_discard) == 0;
+    traits_.discard_granularity = traits_.zero_gives_back ? smallest_discard : 0;
 }
 
 Result<void> FileStore::open_direct(const std::string& path, const Options& options) {
@@ -216,6 +247,7 @@ Result<void> FileStore::sync() {
 
 Result<void> FileStore::resize(std::uint64_t size) {
     if (traits_.block_device) {
+        CROFT_DISK_TRY(measure_device());
         if (size <= size_)
             return {};
         return std::unexpected(Error::of(ErrorCode::no_space, name_,
@@ -240,6 +272,51 @@ Result<void> FileStore::zero(std::uint64_t offset, std::uint64_t length) {
     if (fallocate(file_.get(), FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, start, bytes) == 0)
         return {};
     return write_zeros(offset, length);
+}
+
+Result<void> FileStore::discard(std::uint64_t offset, std::uint64_t length) {
+    if (length == 0 || traits_.discard_granularity == 0)
+        return {};
+    if (traits_.block_device)
+        return discard_of_device(offset, length);
+    if (fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+            static_cast<off_t>(offset), static_cast<off_t>(length)) == 0 ||
+        errno == EOPNOTSUPP)
+        return {};
+    return std::unexpected(Error::system(name_, "discard a range", errno));
+}
+
+// Whole sectors of the device, which may be larger than the disk's.
+Result<void> FileStore::discard_of_device(std::uint64_t offset, std::uint64_t length) {
+    int logical = 0;
+    if (ioctl(file_.get(), BLKSSZGET, &logical) != 0 || logical <= 0)
+        return std::unexpected(Error::system(name_, "ask the device's sector size", errno));
+    const auto sector = static_cast<std::uint64_t>(logical);
+    const std::uint64_t first = (offset + sector - 1) / sector * sector;
+    const std::uint64_t end = (offset + length) / sector * sector;
+    if (first >= end)
+        return {};
+    std::array<std::uint64_t, 2> range = {first, end - first};
+    if (ioctl(file_.get(), BLKDISCARD, range.data()) == 0 || errno == EOPNOTSUPP)
+        return {};
+    return std::unexpected(Error::system(name_, "discard a range", errno));
+}
+
+Result<void> FileStore::remeasure() {
+    if (traits_.block_device)
+        return measure_device();
+    struct stat status {};
+    if (fstat(file_.get(), &status) != 0)
+        return std::unexpected(Error::system(name_, "stat", errno));
+    size_ = static_cast<std::uint64_t>(status.st_size);
+    return {};
+}
+
+std::string FileStore::identity() const {
+    struct stat status {};
+    if (fstat(file_.get(), &status) != 0)
+        return {};
+    return traits_.block_device ? device_identity(status.st_rdev) : file_identity(file_.get());
 }
 
 Result<void> FileStore::allocate(std::uint64_t offset, std::uint64_t length) {

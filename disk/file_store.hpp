@@ -59,6 +59,9 @@ public:
     Result<void> order() override;
     Result<void> resize(std::uint64_t size) override;
     Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
+    Result<void> discard(std::uint64_t offset, std::uint64_t length) override;
+    Result<void> remeasure() override;
+    std::string identity() const override;
     Result<void> allocate(std::uint64_t offset, std::uint64_t length) override;
     Range next_data(std::uint64_t offset, std::uint64_t end) override;
     Result<std::unique_ptr<Store>> open_for_writing() override;
@@ -73,7 +76,10 @@ public:
 private:
     explicit FileStore(std::string name) : name_{std::move(name)} {}
     Result<void> measure(const Options& options);
+    Result<void> measure_device();
     Result<void> open_direct(const std::string& path, const Options& options);
+    void look_for_discard();
+    Result<void> discard_of_device(std::uint64_t offset, std::uint64_t length);
     Result<void> sync();
     Result<void> write_zeros(std::uint64_t offset, std::uint64_t length);
     int data_descriptor(std::uint64_t offset, std::span<const iovec> segments) const noexcept;

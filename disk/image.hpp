@@ -2,6 +2,7 @@
 #pragma once
 
 #include "disk/error.hpp"
+#include "disk/guid.hpp"
 #include "disk/store.hpp"
 
 #include <atomic>
@@ -28,6 +29,7 @@ struct ImageInfo {
     std::uint32_t physical_sector_size = 4096; // bytes
     std::uint32_t block_size = 0; // bytes, the unit of allocation; 0 when there is none
     bool read_only = false;
+    std::optional<Guid> disk_id; // which disk it is, if the format tells
     std::string identity; // of the contents, as a child remembers it; empty when there is none
     std::vector<std::string> parent_identities; // the parent's `identity` has to be one of these
     // When the parent was modified last before this image was made from it, as seconds since
@@ -105,12 +107,21 @@ public:
     // format can't say "zeros" of it: the edges, or all.
     virtual Result<void> discard(
         std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>& skipped) = 0;
+    // Gives back what it can of a range that the guest needs no more, and writes no zeros for it;
+    // what the range reads as afterwards is not known.
+    virtual Result<void> trim(std::uint64_t offset, std::uint64_t length);
+    // Bytes, what trim() gives back at a time; 0 when it gives nothing back.
+    std::uint32_t discard_granularity() const;
+    // Which disk it is, the same as long as it lives; empty if nothing tells.
+    std::string disk_identity() const;
     // Of a differencing image: gives up all that it holds itself, so that its parent shows
     // everywhere; durable when it returns. Nobody may use the image meanwhile. After an error some
     // of it may be given up.
     virtual Result<void> forget_all();
     // Changes the size of the disk. Cutting off data is the caller's responsibility.
     virtual Result<void> resize(std::uint64_t size) = 0;
+    // Of a disk that is all of its store: takes the size that the store has now.
+    virtual Result<void> take_all();
     // Flushes, and marks the file as cleanly closed. Nothing but destruction may follow.
     virtual Result<void> close() = 0;
 

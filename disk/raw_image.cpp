@@ -40,6 +40,16 @@ Result<void> RawImage::discard(
     return store().zero(offset, length);
 }
 
+Result<void> RawImage::trim(std::uint64_t offset, std::uint64_t length) {
+    return store().discard(offset, length);
+}
+
+Result<void> RawImage::take_all() {
+    CROFT_DISK_TRY(store().remeasure());
+    set_size(store().size() / info().logical_sector_size * info().logical_sector_size);
+    return {};
+}
+
 Result<void> RawImage::resize(std::uint64_t size) {
     if (info().read_only)
         return std::unexpected(
@@ -48,7 +58,11 @@ Result<void> RawImage::resize(std::uint64_t size) {
         return std::unexpected(Error::of(ErrorCode::misaligned, store().name(),
             "a size of " + std::to_string(size) + " bytes is not a multiple of the sector size"));
     CROFT_DISK_TRY(store().resize(size));
-    set_size(store().size());
+    if (store().size() != size)
+        return std::unexpected(Error::of(ErrorCode::invalid_argument, store().name(),
+            "the device has " + std::to_string(store().size()) + " bytes, asked for are " +
+                std::to_string(size)));
+    set_size(size);
     return {};
 }
 

@@ -22,7 +22,9 @@ public:
     Result<void> flush() override;
     Result<void> discard(
         std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>& skipped) override;
+    Result<void> trim(std::uint64_t offset, std::uint64_t length) override;
     Result<void> resize(std::uint64_t size) override;
+    Result<void> take_all() override;
     Result<void> close() override { return flush(); }
 
 private:

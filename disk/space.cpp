@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/space.hpp"
 
+#include <algorithm>
+
 namespace croft::disk {
 
 bool Space::has_room(std::uint64_t length) const {
@@ -32,14 +34,18 @@ void Space::commit_done(std::vector<Range> ranges, bool durable) {
 
 // I/O that began in epoch n is over once epoch n + 1 could be closed: the epoch moves on only while
 // the other counter is at rest, so at n + 2 nothing of n is left.
-std::vector<Store::Range> Space::collect() {
+std::vector<Store::Range> Space::collect(std::size_t most) {
     for (int step = 0; step < 2 && in_flight_[(epoch_ + 1) & 1U] == 0; ++step)
         ++epoch_;
     std::vector<Range> ranges;
-    while (!retired_.empty() && epoch_ - retired_.front().epoch >= 2) {
-        const std::vector<Range>& front = retired_.front().ranges;
-        ranges.insert(ranges.end(), front.begin(), front.end());
-        retired_.pop_front();
+    while (!retired_.empty() && epoch_ - retired_.front().epoch >= 2 && ranges.size() < most) {
+        std::vector<Range>& front = retired_.front().ranges;
+        const auto first =
+            front.end() - static_cast<std::ptrdiff_t>(std::min(front.size(), most - ranges.size()));
+        ranges.insert(ranges.end(), first, front.end());
+        front.erase(first, front.end());
+        if (front.empty())
+            retired_.pop_front();
     }
     return ranges;
 }

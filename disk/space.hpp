@@ -4,6 +4,7 @@
 #include "disk/store.hpp"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -25,6 +26,11 @@ class Space final {
 public:
     using Range = Store::Range;
 
+    // How many ranges collect() answers. Few are made zeros when room is needed, where that is to
+    // write them.
+    static constexpr std::size_t all = ~std::size_t{0};
+    static constexpr std::size_t few = 4;
+
     Space() = default;
     // Everything from `end` on is free; the file has `limit` bytes.
     Space(std::uint64_t end, std::uint64_t limit) : end_{end}, limit_{limit} {}
@@ -45,8 +51,9 @@ public:
     // What was given up and is about to become durable.
     std::vector<Range> begin_commit() { return std::exchange(given_up_, {}); }
     void commit_done(std::vector<Range> ranges, bool durable);
-    // What no I/O can reach any more. The caller zeroes it, then calls reuse().
-    std::vector<Range> collect();
+    // At most `most` ranges that no I/O can reach any more. The caller zeroes them, then calls
+    // reuse().
+    std::vector<Range> collect(std::size_t most);
     void reuse(const std::vector<Range>& ranges);
 
     // Around each I/O on a block.

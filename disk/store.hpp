@@ -25,6 +25,9 @@ public:
         bool direct = false; // aligned asynchronous calls go past the page cache, others do not
         std::uint32_t memory_alignment = 1; // bytes, of each segment's address
         std::uint32_t offset_alignment = 1; // bytes, of the offset and of each segment's length
+        // Bytes, what discard() gives back at a time; 0 when it gives nothing back.
+        std::uint32_t discard_granularity = 0;
+        bool zero_gives_back = false; // zero() makes a hole; otherwise it writes
     };
 
     Store() = default;
@@ -47,10 +50,17 @@ public:
     // What completed before is durable before what begins after. Formats live by it; it is flush()
     // unless whoever opened the store asked for no durability.
     virtual Result<void> order() { return flush(); }
-    // Grows with zeros, or cuts. A block device only accepts its own size.
+    // Grows with zeros, or cuts. A block device only accepts what it has.
     virtual Result<void> resize(std::uint64_t size) = 0;
     // Makes a range within the size read as zeros, giving its space back where that is possible.
     virtual Result<void> zero(std::uint64_t offset, std::uint64_t length) = 0;
+    // Gives back what it can of a range that nobody needs any more, and writes nothing. What the
+    // range reads as afterwards is not known.
+    virtual Result<void> discard(std::uint64_t offset, std::uint64_t length) = 0;
+    // Looks again how large it is, as a device may have grown.
+    virtual Result<void> remeasure() { return {}; }
+    // Which store it is, the same whenever and by whatever name it is opened; empty if unknown.
+    virtual std::string identity() const { return {}; }
 
     // Has the file system set room aside for a range, which then can't run out of space. Its
     // contents stay; where that is impossible nothing happens.

@@ -5,57 +5,28 @@
 #include "worker/console/socket_console.hpp"
 #include "worker/console/stream_console.hpp"
 #include "worker/control/control_server.hpp"
+#include "worker/control/ending.hpp"
 #include "worker/control/machine_control.hpp"
 #include "worker/control/ready_notice.hpp"
 #include "worker/error.hpp"
 #include "worker/machine/machine.hpp"
 
-#include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sys/signalfd.h>
 #include <unistd.h>
 #include <utility>
 
 namespace croft::worker {
 
 namespace {
-
-/// Signals that end the worker arrive on a descriptor, and none reaches a thread.
-class EndSignals {
-public:
-    EndSignals(IoLoop& loop, std::function<void()> end) : loop_(loop), end_(std::move(end)) {
-        sigset_t set;
-        sigemptyset(&set);
-        for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-            sigaddset(&set, number);
-        }
-        pthread_sigmask(SIG_BLOCK, &set, &before_);
-        // A console or a client that went away shows in the write's result.
-        std::signal(SIGPIPE, SIG_IGN);
-        descriptor_ = FileDescriptor(signalfd(-1, &set, SFD_CLOEXEC));
-        if (!descriptor_) {
-            throw SystemError(fmt::format("signals: {}", std::strerror(errno)));
-        }
-        loop_.read(descriptor_.get(), buffer_, [this](int) { end_(); });
-    }
-    ~EndSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    EndSignals(const EndSignals&) = delete;
-    EndSignals& operator=(const EndSignals&) = delete;
-
-private:
-    IoLoop& loop_;
-    std::function<void()> end_;
-    sigset_t before_{};
-    FileDescriptor descriptor_;
-    std::array<std::uint8_t, sizeof(signalfd_siginfo)> buffer_{};
-};
 
 FileDescriptor open_console_file(const std::string& path) {
     FileDescriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
@@ -70,26 +41,34 @@ FileDescriptor open_console_file(const std::string& path) {
 /// One VM and what surrounds it in the process.
 class Session {
 public:
-    Session(const Settings& settings, hv::Hypervisor& hypervisor)
+    Session(
+        const Settings& settings, hv::Hypervisor& hypervisor, std::chrono::milliseconds patience)
         : settings_(settings),
-          signals_(executor_->control(), [this] { end(); }) {
+          ending_(patience,
+              {.begin = [this] { end(); },
+                  .give_up =
+                      [this] {
+                          give_up();
+                      }}) {
+        // A console or a client that went away shows in the write's result.
+        std::signal(SIGPIPE, SIG_IGN);
         std::vector<vdev::CharacterBackend*> backends;
         for (const SerialPortSettings& port : settings_.serial_ports) {
             consoles_.push_back(make_console(port));
             backends.push_back(consoles_.back().get());
         }
         machine_ = std::make_unique<Machine>(settings_, hypervisor, *executor_, backends, events());
-        control_ = std::make_unique<MachineControl>(*machine_, settings_, [this] { end(); });
+        control_ =
+            std::make_unique<MachineControl>(*machine_, settings_, [this] { ending_.ask(); });
         if (!settings_.control.socket.empty()) {
-            server_ =
-                std::make_unique<ControlServer>(executor_->control(), settings_.control.socket,
-                    [this](const nlohmann::json& request) { return control_->handle(request); });
+            serve_control_socket();
         }
     }
 
     /// The machine uses the loops until it is gone; the loops use everything else's buffers.
     ~Session() {
         machine_.reset();
+        ending_.close();
         executor_.reset();
     }
     Session(const Session&) = delete;
@@ -126,6 +105,19 @@ private:
         };
     }
 
+    void serve_control_socket() {
+        // The devices' thread waits for nothing, so there is always somebody who listens.
+        server_ = std::make_unique<ControlServer>(executor_->devices(), executor_->control(),
+            settings_.control.socket,
+            ControlServer::Handlers{
+                .urgent =
+                    [this](
+                        const nlohmann::json& request) { return control_->handle_urgent(request); },
+                .others = [this](
+                              const nlohmann::json& request) { return control_->handle(request); },
+            });
+    }
+
     [[nodiscard]] std::unique_ptr<Console> make_console(const SerialPortSettings& port) {
         if (const auto socket = port.socket()) {
             return std::make_unique<SocketConsole>(executor_->devices(), *socket);
@@ -153,7 +145,7 @@ private:
         IoLoop& loop = executor_->control();
         switch (key) {
         case 'q':
-            loop.post([this] { end(); });
+            ending_.ask();
             break;
         case 'b':
             loop.post([this] { machine_->press_power_button(); });
@@ -170,6 +162,22 @@ private:
     }
 
     void end() { executor_->control().quit(); }
+
+    /// Ends the process though some thread of it still waits.
+    void give_up() {
+        if (terminal_) {
+            terminal_->restore();
+        }
+        if (!settings_.control.socket.empty()) {
+            unlink(settings_.control.socket.c_str());
+        }
+        fmt::print(stderr,
+            "machine {}: found it still busy long after it was told to end, "
+            "expected the host's storage to answer; it ends without closing its "
+            "disks\r\n",
+            settings_.name);
+        _exit(EXIT_FAILURE);
+    }
 
     void fail(const std::exception_ptr& failure) {
         if (!failure_) {
@@ -189,7 +197,7 @@ private:
     const Settings& settings_;
     std::optional<RawTerminal> terminal_;
     std::unique_ptr<Executor> executor_ = std::make_unique<Executor>();
-    EndSignals signals_;
+    Ending ending_;
     std::vector<std::unique_ptr<Console>> consoles_;
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<MachineControl> control_;
@@ -199,8 +207,9 @@ private:
 
 } // namespace
 
-int run_worker(const Settings& settings, hv::Hypervisor& hypervisor) {
-    Session(settings, hypervisor).run();
+int run_worker(
+    const Settings& settings, hv::Hypervisor& hypervisor, std::chrono::milliseconds patience) {
+    Session(settings, hypervisor, patience).run();
     return 0;
 }
 

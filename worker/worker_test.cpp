@@ -6,14 +6,17 @@
 #include "worker/memory/layout.hpp"
 #include "worker/processor/processor_failure.hpp"
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <thread>
 #include <unistd.h>
@@ -212,10 +215,13 @@ public:
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 
-    nlohmann::json ask(const std::string& line) {
+    void send(const std::string& line) {
         const std::string request = line + "\n";
         EXPECT_EQ(
             write(socket_, request.data(), request.size()), static_cast<ssize_t>(request.size()));
+    }
+    nlohmann::json ask(const std::string& line) {
+        send(line);
         std::string answer;
         char byte = 0;
         while (read(socket_, &byte, 1) == 1 && byte != '\n') {
@@ -279,6 +285,48 @@ TEST_F(WorkerTest, IsControlledThroughItsSocket) {
     EXPECT_FALSE(std::filesystem::exists(settings.control.socket));
 }
 
+/// What `end` does to a worker whose control thread waits for ever.
+class HangingWorkerTest : public WorkerTest {
+protected:
+    HangingWorkerTest() {
+        settings.control.socket = folder / "control";
+        hypervisor.record.script = [](unsigned, std::uint32_t) {
+            return say("x");
+        };
+        mkfifo((folder / "pipe").c_str(), 0600);
+    }
+
+    void hang_and(const std::function<void(Client& other)>& end) {
+        std::thread worker(
+            [this] { (void)run_worker(settings, hypervisor, std::chrono::milliseconds(100)); });
+        Client first(settings.control.socket);
+        Client second(settings.control.socket);
+        first.command("pause");
+        // To open it for writing is to wait for somebody who reads.
+        first.send(R"({"command": "save", "file": ")" + (folder / "pipe").string() + "\"}");
+        EXPECT_EQ(second.ask("no json")["ok"], false); // by now the other is on its way
+        end(second);
+        worker.join();
+    }
+};
+
+TEST_F(HangingWorkerTest, EndsOnRequest) {
+    EXPECT_EXIT(hang_and([](Client& client) { EXPECT_EQ(client.command("stop")["ok"], true); }),
+        testing::ExitedWithCode(1), "found it still busy");
+    EXPECT_FALSE(std::filesystem::exists(settings.control.socket));
+}
+
+TEST_F(HangingWorkerTest, EndsOnASignal) {
+    EXPECT_EXIT(hang_and([](Client&) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        pthread_sigmask(SIG_BLOCK, &set, nullptr);
+        kill(getpid(), SIGTERM);
+    }),
+        testing::ExitedWithCode(1), "found it still busy");
+}
+
 TEST_F(WorkerTest, AddsChangesAndRemovesDrives) {
     settings.control.socket = folder / "control";
     settings.drives = {{DriveSettings::Type::dvd, 1, "", "iso", true}};
@@ -297,6 +345,8 @@ TEST_F(WorkerTest, AddsChangesAndRemovesDrives) {
             return client.ask(request.dump());
         };
         const nlohmann::json drive = {{"path", disk}, {"format", "raw"}};
+        EXPECT_EQ(
+            ask({{"drive", {{"path", disk}, {"serial", "two words"}}}}, "add-drive")["ok"], false);
         EXPECT_EQ(ask({{"drive", drive}}, "add-drive")["lun"], 0);
         EXPECT_EQ(ask({{"drive", drive}}, "add-drive")["ok"], false) << "it is in use";
         EXPECT_EQ(
@@ -306,13 +356,16 @@ TEST_F(WorkerTest, AddsChangesAndRemovesDrives) {
         EXPECT_EQ(std::filesystem::file_size(disk), 2U << 20);
         EXPECT_EQ(ask({{"lun", 0}, {"size", 1 << 20}}, "resize-drive")["ok"], false) << "smaller";
         EXPECT_EQ(ask({{"lun", 1}, {"size", "4M"}}, "resize-drive")["ok"], false) << "no disk";
+        EXPECT_EQ(ask({{"lun", 0}}, "resize-drive")["ok"], false) << "it is as before";
+        std::filesystem::resize_file(disk, 3U << 20);
+        EXPECT_EQ(ask({{"lun", 0}}, "resize-drive")["ok"], true);
         EXPECT_EQ(ask({{"lun", 0}, {"path", disc}}, "change-disc")["ok"], false) << "no DVD drive";
         EXPECT_EQ(ask({{"lun", 1}, {"path", disc}}, "change-disc")["ok"], true);
         EXPECT_EQ(ask({{"lun", 1}, {"path", disc + "x"}}, "change-disc")["ok"], false);
         const nlohmann::json drives = client.command("drives")["drives"];
         EXPECT_EQ(drives, client.command("status")["settings"]["drives"]);
         ASSERT_EQ(drives.size(), 2U);
-        EXPECT_EQ(drives[0]["size"], 2U << 20);
+        EXPECT_EQ(drives[0]["size"], 3U << 20);
         EXPECT_EQ(drives[1]["path"], disc);
         EXPECT_EQ(ask({{"lun", 1}}, "change-disc")["ok"], true);
         EXPECT_EQ(client.command("pause")["ok"], true);

@@ -84,7 +84,9 @@ Result<void> ByteDisk::zero_in_place(std::uint64_t offset, std::uint64_t length)
 
 bool ByteDisk::gives_back() const {
     const ImageInfo& info = chain_.top().info();
-    return !info.read_only && (info.format == Format::raw || info.allocation != Allocation::fixed);
+    const bool by_the_store =
+        info.format == Format::raw && chain_.top().store().traits().zero_gives_back;
+    return !info.read_only && (by_the_store || info.allocation != Allocation::fixed);
 }
 
 std::uint32_t ByteDisk::unit() const {

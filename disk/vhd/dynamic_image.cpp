@@ -345,7 +345,7 @@ Result<void> DynamicImage::make_room() {
     look();
     if (blocks)
         return {};
-    recycle();
+    recycle(Space::few);
     look();
     if (blocks)
         return {};
@@ -382,11 +382,11 @@ Result<std::uint64_t> DynamicImage::take_room(std::uint64_t length) {
     }
 }
 
-void DynamicImage::recycle() {
+void DynamicImage::recycle(std::size_t most) {
     std::vector<Store::Range> ranges;
     {
         const std::lock_guard lock{state_};
-        ranges = space_.collect();
+        ranges = space_.collect(most);
     }
     const bool zeroed = std::ranges::all_of(ranges, [this](const Store::Range& range) {
         return store().zero(range.offset, range.length).has_value();
@@ -403,7 +403,8 @@ Result<void> DynamicImage::flush() {
     if (info().read_only)
         return {};
     CROFT_DISK_TRY(commit());
-    recycle();
+    if (store().traits().zero_gives_back)
+        recycle(Space::all);
     return {};
 }
 
@@ -524,7 +525,8 @@ Result<void> DynamicImage::close() {
     if (!writing_)
         return info().read_only ? Result<void>{} : store().flush();
     CROFT_DISK_TRY(commit());
-    recycle(); // what is given up takes no room in the closed file
+    if (store().traits().zero_gives_back)
+        recycle(Space::all); // what is given up takes no room in the closed file
     if (space_.end() == space_.limit() && footer_torn_)
         CROFT_DISK_TRY(store().write(space_.limit(), bytes_of(footer_)));
     if (space_.end() < space_.limit() && !store().traits().block_device) {

@@ -78,7 +78,7 @@ private:
     Result<void> begin_writing();
     Result<void> make_page_room();
     Result<void> make_room();
-    void recycle();
+    void recycle(std::size_t most);
     Result<void> commit();
     Result<void> forget_block(std::uint64_t block);
     Result<void> change_entry(std::uint64_t block, std::uint32_t entry);

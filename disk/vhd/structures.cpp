@@ -152,6 +152,7 @@ void describe(const Footer& footer, ImageInfo& info) {
                                               : Allocation::differencing;
     info.logical_sector_size = sector_size;
     info.physical_sector_size = sector_size;
+    info.disk_id = footer.unique_id;
     info.identity = footer.unique_id.text();
     info.creator.assign(footer.creator_application.begin(), footer.creator_application.end());
     std::erase_if(info.creator, [](char c) { return c < ' ' || c > '~'; });

@@ -119,7 +119,7 @@ private:
     Result<void> find_end();
     Result<void> make_page_room();
     Result<void> make_room();
-    void recycle();
+    void recycle(std::size_t most);
     Result<void> commit();
     Result<void> commit_in_place();
     Result<void> not_in_place() const;

@@ -78,6 +78,7 @@ Result<void> VhdxImage::read_structures(Headers headers) {
     info.block_size = metadata_.block_size;
     info.read_only = store().traits().read_only;
     info.creator = headers_.creator();
+    info.disk_id = metadata_.disk_id;
     info.identity = identity_of(headers_.current().data_write_guid);
     set_size(metadata_.disk_size);
     if (!metadata_.differencing)
@@ -130,7 +131,8 @@ Result<void> VhdxImage::close() {
     if (!writing_)
         return info().read_only ? Result<void>{} : store().flush();
     CROFT_DISK_TRY(commit_in_place());
-    recycle(); // what is given up takes no room in the closed file
+    if (store().traits().zero_gives_back)
+        recycle(Space::all); // what is given up takes no room in the closed file
     if (logging_) {
         CROFT_DISK_TRY(store().order()); // the pages are in their places
         CROFT_DISK_TRY(leave_log());

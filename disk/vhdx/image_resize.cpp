@@ -46,7 +46,8 @@ Result<void> VhdxImage::shrink(std::uint64_t new_size) {
     CROFT_DISK_TRY(store_size(new_size));
     CROFT_DISK_TRY(clear_blocks(shape_.blocks(new_size), old_size));
     CROFT_DISK_TRY(commit());
-    recycle();
+    if (store().traits().zero_gives_back)
+        recycle(Space::all);
     return {};
 }
 

@@ -242,7 +242,7 @@ Result<void> VhdxImage::make_room() {
     look();
     if (blocks)
         return {};
-    recycle();
+    recycle(Space::few);
     look();
     if (blocks)
         return {};
@@ -260,11 +260,11 @@ Result<void> VhdxImage::make_room() {
 
 // Blocks that were given up, whose giving up is durable, and which no I/O can reach: zeros again. A
 // sector bitmap's pages in memory are of its old place; nobody holds one of them any more.
-void VhdxImage::recycle() {
+void VhdxImage::recycle(std::size_t most) {
     std::vector<Store::Range> ranges;
     {
         const std::lock_guard lock{state_};
-        ranges = space_.collect();
+        ranges = space_.collect(most);
     }
     const bool zeroed = std::ranges::all_of(ranges, [this](const Store::Range& range) {
         return store().zero(range.offset, range.length).has_value();
@@ -286,7 +286,8 @@ Result<void> VhdxImage::flush() {
     if (info().read_only)
         return {};
     CROFT_DISK_TRY(commit());
-    recycle();
+    if (store().traits().zero_gives_back)
+        recycle(Space::all);
     return {};
 }
 

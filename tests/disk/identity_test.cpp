@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/check.hpp"
 #include "disk/file_store.hpp"
+#include "disk/open.hpp"
 #include "disk/tool/create.hpp"
 #include "disk/tool/merge.hpp"
 #include "disk/vhd/create.hpp"
 #include "disk/vhd/dynamic_image.hpp"
 #include "disk/vhdx/image.hpp"
 #include "tests/disk/images.hpp"
+#include "tests/disk/temporary.hpp"
 
 #include <fcntl.h>
+#include <filesystem>
+#include <fstream>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -324,6 +328,59 @@ TEST(FileStore, WhatIsNoDiskIsRefusedAtOnce) {
     const auto store = FileStore::open(folder / "file", {.write = true, .create = true});
     ASSERT_TRUE(store);
     EXPECT_EQ(fcntl((*store)->descriptor(), F_GETFL) & O_NONBLOCK, 0);
+}
+
+std::string disk_identity_of(const std::string& path, Format format) {
+    const auto chain = open_chain(path, {.format = format});
+    EXPECT_TRUE(chain);
+    return chain ? (*chain)->top().disk_identity() : std::string{};
+}
+
+TEST(DiskIdentity, ARawDiskIsItsFile) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "disk";
+    std::ofstream{path} << std::string(4096, 'x');
+    const std::string identity = disk_identity_of(path, Format::raw);
+    EXPECT_FALSE(identity.empty());
+    std::filesystem::copy_file(path, folder / "copy");
+    EXPECT_NE(disk_identity_of(folder / "copy", Format::raw), identity);
+    std::filesystem::rename(path, folder / "renamed");
+    EXPECT_EQ(disk_identity_of(folder / "renamed", Format::raw), identity);
+}
+
+TEST(DiskIdentity, AnImageSaysItself) {
+    const TemporaryFolder folder;
+    for (const Format format : {Format::vhdx, Format::vhd}) {
+        const std::string path = folder / std::string{to_string(format)};
+        ASSERT_TRUE(tool::create_file(path, {.format = format, .size = size}, false));
+        const std::string identity = disk_identity_of(path, format);
+        EXPECT_TRUE(Guid::parse(identity));
+        std::filesystem::copy_file(path, folder / "copy");
+        EXPECT_EQ(disk_identity_of(folder / "copy", format), identity);
+        std::filesystem::remove(folder / "copy");
+    }
+}
+
+TEST(FileStoreTest, DiscardGivesBackAndWritesNothing) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "disk";
+    std::ofstream{path} << std::string(1U << 20U, 'x');
+    auto store = FileStore::open(path, {.write = true});
+    ASSERT_TRUE(store);
+    ASSERT_TRUE((*store)->flush());
+    const auto blocks = [&] {
+        struct stat status {};
+        EXPECT_EQ(stat(path.c_str(), &status), 0);
+        return status.st_blocks;
+    };
+    const auto before = blocks();
+    ASSERT_TRUE((*store)->discard(0, 1U << 19U));
+    ASSERT_TRUE((*store)->flush());
+    if ((*store)->traits().discard_granularity != 0)
+        EXPECT_LE(blocks(), before / 2);
+    else
+        EXPECT_EQ(blocks(), before);
+    EXPECT_EQ((*store)->size(), 1U << 20U);
 }
 
 } // namespace

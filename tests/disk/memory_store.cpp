@@ -93,6 +93,8 @@ void apply(const Event& event, SparseBytes& bytes) {
 MemoryStore::MemoryStore(std::shared_ptr<Contents> contents, bool read_only)
     : contents_{std::move(contents)} {
     traits_.read_only = read_only;
+    traits_.discard_granularity = contents_->has_holes ? 4096 : 0;
+    traits_.zero_gives_back = contents_->has_holes;
 }
 
 std::uint64_t MemoryStore::size() const {
@@ -167,6 +169,10 @@ Result<void> MemoryStore::zero(std::uint64_t offset, std::uint64_t length) {
     if (const int error = change({Event::Kind::zero, offset, length, {}}))
         return std::unexpected(Error::system(name_, "zero", error));
     return {};
+}
+
+Result<void> MemoryStore::discard(std::uint64_t offset, std::uint64_t length) {
+    return traits_.discard_granularity != 0 ? zero(offset, length) : Result<void>{};
 }
 
 Result<void> MemoryStore::allocate(std::uint64_t offset, std::uint64_t length) {

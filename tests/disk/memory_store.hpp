@@ -52,6 +52,7 @@ public:
         SparseBytes bytes;
         std::vector<Event> events;
         bool record = false;
+        bool has_holes = true; // what is discarded is given back
         // Asked before each call, without the mutex: an errno, or 0. It may cut the length of a
         // write or of an asynchronous read, which then fails after that much.
         std::function<int(const Event& call, std::size_t& length)> fault;
@@ -68,6 +69,8 @@ public:
     Result<void> flush() override;
     Result<void> resize(std::uint64_t size) override;
     Result<void> zero(std::uint64_t offset, std::uint64_t length) override;
+    Result<void> discard(std::uint64_t offset, std::uint64_t length) override;
+    Result<void> remeasure() override { return {}; }
     Result<void> allocate(std::uint64_t offset, std::uint64_t length) override;
     Range next_data(std::uint64_t offset, std::uint64_t end) override;
     Result<std::unique_ptr<Store>> open_for_writing() override;

@@ -42,6 +42,7 @@ ChannelState Channel::save() const {
 
 void Channel::start() {
     running_ = true;
+    commands_.start();
     doorbell_.listen();
     serve();
 }
@@ -50,6 +51,7 @@ void Channel::quiesce(std::function<void()> done) {
     running_ = false;
     doorbell_.stop();
     idle_.push_back(std::move(done));
+    commands_.hasten();
     check_idle();
 }
 

@@ -14,6 +14,17 @@ namespace {
 /// that is under way takes so much of the host's memory.
 constexpr std::uint64_t step_bytes = 64 * 1024;
 
+/// Long commands that a drive does at a time: enough to keep it busy, and what bounds the memory
+/// that they take and the time until the last of them is over.
+constexpr unsigned most_long_ones = 4;
+
+/// Whether it may be much more work than the guest's data tells.
+bool is_long(const scsi::MediumAccess& medium) {
+    return medium.data != scsi::MediumAccess::Data::moves ||
+        medium.operation == disk::Operation::discard ||
+        medium.operation == disk::Operation::write_zeroes;
+}
+
 } // namespace
 
 /// A command that the medium is accessed for.
@@ -27,6 +38,7 @@ struct CommandQueue::Access {
     std::size_t packet_size = 0;
     std::uint8_t sense_room = 0;
     std::uint32_t block_size = 0;
+    bool is_long = false;
     Data data = Data::moves;
     /// Bytes of the guest's data that the command takes or gives.
     std::uint32_t moved = 0;
@@ -42,6 +54,7 @@ struct CommandQueue::Access {
     std::vector<scsi::Blocks> left;
 
     void prepare(scsi::MediumAccess&& medium);
+    void take_buffer();
     void step();
     [[nodiscard]] bool is_right() const;
 };
@@ -60,10 +73,15 @@ void CommandQueue::Access::prepare(scsi::MediumAccess&& medium) {
             request.operation == disk::Operation::write) {
             request.segments = segments;
         }
+    }
+}
+
+/// When its turn has come, as those that wait are many.
+void CommandQueue::Access::take_buffer() {
+    if (data == Data::moves) {
         return;
     }
-    const std::uint64_t bytes = std::min(medium.blocks.count, step_bytes / block_size) * block_size;
-    buffer.resize(bytes);
+    buffer.resize(std::min(left.back().count, step_bytes / block_size) * block_size);
     if (request.operation == disk::Operation::write) {
         for (auto to = buffer.begin(); to != buffer.end();) {
             to = std::ranges::copy(block, to).out;
@@ -129,7 +147,25 @@ void CommandQueue::release_disk(
     Slot& slot = slots_[lun];
     slot.drive = {unit, nullptr};
     slot.released = std::move(done);
+    abort_waiting(slot);
     release_if_unused(slot);
+}
+
+void CommandQueue::hasten() {
+    hastened_ = true;
+    for (Slot& slot : slots_) {
+        abort_waiting(slot);
+    }
+}
+
+bool CommandQueue::is_hastened(const Slot& slot) const {
+    return hastened_ || slot.released;
+}
+
+void CommandQueue::abort_waiting(Slot& slot) noexcept {
+    for (Access* const access : std::exchange(slot.waiting, {})) {
+        end(*access, scsi::command_aborted);
+    }
 }
 
 void CommandQueue::release_disks() {
@@ -174,7 +210,7 @@ std::optional<protocol::Packet> CommandQueue::execute(
     const scsi::OperationCode operation = command.cdb.operation();
     Slot* const slot = slot_of(command.request);
     scsi::Outcome outcome;
-    if (command.request.cdb_length < command.cdb.length()) {
+    if (command.request.cdb_length < command.cdb.length() || command.goes_wrong_way) {
         outcome = scsi::Answer(scsi::invalid_field_in_cdb);
     } else if (operation == scsi::OperationCode::report_luns) {
         outcome = report_luns(command);
@@ -221,12 +257,17 @@ std::optional<protocol::Packet> CommandQueue::start(
     access.packet_size = request.size;
     access.sense_room = command.request.sense_length;
     access.block_size = block_size;
+    access.is_long = is_long(medium);
     access.moved = static_cast<std::uint32_t>(bytes);
     access.segments.swap(command.segments);
     access.prepare(std::move(medium));
     ++in_flight_;
     ++slot.in_flight;
-    submit(access);
+    if (access.is_long && slot.long_ones == most_long_ones) {
+        slot.waiting.push_back(&access);
+    } else {
+        begin(access);
+    }
     return std::nullopt;
 }
 
@@ -247,6 +288,12 @@ CommandQueue::Access& CommandQueue::take_access() {
     return access;
 }
 
+void CommandQueue::begin(Access& access) {
+    access.slot->long_ones += access.is_long ? 1 : 0;
+    access.take_buffer();
+    submit(access);
+}
+
 void CommandQueue::submit(Access& access) {
     access.step();
     access.slot->queue->submit(access.request);
@@ -254,19 +301,34 @@ void CommandQueue::submit(Access& access) {
 
 void CommandQueue::accessed(Access& access) noexcept {
     const disk::Request& request = access.request;
+    Slot& slot = *access.slot;
     scsi::Sense sense = scsi::sense_of(request.status, request.operation);
     if (request.status.ok()) {
         if (!access.is_right()) {
             sense = scsi::miscompare_during_verify;
+        } else if (!access.left.empty() && is_hastened(slot)) {
+            sense = scsi::command_aborted;
         } else if (!access.left.empty()) {
             access.buffer_offset += request.length;
             submit(access);
             return;
         }
     }
-    Slot& slot = *access.slot;
+    if (access.is_long) {
+        --slot.long_ones;
+        if (!slot.waiting.empty()) {
+            Access& next = *slot.waiting.front();
+            slot.waiting.pop_front();
+            begin(next);
+        }
+    }
+    end(access, sense);
+}
+
+void CommandQueue::end(Access& access, const scsi::Sense& sense) noexcept {
     const Reply reply{access.transaction_id, access.packet_size,
         sense == scsi::no_sense ? good_reply(access.moved) : sense_reply(sense, access.sense_room)};
+    Slot& slot = *access.slot;
     access.buffer = {};
     free_.push_back(&access);
     --in_flight_;

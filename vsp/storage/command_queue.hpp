@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,6 +18,9 @@ namespace croft::vsp::storage {
 
 /// Has a channel's commands done by the drives, any number at a time and in no order. One thread,
 /// that of the ring. Payload moves between guest memory and the disk, with no copy in between.
+///
+/// Commands whose work isn't bounded by data of the guest's (VERIFY, WRITE SAME, UNMAP) are called
+/// long. A drive does a few of them at a time, and ends them early when it is to be at rest.
 class CommandQueue {
 public:
     /// `completed` is told of each command that `execute` hasn't answered at once.
@@ -32,6 +36,12 @@ public:
 
     [[nodiscard]] unsigned in_flight() const { return in_flight_; }
 
+    /// Ends soon what is under way: what has not been begun, and what has more steps, is aborted.
+    /// The guest sends it again. Counts for what is executed before the next `start`.
+    void hasten();
+    /// Long commands may take their time again.
+    void start() { hastened_ = false; }
+
     /// What is at a LUN from now on. There is no disk of before, or it was released.
     void set_drive(std::uint8_t lun, const Drive& drive);
     /// There is only `unit` at a LUN from now on, which may be null. `done` is called when the disk
@@ -42,15 +52,18 @@ public:
     void release_disks();
 
 private:
+    struct Access;
     /// A drive as this queue uses it.
     struct Slot {
         Drive drive;
         std::unique_ptr<disk::Queue> queue;
         unsigned in_flight = 0;
-        /// Who waits until that is 0.
+        /// Long commands that are being done, and those that wait for one of them to end.
+        unsigned long_ones = 0;
+        std::deque<Access*> waiting;
+        /// Who waits until nothing is in flight.
         std::function<void()> released;
     };
-    struct Access;
 
     [[nodiscard]] Slot* slot_of(const protocol::ScsiRequest& request);
     [[nodiscard]] scsi::Answer report_luns(const ScsiCommand& command) const;
@@ -58,7 +71,11 @@ private:
     [[nodiscard]] std::optional<protocol::Packet> start(
         Slot& slot, scsi::MediumAccess&& medium, const Request& request, ScsiCommand& command);
     static void submit(Access& access);
+    static void begin(Access& access);
     void accessed(Access& access) noexcept;
+    void end(Access& access, const scsi::Sense& sense) noexcept;
+    void abort_waiting(Slot& slot) noexcept;
+    [[nodiscard]] bool is_hastened(const Slot& slot) const;
     static void release_if_unused(Slot& slot);
     [[nodiscard]] Access& take_access();
 
@@ -70,6 +87,7 @@ private:
     std::vector<Access*> free_;
     std::vector<std::uint8_t> parameters_;
     unsigned in_flight_ = 0;
+    bool hastened_ = false;
 };
 
 } // namespace croft::vsp::storage

@@ -51,7 +51,8 @@ void Controller::add_disk(std::uint8_t lun, const scsi::Identity& identity, disk
 
 void Controller::add_dvd(std::uint8_t lun, const scsi::Identity& identity, disk::Disk* disc) {
     check_disc(lun, disc);
-    auto unit = std::make_shared<scsi::DvdUnit>(identity);
+    auto unit = std::make_shared<scsi::DvdUnit>(
+        identity, [this, lun] { threads_.post_to_bus([this, lun] { ejected_(lun); }); });
     unit->medium_changed(geometry_of(disc));
     add(lun, {std::move(unit), disc});
 }
@@ -137,6 +138,15 @@ void Controller::change_disc(std::uint8_t lun, disk::Disk* disc, std::function<v
         set_drive(lun, [disc, unit] { unit->medium_changed(geometry_of(disc)); });
         done();
     });
+}
+
+bool Controller::take_ejected(std::uint8_t lun, std::function<void()> done) {
+    const auto unit = std::dynamic_pointer_cast<scsi::DvdUnit>(drives_.at(lun).unit);
+    if (unit == nullptr || releasing_[lun] || !unit->take_ejected()) {
+        return false;
+    }
+    release_disk(lun, std::move(done));
+    return true;
 }
 
 void Controller::rescan() {

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace croft::vsp::storage {
@@ -55,6 +56,14 @@ public:
     /// called, not within the call, when the old one isn't used any more. Errors: DeviceError as
     /// for `add_dvd`, or if there is no drive.
     void change_disc(std::uint8_t lun, disk::Disk* disc, std::function<void()> done);
+
+    /// `ejected` is told the LUN of each DVD drive whose disc the guest puts out, which stays in
+    /// use until it is taken.
+    void on_eject(std::function<void(std::uint8_t lun)> ejected) { ejected_ = std::move(ejected); }
+    /// Takes that disc away; the tray stays open. False if the drive has no disc that was put out,
+    /// or another by now; otherwise `done` is called, not within the call, when it isn't used any
+    /// more.
+    [[nodiscard]] bool take_ejected(std::uint8_t lun, std::function<void()> done);
 
     /// What the guest could see. Only while stopped.
     [[nodiscard]] vdev::Record save() const;
@@ -95,6 +104,8 @@ private:
     void check(const ControllerState& state) const;
 
     Threads threads_;
+    std::function<void(std::uint8_t lun)> ejected_ = [](std::uint8_t) {
+    };
     const std::uint16_t most_sub_channels_;
     vmbus::ChannelControl* control_ = nullptr;
     bool running_ = false;

@@ -287,6 +287,35 @@ TEST_F(ControllerTest, UnmapAndWriteSameLeaveZeros) {
     EXPECT_EQ(write(cdb_10(0x42, 0, 7), std::span(list).first(7)).sense_code(), 0x051a00U);
 }
 
+TEST_F(ControllerTest, NothingIsWrittenForADiskThatGivesNothingBack) {
+    MemoryDisk solid(mebibyte, disk::Format::raw, false, false);
+    controller_->add_disk(1, identity_of(2), solid.disk());
+    boot();
+    std::vector<std::uint8_t> page(8);
+    ASSERT_TRUE(read({0x12, 1, 0xb2, 0, 8, 0}, page, 1).is_good());
+    EXPECT_EQ(page[5], 0) << "neither UNMAP nor WRITE SAME with it";
+    std::vector<std::uint8_t> capacity(32);
+    ASSERT_TRUE(
+        read({0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0}, capacity, 1).is_good());
+    EXPECT_EQ(capacity[14], 0);
+    std::vector<std::uint8_t> list(24);
+    list[3] = 16;
+    list[8 + 11] = 16;
+    EXPECT_EQ(write(cdb_10(0x42, 0, 24), list, 1).sense_code(), 0x052000U);
+    // Who discards all the same has nothing written.
+    solid.contents().record = true;
+    ASSERT_TRUE(solid.disk().chain().discard(0, mebibyte));
+    EXPECT_TRUE(solid.contents().events.empty());
+    // Zeros that are asked for are written.
+    const auto data = pattern(512, 1);
+    ASSERT_TRUE(write(write_10(7, 1), data, 1).is_good());
+    const std::vector<std::uint8_t> zeros(512);
+    ASSERT_TRUE(write(cdb_10(0x41, 7, 1), zeros, 1).is_good());
+    std::vector<std::uint8_t> back(512, 1);
+    ASSERT_TRUE(read(read_10(7, 1), back, 1).is_good());
+    EXPECT_EQ(back, zeros);
+}
+
 TEST_F(ControllerTest, WriteSameRepeatsABlock) {
     boot();
     const auto block = pattern(512, 21);
@@ -300,9 +329,9 @@ TEST_F(ControllerTest, WriteSameRepeatsABlock) {
         ASSERT_EQ(on_disk(at * 512, 512), block) << at;
     }
     EXPECT_EQ(on_disk((50 + count) * 512, 512), std::vector<std::uint8_t>(512));
-    EXPECT_TRUE(write(cdb_10(0x2f, 50, count, 0x06), block).is_good());
-    EXPECT_EQ(write(cdb_10(0x2f, 49, count, 0x06), block).sense_code(), 0x0e1d00U);
-    EXPECT_EQ(write(cdb_10(0x2f, 51, count, 0x06), block).sense_code(), 0x0e1d00U)
+    EXPECT_TRUE(write(cdb_10(0x2f, 50, 2048, 0x06), block).is_good());
+    EXPECT_EQ(write(cdb_10(0x2f, 49, 2048, 0x06), block).sense_code(), 0x0e1d00U);
+    EXPECT_EQ(write(cdb_10(0x2f, 51 + count - 2048, 2048, 0x06), block).sense_code(), 0x0e1d00U)
         << "the last one differs";
 }
 
@@ -319,14 +348,111 @@ TEST_F(ControllerTest, VerifyReadsAndCompares) {
     EXPECT_EQ(
         write(cdb_10(0x2f, 100, count, 0x02), std::span(data).first(512)).sense_code(), 0x052400U)
         << "too little to compare with";
-    EXPECT_TRUE(run(cdb_10(0x2f, 0, 32768)).is_good());
+    EXPECT_TRUE(run(cdb_10(0x2f, 8192, 2048)).is_good());
+    EXPECT_EQ(run(cdb_10(0x2f, 8192, 2049)).sense_code(), 0x052400U) << "more than a transfer has";
     disk_.contents().fault = [](const disk::test::Event& event, std::size_t& length) {
         const bool is_bad = event.offset <= 9000 * 512 && event.offset + length > 9000 * 512;
         length = is_bad ? 0 : length;
         return is_bad ? EIO : 0;
     };
-    EXPECT_EQ(run(cdb_10(0x2f, 0, 32768)).sense_code(), 0x031100U);
+    EXPECT_EQ(run(cdb_10(0x2f, 8192, 2048)).sense_code(), 0x031100U);
     EXPECT_TRUE(run(cdb_10(0x2f, 9001, 1000)).is_good());
+}
+
+TEST_F(ControllerTest, ManyLongCommandsAreAllDone) {
+    boot();
+    const auto block = pattern(512, 3);
+    GuestCommand command;
+    command.direction = protocol::data_out;
+    driver_.give_buffer(command, 512);
+    driver_.copy_in(command, block);
+    for (std::uint8_t i = 0; i < 32; ++i) {
+        command.transaction_id = 100U + i;
+        command.cdb = cdb_10(0x41, i * 1000U, 1000);
+        ASSERT_TRUE(guest_.send(*primary_, command.packet()));
+    }
+    for (unsigned i = 0; i < 32; ++i) {
+        const auto answer = guest_.receive(*primary_);
+        ASSERT_TRUE(answer);
+        EXPECT_TRUE(testing::result_of(*answer).is_good());
+    }
+    for (std::uint64_t at = 0; at < 32000; ++at) {
+        ASSERT_EQ(on_disk(at * 512, 512), block) << at;
+    }
+}
+
+/// A guest that has far more to do than can be waited for.
+class LongCommandsTest : public ControllerTest {
+protected:
+    static constexpr unsigned count = 40;
+
+    void send_them() {
+        boot();
+        maintenance_.emplace(disk::Disk::Maintenance::begin(disk_.disk()).value());
+        pause_.emplace(*maintenance_);
+        GuestCommand command;
+        command.cdb = cdb_10(0x2f, 0, 2048);
+        for (unsigned i = 0; i < count; ++i) {
+            command.transaction_id = 100 + i;
+            ASSERT_TRUE(guest_.send(*primary_, command.packet()));
+        }
+        host_.settle();
+    }
+    void let_them_go_on() { pause_.reset(); }
+
+    /// Takes the answers that there are; all say that the command was aborted.
+    unsigned count_aborted() {
+        unsigned aborted = 0;
+        while (const auto answer = primary_->receiver.receive()) {
+            if (testing::operation_of(*answer) == static_cast<unsigned>(Operation::complete_io)) {
+                EXPECT_EQ(testing::result_of(*answer).sense_code(), 0x0b0000U);
+                ++aborted;
+            }
+        }
+        if (primary_->receiver.commit()) {
+            vm_.signal(primary_->connection);
+        }
+        return aborted;
+    }
+
+private:
+    std::optional<disk::Disk::Maintenance> maintenance_;
+    std::optional<disk::Disk::Maintenance::Pause> pause_;
+};
+
+TEST_F(LongCommandsTest, DoNotHoldUpAStop) {
+    send_them();
+    bool stopped = false;
+    vm_.server().stop([&] { stopped = true; });
+    host_.settle();
+    // A few have been begun: one step of theirs is waited for.
+    const unsigned waiting = count_aborted();
+    EXPECT_GE(waiting, count - 4);
+    EXPECT_FALSE(stopped);
+    let_them_go_on();
+    while (!stopped && host_.work()) {
+    }
+    ASSERT_TRUE(stopped);
+    EXPECT_EQ(waiting + count_aborted(), count);
+    vm_.server().start();
+    host_.settle();
+    EXPECT_TRUE(run(cdb_10(0x2f, 0, 2048)).is_good()) << "the guest tries again";
+}
+
+TEST_F(LongCommandsTest, DoNotHoldUpARemoval) {
+    send_them();
+    bool gone = false;
+    controller_->remove(0, [&] { gone = true; });
+    host_.settle();
+    const unsigned waiting = count_aborted();
+    EXPECT_GE(waiting, count - 4);
+    EXPECT_FALSE(gone);
+    let_them_go_on();
+    while (!gone && host_.work()) {
+    }
+    ASSERT_TRUE(gone);
+    host_.settle();
+    EXPECT_EQ(waiting + count_aborted(), count);
 }
 
 TEST_F(ControllerTest, ErrorsOfTheHostAreSenseData) {
@@ -471,6 +597,33 @@ TEST_F(ControllerTest, DiscsComeAndGo) {
     host_.settle();
     EXPECT_EQ(run(test_unit_ready, 1).sense_code(), 0x023a00U);
     EXPECT_EQ(read(read_10(0, 1), data, 1).sense_code(), 0x023a00U);
+}
+
+TEST_F(ControllerTest, TheGuestPutsADiscOut) {
+    std::vector<std::uint8_t> ejected;
+    controller_->on_eject([&](std::uint8_t lun) { ejected.push_back(lun); });
+    controller_->add_dvd(5, identity_of(3), &disc_.disk());
+    boot();
+    EXPECT_FALSE(controller_->take_ejected(5, [] {})) << "it is in the drive";
+    EXPECT_FALSE(controller_->take_ejected(0, [] {})) << "no DVD drive";
+    EXPECT_EQ(run(test_unit_ready, 5).sense_code(), 0x062800U);
+    EXPECT_TRUE(run({0x1b, 0, 0, 0, 0x02, 0}, 5).is_good());
+    host_.settle();
+    EXPECT_EQ(ejected, std::vector<std::uint8_t>{5});
+    bool done = false;
+    ASSERT_TRUE(controller_->take_ejected(5, [&] { done = true; }));
+    host_.settle();
+    EXPECT_TRUE(done);
+    EXPECT_FALSE(controller_->take_ejected(5, [] {})) << "it was taken";
+    EXPECT_EQ(run(test_unit_ready, 5).sense_code(), 0x023a02U) << "the tray is open";
+    EXPECT_TRUE(run({0x1b, 0, 0, 0, 0x03, 0}, 5).is_good());
+    EXPECT_EQ(run(test_unit_ready, 5).sense_code(), 0x023a00U) << "and empty";
+    // What the host has put in meanwhile stays.
+    controller_->change_disc(5, &disc_.disk(), [] {});
+    host_.settle();
+    EXPECT_FALSE(controller_->take_ejected(5, [] {}));
+    EXPECT_EQ(run(test_unit_ready, 5).sense_code(), 0x062800U);
+    EXPECT_TRUE(run(test_unit_ready, 5).is_good());
 }
 
 TEST_F(ControllerTest, SubChannels) {
@@ -665,10 +818,6 @@ TEST_F(ControllerTest, AGuestThatDoesNotSpeakTheProtocolLosesItsChannel) {
             changed([](GuestCommand& command) { command.pages[1] = 3; })},
         {"a command's data isn't in the guest's memory",
             changed([](GuestCommand& command) { command.pages[0] = ~std::uint64_t{0}; })},
-        {"a command's data goes the wrong way",
-            changed([](GuestCommand& command) { command.direction = protocol::data_out; })},
-        {"a command's data goes the wrong way",
-            changed([](GuestCommand& command) { command.cdb = write_10(0, 16); })},
         {"a command's data goes no way that there is",
             changed([](GuestCommand& command) { command.direction = 3; })},
         {"a command is longer than its field",
@@ -694,6 +843,18 @@ TEST_F(ControllerTest, AGuestThatDoesNotSpeakTheProtocolLosesItsChannel) {
         ASSERT_TRUE(primary_ && driver_.initialize(*primary_)) << offence.reason;
         EXPECT_TRUE(run(test_unit_ready).is_good());
     }
+}
+
+TEST_F(ControllerTest, DataThatGoesTheWrongWayIsRefused) {
+    boot();
+    const auto data = pattern(8192, 5);
+    EXPECT_EQ(write(read_10(0, 16), data).sense_code(), 0x052400U);
+    std::vector<std::uint8_t> back(8192);
+    EXPECT_EQ(read(write_10(0, 16), back).sense_code(), 0x052400U);
+    EXPECT_EQ(write({0x12, 0, 0, 0, 36, 0}, std::span(data).first(36)).sense_code(), 0x052400U);
+    EXPECT_TRUE(vm_.reports().empty()) << "the channel goes on";
+    EXPECT_TRUE(read(read_10(0, 16), back).is_good());
+    EXPECT_EQ(back, std::vector<std::uint8_t>(8192));
 }
 
 TEST_F(ControllerTest, CommandsThatMakeNoSenseAreRefused) {

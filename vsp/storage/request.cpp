@@ -28,15 +28,11 @@ Checked check_fields(const protocol::ScsiRequest& request) {
     return {};
 }
 
-Checked check_direction(const protocol::ScsiRequest& request, const scsi::Cdb& cdb) {
+bool goes_wrong_way(const protocol::ScsiRequest& request, const scsi::Cdb& cdb) {
     const scsi::Direction direction = scsi::direction_of(cdb);
-    const bool is_wrong =
-        (direction == scsi::Direction::to_guest && request.direction == protocol::data_out) ||
-        (direction == scsi::Direction::from_guest && request.direction == protocol::data_in);
-    if (is_wrong && request.data_length != 0) {
-        return std::unexpected("a command's data goes the wrong way");
-    }
-    return {};
+    return request.data_length != 0 &&
+        ((direction == scsi::Direction::to_guest && request.direction == protocol::data_out) ||
+            (direction == scsi::Direction::from_guest && request.direction == protocol::data_in));
 }
 
 Checked map_data(const vmbus::Packet& packet, const vmbus::GuestPages& memory,
@@ -92,9 +88,7 @@ std::expected<void, std::string_view> take_command(const vmbus::Packet& packet,
     std::array<std::uint8_t, protocol::cdb_size> bytes{};
     std::copy_n(command.request.payload.begin(), command.request.cdb_length, bytes.begin());
     command.cdb = scsi::Cdb(bytes);
-    if (const Checked checked = check_direction(command.request, command.cdb); !checked) {
-        return checked;
-    }
+    command.goes_wrong_way = goes_wrong_way(command.request, command.cdb);
     return map_data(packet, memory, ranges, command);
 }
 

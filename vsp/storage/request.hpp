@@ -30,6 +30,9 @@ struct Request {
 struct ScsiCommand {
     protocol::ScsiRequest request{};
     scsi::Cdb cdb;
+    /// Its data goes the other way than such a command's does. In Linux any user who may open a
+    /// device can say so (SG_IO), so that is the command's matter, not the channel's.
+    bool goes_wrong_way = false;
     /// `request.data_length` bytes.
     std::vector<iovec> segments;
 };

@@ -32,6 +32,10 @@ RawTerminal::RawTerminal(int descriptor) : descriptor_(descriptor) {
 }
 
 RawTerminal::~RawTerminal() {
+    restore();
+}
+
+void RawTerminal::restore() const {
     if (saved_) {
         set_mode(descriptor_, *saved_);
     }

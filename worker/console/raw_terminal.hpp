@@ -15,6 +15,9 @@ public:
     RawTerminal(const RawTerminal&) = delete;
     RawTerminal& operator=(const RawTerminal&) = delete;
 
+    /// As it was, from now on.
+    void restore() const;
+
     [[nodiscard]] bool is_terminal() const { return saved_.has_value(); }
 
 private:

@@ -18,6 +18,32 @@ namespace {
 
 constexpr std::size_t longest_line = 65536;
 
+/// What is sent back for a request: what `handle` answers, or why it can't.
+template <typename Handle>
+std::string answer_by(const Handle& handle) {
+    json result;
+    try {
+        result = handle();
+        result["ok"] = true;
+    } catch (const json::exception&) {
+        result = {{"ok", false},
+            {"error",
+                "request: found a line that isn't as expected; send a JSON object with "
+                "\"command\" and its arguments"}};
+    } catch (const Error& error) {
+        result = {{"ok", false}, {"error", error.what()}};
+    }
+    return result.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+json parse(const std::string& line) {
+    json request = json::parse(line);
+    if (!request.is_object() || !request.contains("command")) {
+        throw SettingsError("request: found no \"command\", expected {\"command\": …}; send one");
+    }
+    return request;
+}
+
 } // namespace
 
 struct ControlServer::Client {
@@ -25,13 +51,16 @@ struct ControlServer::Client {
     std::array<std::uint8_t, 4096> buffer{};
     std::string input;
     std::string output;
+    /// A request is being done; the next one waits.
+    bool busy = false;
     bool closing = false;
 };
 
-ControlServer::ControlServer(IoLoop& loop, std::string path, Handler handler)
+ControlServer::ControlServer(IoLoop& loop, IoLoop& control, std::string path, Handlers handlers)
     : loop_(loop),
+      control_(control),
       listener_(std::move(path), "control socket", "--control"),
-      handler_(std::move(handler)) {
+      handlers_(std::move(handlers)) {
     accept_next();
 }
 
@@ -65,11 +94,24 @@ void ControlServer::received(std::uint64_t id, int result) {
         return;
     }
     client.input.append(client.buffer.begin(), client.buffer.begin() + result);
-    for (std::size_t end = client.input.find('\n'); end != std::string::npos;
-         end = client.input.find('\n')) {
+    take_lines(id);
+}
+
+/// Has what has come done, a line after the other.
+void ControlServer::take_lines(std::uint64_t id) {
+    Client& client = *clients_.at(id);
+    while (!client.busy) {
+        const std::size_t end = client.input.find('\n');
+        if (end == std::string::npos) {
+            break;
+        }
         const std::string line = client.input.substr(0, end);
         client.input.erase(0, end + 1);
-        client.output += answer(line);
+        client.busy = true;
+        handle(id, line);
+    }
+    if (client.busy) {
+        return;
     }
     if (client.input.size() > longest_line) {
         client.output +=
@@ -79,25 +121,29 @@ void ControlServer::received(std::uint64_t id, int result) {
     send(id);
 }
 
-std::string ControlServer::answer(const std::string& line) const {
-    json result;
-    try {
-        const json request = json::parse(line);
-        if (!request.is_object() || !request.contains("command")) {
-            throw SettingsError(
-                "request: found no \"command\", expected {\"command\": …}; send one");
-        }
-        result = handler_(request);
-        result["ok"] = true;
-    } catch (const json::exception&) {
-        result = {{"ok", false},
-            {"error",
-                "request: found a line that isn't as expected; send a JSON object with "
-                "\"command\" and its arguments"}};
-    } catch (const Error& error) {
-        result = {{"ok", false}, {"error", error.what()}};
+void ControlServer::handle(std::uint64_t id, const std::string& line) {
+    bool is_answered = true;
+    const std::string answer = answer_by([&]() -> json {
+        std::optional<json> result = handlers_.urgent(parse(line));
+        is_answered = result.has_value();
+        return result.value_or(json::object());
+    });
+    if (is_answered) {
+        clients_.at(id)->output += answer;
+        clients_.at(id)->busy = false;
+        return;
     }
-    return result.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    control_.post([this, id, line] {
+        std::string done = answer_by([&] { return handlers_.others(parse(line)); });
+        loop_.post([this, id, answer = std::move(done)] { answered(id, answer); });
+    });
+}
+
+void ControlServer::answered(std::uint64_t id, const std::string& answer) {
+    Client& client = *clients_.at(id); // while it is busy, nothing is read that might end it
+    client.output += answer;
+    client.busy = false;
+    take_lines(id);
 }
 
 void ControlServer::send(std::uint64_t id) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 namespace croft::worker {
@@ -20,17 +21,25 @@ namespace croft::worker {
 ///     {"ok": true, "state": "running", ...}
 ///     {"ok": false, "error": "…"}
 ///
-/// Several clients may be connected; their requests are done one after the other. Everything is for
-/// the loop's thread.
+/// Several clients may be connected; their requests are done one after the other on the worker's
+/// control thread. What must not wait for others is answered on the server's own.
 class ControlServer {
 public:
     /// Does one request and answers its result, an object that `ok` is added to. May throw Error.
     using Handler = std::function<nlohmann::json(const nlohmann::json& request)>;
 
+    /// The same for what must not wait; none for all else.
+    using UrgentHandler = std::function<std::optional<nlohmann::json>(const nlohmann::json&)>;
+
+    struct Handlers {
+        UrgentHandler urgent; // on `loop`
+        Handler others;       // on `control`
+    };
+
     /// Listens at `path`, which only this user may connect to. A socket file that nobody listens at
     /// any more is replaced. Errors: SystemError.
-    ControlServer(IoLoop& loop, std::string path, Handler handler);
-    /// Closes all connections and takes the socket file away. The loop no longer runs.
+    ControlServer(IoLoop& loop, IoLoop& control, std::string path, Handlers handlers);
+    /// Closes all connections and takes the socket file away. The loops no longer run.
     ~ControlServer();
     ControlServer(const ControlServer&) = delete;
     ControlServer& operator=(const ControlServer&) = delete;
@@ -42,12 +51,15 @@ private:
     void accepted(int result);
     void read_more(std::uint64_t id);
     void received(std::uint64_t id, int result);
-    [[nodiscard]] std::string answer(const std::string& line) const;
+    void take_lines(std::uint64_t id);
+    void handle(std::uint64_t id, const std::string& line);
+    void answered(std::uint64_t id, const std::string& answer);
     void send(std::uint64_t id);
 
     IoLoop& loop_;
+    IoLoop& control_;
     UnixListener listener_;
-    Handler handler_;
+    const Handlers handlers_;
     std::map<std::uint64_t, std::unique_ptr<Client>> clients_;
     std::uint64_t next_client_ = 1;
 };

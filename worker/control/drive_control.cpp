@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 namespace croft::worker {
 
@@ -22,14 +23,17 @@ std::uint32_t lun_of(const json& request) {
     return lun->get<std::uint32_t>();
 }
 
-std::uint64_t size_of(const json& request) {
+std::optional<std::uint64_t> size_of(const json& request) {
     const auto size = request.find("size");
-    if (size != request.end() && size->is_string()) {
+    if (size == request.end()) {
+        return std::nullopt;
+    }
+    if (size->is_string()) {
         return parse_size(size->get<std::string>(), "size");
     }
-    if (size == request.end() || !size->is_number_unsigned()) {
-        throw SettingsError("request: found no \"size\", expected bytes, or text as \"20G\"; send "
-                            "one");
+    if (!size->is_number_unsigned()) {
+        throw SettingsError("request: found another \"size\", expected bytes, or text as \"20G\"; "
+                            "send one, or none");
     }
     return size->get<std::uint64_t>();
 }

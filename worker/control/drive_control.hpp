@@ -11,7 +11,8 @@ namespace croft::worker {
 ///     drives                               what there is
 ///     add-drive {"drive": {…}}             as in the settings; answers its LUN
 ///     remove-drive {"lun": …}
-///     resize-drive {"lun": …, "size": …}   bytes, or text as "20G"; disks become larger only
+///     resize-drive {"lun": …, "size": …}   bytes, or text as "20G"; disks become larger only. No
+///                                          size is that which the device, or raw file, has now
 ///     change-disc {"lun": …, "path": …}    of a DVD drive; no path, or an empty one, takes it out
 ///
 /// `storage` outlives them. They throw SettingsError, SystemError, DeviceError.

@@ -20,6 +20,7 @@ namespace croft::worker {
 using nlohmann::json;
 
 namespace {
+constexpr auto urgent_command = "stop";
 constexpr std::uint64_t largest_state = 64 * mebibyte;
 
 using Shutdown = IntegrationComponents::Shutdown;
@@ -120,8 +121,9 @@ Command with_file(std::function<void(const std::string& path)> function) {
 } // namespace
 
 MachineControl::MachineControl(
-    Machine& machine, const Settings& settings, const std::function<void()>& stop)
-    : machine_(machine) {
+    Machine& machine, const Settings& settings, std::function<void()> stop)
+    : machine_(machine),
+      stop_(std::move(stop)) {
     commands_ = {
         {"status",
             [&](const json& /*request*/) {
@@ -139,7 +141,7 @@ MachineControl::MachineControl(
             [&](const json& request) {
                 return json{{"by", shut_down(machine, request)}};
             }},
-        {"stop", plain(stop)},
+        {urgent_command, plain(stop_)},
         {"reset", plain([&] { machine.reset(); })},
         {"pause", plain([&] { machine.pause(); })},
         {"resume", plain([&] { machine.resume(); })},
@@ -152,6 +154,14 @@ MachineControl::MachineControl(
     };
     add_drive_commands(commands_, machine.storage());
     add_nic_commands(commands_, machine.network());
+}
+
+std::optional<json> MachineControl::handle_urgent(const json& request) const {
+    if (request.at("command") != urgent_command) {
+        return std::nullopt;
+    }
+    stop_();
+    return json::object();
 }
 
 json MachineControl::handle(const json& request) const {

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 
 namespace croft::worker {
 
@@ -17,7 +18,7 @@ namespace croft::worker {
 ///     shutdown                   asks the guest to power off, or {"action": "reboot" or
 ///                                "hibernate", "force": …, "text": …}; one without integration
 ///                                services gets its power button pressed
-///     stop                       ends the VM and its worker at once
+///     stop                       ends the VM and its worker at once, whatever else is under way
 ///     reset, pause, resume
 ///     save, restore {"file": …}  the state of the devices, while paused
 ///     devices                    the same as JSON
@@ -25,15 +26,20 @@ namespace croft::worker {
 /// and those of drive_control.hpp and nic_control.hpp.
 class MachineControl {
 public:
-    /// `stop` is asked to end the worker once the answer is on its way. What is given as a
-    /// reference outlives the object.
-    MachineControl(Machine& machine, const Settings& settings, const std::function<void()>& stop);
+    /// `stop` begins the worker's end, on any thread. What is given as a reference outlives the
+    /// object.
+    MachineControl(Machine& machine, const Settings& settings, std::function<void()> stop);
+
+    /// Does what doesn't wait for what else is under way: "stop". None if it is another command.
+    /// Any thread.
+    [[nodiscard]] std::optional<nlohmann::json> handle_urgent(const nlohmann::json& request) const;
 
     /// Errors: SettingsError for a command that isn't known, and what the machine throws.
     [[nodiscard]] nlohmann::json handle(const nlohmann::json& request) const;
 
 private:
     Machine& machine_;
+    const std::function<void()> stop_;
     Commands commands_;
 };
 

@@ -125,7 +125,8 @@ void Machine::add_devices(
     vmbus_ = vmbus.get();
     // Providers come before VMBus, which opens their channels when it is restored, and whose guest
     // has to be gone before they are reset.
-    auto storage = std::make_unique<StorageDevice>(settings, *vmbus_, executor_.devices());
+    auto storage = std::make_unique<StorageDevice>(
+        settings, *vmbus_, executor_.devices(), executor_.control());
     storage_ = storage.get();
     devices_.push_back(std::move(storage));
     auto network = std::make_unique<Network>(settings, *vmbus_, executor_.devices());

@@ -47,7 +47,7 @@ void describe(CLI::App& app, Options& options) {
     app.add_option("--disk", options.disks,
            "a disk: a file or a block device, with its format and read-only after commas; again "
            "for more")
-        ->type_name("FILE[,raw|vhd|vhdx][,read-only]")
+        ->type_name("FILE[,raw|vhd|vhdx][,read-only][,serial=TEXT]")
         ->allow_extra_args(false);
     app.add_option("--dvd", options.discs, "a DVD drive with a disc, or none")
         ->type_name("FILE|none")

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/settings/drive_option.hpp"
 
+#include <string_view>
 #include <utility>
 
 namespace croft::worker {
+
+namespace {
+constexpr std::string_view serial_word = "serial=";
+} // namespace
 
 DriveSettings parse_disk_option(std::string text) {
     DriveSettings drive;
@@ -14,6 +19,8 @@ DriveSettings parse_disk_option(std::string text) {
             drive.read_only = true;
         } else if (word == "raw" || word == "vhd" || word == "vhdx") {
             drive.format = word;
+        } else if (word.starts_with(serial_word)) {
+            drive.serial = word.substr(serial_word.size());
         } else {
             drive.path = std::move(text);
             return drive;

@@ -7,8 +7,8 @@
 
 namespace croft::worker {
 
-/// A disk from its option, FILE[,raw|vhd|vhdx][,read-only]. Words after a comma that aren't known
-/// stay in the path, which may have commas too.
+/// A disk from its option, FILE[,raw|vhd|vhdx][,read-only][,serial=TEXT]. Words after a comma that
+/// aren't known stay in the path, which may have commas too.
 [[nodiscard]] DriveSettings parse_disk_option(std::string text);
 
 /// A DVD drive from its option, FILE or "none".

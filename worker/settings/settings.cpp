@@ -160,6 +160,8 @@ std::string_view word_of(
     return "";
 }
 
+constexpr std::size_t longest_serial = 36;
+
 void check(const DriveSettings& drive, const std::string& place) {
     constexpr std::array<std::string_view, 5> formats = {"", "raw", "vhd", "vhdx", "iso"};
     if (std::ranges::find(formats, drive.format) == formats.end()) {
@@ -168,6 +170,16 @@ void check(const DriveSettings& drive, const std::string& place) {
     }
     if (drive.type == DriveSettings::Type::disk && drive.path.empty()) {
         refuse(place + ".path", "no file", "a disk to have one; only DVD drives can be empty");
+    }
+    const auto is_wanted = [](char letter) {
+        return letter > ' ' && letter <= '~' && letter != ',';
+    };
+    if (drive.serial.size() > longest_serial || !std::ranges::all_of(drive.serial, is_wanted)) {
+        refuse(place + ".serial", fmt::format("\"{}\"", drive.serial),
+            fmt::format("up to {} characters of ASCII without spaces and commas", longest_serial));
+    }
+    if (drive.type == DriveSettings::Type::dvd && !drive.serial.empty()) {
+        refuse(place + ".serial", "one of a DVD drive", "only disks to have one");
     }
 }
 
@@ -178,6 +190,7 @@ void read(ObjectReader& reader, DriveSettings& drive) {
     reader.read("path", drive.path);
     reader.read("format", drive.format);
     reader.read("read_only", drive.read_only);
+    reader.read("serial", drive.serial);
     if (lun != DriveSettings::most) {
         drive.lun = lun;
     }
@@ -324,6 +337,9 @@ json to_json(const DriveSettings& drive) {
         {"format", drive.format}, {"read_only", drive.read_only}};
     if (drive.lun) {
         tree["lun"] = *drive.lun;
+    }
+    if (!drive.serial.empty()) {
+        tree["serial"] = drive.serial;
     }
     return tree;
 }

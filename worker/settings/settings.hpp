@@ -54,6 +54,8 @@ struct DriveSettings {
     /// disk: its guest could make it look like a child of any file.
     std::string format;
     bool read_only = false;
+    /// Of a disk, what its guest sees as such; the disk's own if empty.
+    std::string serial = {};
 };
 
 /// Msvm_SyntheticEthernetPortSettingData, with the connection that Hyper-V keeps in

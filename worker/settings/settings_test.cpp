@@ -33,8 +33,8 @@ TEST(Settings, ComeBackFromTheirJson) {
     settings.memory = {std::uint64_t{1} << 30, true};
     settings.serial_ports = {{"none"}, {"/tmp/console"}};
     settings.boot = {"/k", "/i", "quiet"};
-    settings.drives = {{DriveSettings::Type::disk, 7, "/d.vhdx", "vhdx", true},
-        {DriveSettings::Type::dvd, std::nullopt, "", "", false}};
+    settings.drives = {{DriveSettings::Type::disk, 7, "/d.vhdx", "vhdx", true, "ABC-1"},
+        {DriveSettings::Type::dvd, std::nullopt, "", "", false, ""}};
     settings.nics = {
         {5, "tap0", "br0", "02:00:00:00:00:01", 9000, 2, false, NicSettings::Process::own}};
     settings.control.socket = "/run/web";
@@ -129,12 +129,13 @@ TEST(CommandLineTest, GoesBeforeTheSettingsFile) {
 
 TEST(CommandLineTest, TakesDrives) {
     const char* const words[] = {"--kernel", "k", "--dvd", "none", "--disk",
-        "a,b.img,raw,read-only", "--disk", "c.vhdx", "--dvd", "d.iso"};
+        "a,b.img,raw,serial=S/N=1,read-only", "--disk", "c.vhdx", "--dvd", "d.iso"};
     const std::vector<DriveSettings> drives = parse_command_line(words).settings.drives;
     ASSERT_EQ(drives.size(), 4U);
     EXPECT_EQ(drives[0].path, "a,b.img");
     EXPECT_EQ(drives[0].format, "raw");
     EXPECT_TRUE(drives[0].read_only);
+    EXPECT_EQ(drives[0].serial, "S/N=1");
     EXPECT_EQ(drives[1].path, "c.vhdx");
     EXPECT_EQ(drives[1].format, "");
     EXPECT_FALSE(drives[1].read_only);

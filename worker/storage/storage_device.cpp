@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <fmt/format.h>
@@ -29,13 +30,28 @@ constexpr std::size_t most_threads = 4;
 constexpr vmbus::Guid instance =
     vmbus::Guid::of(0x6f2b8c14, 0x93d1, 0x4e57, {0xa8, 0x30, 0x55, 0x4e, 0x44, 0x45, 0x52, 0x01});
 
-/// The same for the same place in a VM of the same name.
-Identity identity_of(const std::string& machine, std::uint32_t lun) {
-    const std::string place = fmt::format("{}/scsi0/{}", machine, lun);
-    const std::array halves = {hash_of(place), hash_of(place + "/")};
+/// The same for the same text.
+Identity hashed(const std::string& text) {
+    const std::array halves = {hash_of(text), hash_of(text + "/")};
     Identity identity;
     static_assert(sizeof(identity.bytes) == sizeof(halves));
     std::memcpy(identity.bytes.data(), halves.data(), sizeof(halves));
+    return identity;
+}
+
+/// The bytes as a GUID's text has them, so that the serial number can be recognized.
+std::optional<Identity> from_guid(std::string text) {
+    std::erase(text, '-');
+    Identity identity;
+    if (text.size() != 2 * identity.bytes.size()) {
+        return std::nullopt;
+    }
+    for (std::size_t i = 0; i < identity.bytes.size(); ++i) {
+        const char* const digits = &text[2 * i];
+        if (std::from_chars(digits, digits + 2, identity.bytes.at(i), 16).ptr != digits + 2) {
+            return std::nullopt;
+        }
+    }
     return identity;
 }
 
@@ -54,15 +70,18 @@ std::vector<DriveSettings> in_order(std::vector<DriveSettings> drives) {
 
 } // namespace
 
-StorageDevice::StorageDevice(const Settings& settings, VmbusDevice& bus, IoLoop& loop)
+StorageDevice::StorageDevice(
+    const Settings& settings, VmbusDevice& bus, IoLoop& devices, IoLoop& control)
     : bus_(bus),
       machine_(settings.name),
       threads_("disks", std::min<std::size_t>(settings.processor.count, most_threads)),
       controller_({threads_.rings(),
-                      [&loop](std::function<void()> function) {
-                          loop.post(std::move(function));
+                      [&devices](std::function<void()> function) {
+                          devices.post(std::move(function));
                       }},
           static_cast<std::uint16_t>(settings.processor.count - 1)) {
+    controller_.on_eject(
+        [this, &control](std::uint8_t lun) { control.post([this, lun] { take_ejected(lun); }); });
     for (DriveSettings& drive : in_order(settings.drives)) {
         add_drive(std::move(drive));
     }
@@ -74,6 +93,20 @@ StorageDevice::~StorageDevice() {
             fmt::print(stderr, "{}\r\n", closed.error().text());
         }
     }
+}
+
+/// A disk's follows the disk, a DVD drive's the drive: the VM and its place there.
+Identity StorageDevice::identity_of(const Attached& drive, std::uint32_t lun) const {
+    if (drive.settings.type == DriveSettings::Type::dvd) {
+        return hashed(fmt::format("{}/scsi0/{}", machine_, lun));
+    }
+    if (!drive.settings.serial.empty()) {
+        Identity identity = hashed(drive.settings.serial);
+        identity.serial = drive.settings.serial;
+        return identity;
+    }
+    const std::string told = drive.disk->identity();
+    return from_guid(told).value_or(hashed(told.empty() ? drive.settings.path : told));
 }
 
 std::uint32_t StorageDevice::free_lun() const {
@@ -119,7 +152,7 @@ std::uint32_t StorageDevice::add_drive(DriveSettings drive) {
         attached.disk = open_disk(attached.settings);
     }
     const auto address = static_cast<std::uint8_t>(lun);
-    const Identity identity = identity_of(machine_, lun);
+    const Identity identity = identity_of(attached, lun);
     bus_.call([&] {
         if (attached.settings.type == DriveSettings::Type::dvd) {
             controller_.add_dvd(address, identity, attached.disk.get());
@@ -150,22 +183,29 @@ void StorageDevice::remove_drive(std::uint32_t lun) {
     }
 }
 
-void StorageDevice::resize_drive(std::uint32_t lun, std::uint64_t size) {
+void StorageDevice::resize_drive(std::uint32_t lun, std::optional<std::uint64_t> size) {
     const Attached& drive = attached(lun);
     if (drive.settings.type != DriveSettings::Type::disk || drive.settings.read_only) {
         throw SettingsError(fmt::format("drive at LUN {}: found a {}, expected a disk that can be "
                                         "written to; choose another",
             lun, drive.settings.read_only ? "read-only disk" : "DVD drive"));
     }
+    const std::uint64_t now = drive.disk->geometry().size;
     // The guest may be using what is beyond a nearer end.
-    if (const std::uint64_t now = drive.disk->geometry().size; size <= now) {
+    if (size && *size <= now) {
         throw SettingsError(fmt::format("size of the disk at LUN {}: found {} bytes, expected more "
                                         "than the {} it has; remove it to make it smaller by "
                                         "croft disk resize",
-            lun, size, now));
+            lun, *size, now));
     }
-    if (const auto resized = drive.disk->resize(size); !resized) {
+    const auto resized = size ? drive.disk->resize(*size) : drive.disk->take_all();
+    if (!resized) {
         throw SystemError(resized.error().text());
+    }
+    if (drive.disk->geometry().size == now) {
+        throw SettingsError(fmt::format("disk at LUN {}: found {} bytes in {}, expected more than "
+                                        "before; make that larger first",
+            lun, now, drive.settings.path));
     }
     bus_.call([&] { controller_.resized(static_cast<std::uint8_t>(lun)); });
 }
@@ -188,6 +228,29 @@ void StorageDevice::change_disc(std::uint32_t lun, const std::string& path) {
     drive.settings = std::move(settings);
     if (disc != nullptr) {
         close(*disc);
+    }
+}
+
+/// The guest has put a disc out: its file is nobody's any more.
+void StorageDevice::take_ejected(std::uint32_t lun) {
+    const auto found = drives_.find(lun);
+    if (found == drives_.end()) {
+        return;
+    }
+    std::promise<void> released;
+    bool is_taken = false;
+    bus_.call([&] {
+        is_taken = controller_.take_ejected(
+            static_cast<std::uint8_t>(lun), [&released] { released.set_value(); });
+    });
+    if (!is_taken) {
+        return; // the guest has loaded it again, or the host another
+    }
+    released.get_future().wait();
+    found->second.settings.path.clear();
+    const std::unique_ptr<disk::Disk> disc = std::move(found->second.disk);
+    if (const auto closed = disc->close(); !closed) {
+        fmt::print(stderr, "{}\r\n", closed.error().text());
     }
 }
 

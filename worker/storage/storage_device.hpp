@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,9 +26,9 @@ namespace croft::worker {
 /// no longer uses the file in question, which is when the commands under way are done.
 class StorageDevice final : public vdev::Device {
 public:
-    /// Opens the drives' files. `bus` and `loop`, its thread, outlive the object. Errors:
-    /// SystemError.
-    StorageDevice(const Settings& settings, VmbusDevice& bus, IoLoop& loop);
+    /// Opens the drives' files. `bus` and the loops, `devices` being its, outlive the object.
+    /// Errors: SystemError.
+    StorageDevice(const Settings& settings, VmbusDevice& bus, IoLoop& devices, IoLoop& control);
     /// Closes them.
     ~StorageDevice() override;
 
@@ -44,9 +45,9 @@ public:
     std::uint32_t add_drive(DriveSettings drive);
     /// Errors: SettingsError where there is no drive; SystemError if its file could not be closed.
     void remove_drive(std::uint32_t lun);
-    /// Makes a disk larger. Errors: SettingsError where there is no disk or it is that large
-    /// already; SystemError.
-    void resize_drive(std::uint32_t lun, std::uint64_t size);
+    /// Makes a disk larger; without a size, by as much as its device, or raw file, has grown.
+    /// Errors: SettingsError where there is no disk or it is that large already; SystemError.
+    void resize_drive(std::uint32_t lun, std::optional<std::uint64_t> size);
     /// Puts a disc into a DVD drive in the place of what is there, or none if `path` is empty.
     /// Errors: SettingsError where there is no DVD drive, else as `add_drive`; the old disc stays.
     void change_disc(std::uint32_t lun, const std::string& path);
@@ -67,6 +68,9 @@ private:
         std::unique_ptr<disk::Disk> disk;
     };
 
+    [[nodiscard]] vsp::storage::scsi::Identity identity_of(
+        const Attached& drive, std::uint32_t lun) const;
+    void take_ejected(std::uint32_t lun);
     [[nodiscard]] Attached& attached(std::uint32_t lun);
     [[nodiscard]] std::uint32_t free_lun() const;
     void release(const std::function<void(std::function<void()> done)>& begin);

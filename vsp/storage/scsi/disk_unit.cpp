@@ -178,7 +178,8 @@ Outcome DiskUnit::verify(const Cdb& cdb, std::span<const std::uint8_t> parameter
     const Blocks blocks = parse_blocks(cdb);
     const unsigned check = cdb[1] & verify_byte_check;
     if ((cdb[1] & verify_protection) != 0 ||
-        (check != 0 && check != compare_all && check != compare_one_block)) {
+        (check != 0 && check != compare_all && check != compare_one_block) ||
+        blocks.count > largest_transfer / block_size()) { // SBC-4 5.40, VERIFICATION LENGTH
         return Answer(invalid_field_in_cdb);
     }
     if (!contains(blocks)) {

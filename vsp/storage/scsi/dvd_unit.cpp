@@ -28,6 +28,11 @@ void DvdUnit::medium_changed(const std::optional<disk::Geometry>& geometry) {
     }
 }
 
+bool DvdUnit::take_ejected() {
+    return is_open_.load(std::memory_order_relaxed) &&
+        blocks_.exchange(0, std::memory_order_relaxed) != 0;
+}
+
 UnitState DvdUnit::save() const {
     UnitState state = LogicalUnit::save();
     state.is_locked = is_locked();
@@ -157,6 +162,9 @@ Answer DvdUnit::start_stop(const Cdb& cdb) {
     }
     if (has_disc && start) {
         attend(Attention::new_medium);
+    }
+    if (has_disc && !start) {
+        ejected_();
     }
     return Answer();
 }

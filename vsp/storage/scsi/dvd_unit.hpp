@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 namespace croft::vsp::storage::scsi {
 
@@ -15,13 +17,21 @@ class DvdUnit final : public LogicalUnit {
 public:
     static constexpr std::uint32_t block_bytes = 2048;
 
-    explicit DvdUnit(const Identity& identity) : identity_(identity) {}
+    /// `ejected` is called when the guest has put a disc out, on the thread of its command.
+    explicit DvdUnit(
+        const Identity& identity, std::function<void()> ejected = [] {})
+        : identity_(identity),
+          ejected_(std::move(ejected)) {}
 
     [[nodiscard]] std::size_t parameter_length(const Cdb&) const override { return 0; }
     [[nodiscard]] std::uint32_t block_size() const override { return block_bytes; }
     [[nodiscard]] bool has_medium() const override { return disc_blocks() != 0; }
     /// The host closes the tray with another disc in it, or with none.
     void medium_changed(const std::optional<disk::Geometry>& geometry) override;
+
+    /// The host takes the disc that the guest has put out, and leaves the tray open. False if there
+    /// is none in it.
+    bool take_ejected();
 
     /// The guest wants the disc to stay.
     [[nodiscard]] bool is_locked() const { return is_locked_.load(std::memory_order_relaxed); }
@@ -45,6 +55,7 @@ private:
     [[nodiscard]] Answer prevent_allow(const Cdb& cdb);
 
     const Identity identity_;
+    const std::function<void()> ejected_;
     /// Blocks of the disc that the host has put in; 0 without one.
     std::atomic<std::uint64_t> blocks_ = 0;
     std::atomic<bool> is_locked_ = false;

@@ -57,13 +57,13 @@ std::vector<std::uint8_t> supported_pages(std::uint8_t type, std::span<const Vpd
 
 std::vector<std::uint8_t> unit_serial_number(std::uint8_t type, const Identity& identity) {
     constexpr std::string_view digits = "0123456789abcdef";
-    std::vector<std::uint8_t> bytes =
-        page_of(type, VpdPage::unit_serial_number, 2 * identity.bytes.size());
-    std::size_t at = 4;
-    for (const std::uint8_t byte : identity.bytes) {
-        bytes[at++] = static_cast<std::uint8_t>(digits[byte >> 4]);
-        bytes[at++] = static_cast<std::uint8_t>(digits[byte & 0xf]);
+    std::string serial = identity.serial;
+    for (std::size_t i = 0; identity.serial.empty() && i < identity.bytes.size(); ++i) {
+        serial += digits[identity.bytes[i] >> 4];
+        serial += digits[identity.bytes[i] & 0xf];
     }
+    std::vector<std::uint8_t> bytes = page_of(type, VpdPage::unit_serial_number, serial.size());
+    std::ranges::copy(serial, bytes.begin() + 4);
     return bytes;
 }
 

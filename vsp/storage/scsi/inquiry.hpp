@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace croft::vsp::storage::scsi {
 /// Which unit it is: the same over the unit's life, and unique.
 struct Identity {
     std::array<std::uint8_t, 16> bytes{};
+    /// The serial number, in ASCII; the bytes in hexadecimal if empty.
+    std::string serial = {};
 };
 
 enum class VpdPage : std::uint8_t {

@@ -5,7 +5,7 @@
 
 namespace croft::vsp::storage::scsi {
 
-/// Of one command's data, in bytes.
+/// Of one command's data, and of what VERIFY reads, in bytes.
 constexpr std::uint32_t largest_transfer = 1U << 20U;
 /// Of WRITE SAME, in blocks: what a host without a quick way to write zeros does in one go.
 constexpr std::uint32_t largest_write_same = 1U << 16U;

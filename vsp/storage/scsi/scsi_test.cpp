@@ -136,6 +136,11 @@ TEST(DiskUnitTest, VitalProductData) {
     EXPECT_EQ(page(0x00), pages);
     const auto serial = page(0x80);
     EXPECT_EQ(std::string(serial.begin() + 4, serial.end()), "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf");
+    Identity named = identity();
+    named.serial = "ABC-1";
+    DiskUnit other(named, geometry());
+    EXPECT_EQ(data_of(other, cdb_of({0x12, 1, 0x80, 1, 0, 0})),
+        (std::vector<std::uint8_t>{0, 0x80, 0, 5, 'A', 'B', 'C', '-', '1'}));
     const auto designator = page(0x83);
     ASSERT_EQ(designator.size(), 24U);
     EXPECT_EQ(get_be(designator, 4, 8), 0x0103001060022480U);

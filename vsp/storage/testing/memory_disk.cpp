@@ -8,9 +8,10 @@
 
 namespace croft::vsp::storage::testing {
 
-MemoryDisk::MemoryDisk(std::uint64_t size, disk::Format format, bool read_only)
+MemoryDisk::MemoryDisk(std::uint64_t size, disk::Format format, bool read_only, bool has_holes)
     : contents_(std::make_shared<disk::test::MemoryStore::Contents>()) {
     contents_->bytes.resize(size);
+    contents_->has_holes = has_holes;
     auto store = std::make_unique<disk::test::MemoryStore>(contents_, read_only);
     std::vector<std::unique_ptr<disk::Image>> images;
     images.push_back(

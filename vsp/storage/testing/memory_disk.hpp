@@ -12,8 +12,9 @@ namespace croft::vsp::storage::testing {
 /// A raw disk in memory.
 class MemoryDisk {
 public:
-    explicit MemoryDisk(
-        std::uint64_t size, disk::Format format = disk::Format::raw, bool read_only = false);
+    /// Without holes, nothing that is discarded is given back.
+    explicit MemoryDisk(std::uint64_t size, disk::Format format = disk::Format::raw,
+        bool read_only = false, bool has_holes = true);
 
     [[nodiscard]] disk::Disk& disk() { return *disk_; }
     [[nodiscard]] disk::test::MemoryStore::Contents& contents() { return *contents_; }
