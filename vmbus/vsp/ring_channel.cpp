@@ -70,9 +70,12 @@ RingResult<bool> RingChannel::queue(const OutgoingPacket& packet) {
     }
 }
 
+/// Nothing comes between the two: whoever ends in that moment leaves answers to packets that count as
+/// unread.
 void RingChannel::give_back() {
-    flush();
-    signal_if(incoming_.commit());
+    const bool shown = outgoing_.commit();
+    const bool freed = incoming_.commit();
+    signal_if(shown || freed);
 }
 
 void RingChannel::flush() {

@@ -284,7 +284,7 @@ TEST_F(AnswersTest, AreShownBeforeTheSpaceOfTheirPacketsIsGivenBack) {
     // The guest waits for space, so that it is signalled when there is some.
     ASSERT_FALSE(sender_.wait_for(64));
     EXPECT_FALSE(serve()) << "the other ring is smaller";
-    EXPECT_GT(signals_, 1U);
+    EXPECT_GT(signals_, 0U);
     // What isn't answered is where it was.
     EXPECT_EQ(given_back(), answers_shown());
     EXPECT_EQ(answers_shown(), 2 * 4096 / answer - 1);
