@@ -48,7 +48,8 @@ NicProcess::NicProcess(const NicSettings& nic, std::size_t threads, VmbusDevice&
       loop_(loop),
       process_(program, arguments_for(nic, threads)),
       adapter_([this](const Bytes& question) { return exchange(question); }),
-      reactor_(loop) {
+      reactor_(loop),
+      completer_(reactor_) {
     process_.wait_until_heard(RemoteService::patience);
     try {
         connect();
@@ -70,6 +71,7 @@ RemoteService::Events NicProcess::events() {
         },
         [this] { how_it_ended_ = process_.end(); },
         [this](const std::string& reason) { lost(reason); },
+        &completer_,
     };
 }
 
@@ -138,6 +140,10 @@ bool NicProcess::is_idle() {
     } catch (const Error&) {
         return true; // nothing more will come of it
     }
+}
+
+bool NicProcess::withdraw(std::chrono::milliseconds patience) {
+    return bus_.withdraw_and_wait(id_, patience);
 }
 
 void NicProcess::set_plugged(bool plugged) {
