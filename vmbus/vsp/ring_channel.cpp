@@ -70,8 +70,8 @@ RingResult<bool> RingChannel::queue(const OutgoingPacket& packet) {
     }
 }
 
-/// Nothing comes between the two: whoever ends in that moment leaves answers to packets that count as
-/// unread.
+/// Nothing comes between the two: whoever ends in that moment leaves answers to packets that count
+/// as unread.
 void RingChannel::give_back() {
     const bool shown = outgoing_.commit();
     const bool freed = incoming_.commit();

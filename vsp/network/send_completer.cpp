@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vsp/network/send_completer.hpp"
 
+#include "vmbus/remote/event.hpp"
 #include "vsp/network/channel.hpp"
 #include "vsp/network/protocol/nvsp.hpp"
 
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <utility>
 
 namespace croft::vsp::network {
@@ -60,6 +62,43 @@ constexpr std::uint32_t completion_bytes = sizeof(vmbus::protocol::PacketDescrip
 
 SendCompleter::~SendCompleter() {
     stop();
+    reactor_.unwatch(timer_.get());
+}
+
+void SendCompleter::wait_for_silence(std::function<void()> silent) {
+    silent_ = std::move(silent);
+    timer_ = vmbus::Descriptor(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (channels_.empty() || !timer_) {
+        end_wait();
+        return;
+    }
+    constexpr timespec silence{0, 500'000'000};
+    const itimerspec setting{silence, silence};
+    timerfd_settime(timer_.get(), 0, &setting, nullptr);
+    heard_ = true;
+    ticks_ = 0;
+    reactor_.watch(timer_.get(), POLLIN, [this] {
+        if (vmbus::remote::take_event(timer_.get()) && running_) {
+            tick();
+        }
+    });
+}
+
+void SendCompleter::tick() {
+    constexpr unsigned most_ticks = 10;
+    const bool is_silent = !std::exchange(heard_, false) &&
+        std::ranges::all_of(channels_, [](auto& entry) { return entry.second.rings.is_empty(); });
+    if (is_silent || ++ticks_ == most_ticks) {
+        end_wait();
+    }
+}
+
+void SendCompleter::end_wait() {
+    reactor_.unwatch(timer_.get());
+    timer_ = vmbus::Descriptor();
+    if (const auto silent = std::exchange(silent_, nullptr)) {
+        silent();
+    }
 }
 
 void SendCompleter::take_over(
@@ -111,6 +150,7 @@ void SendCompleter::serve(std::uint16_t sub_channel) {
     channel.rings.clear_event();
     unsigned taken = 0;
     const auto complete = [&](const vmbus::Packet& packet) {
+        heard_ = true;
         if (packet.completion_requested) {
             std::uint32_t type = 0;
             std::memcpy(

@@ -185,6 +185,28 @@ TEST_F(SendCompleterTest, StandsStillWhileItIsStopped) {
     ASSERT_TRUE(guest_.close(*channel_));
 }
 
+TEST_F(SendCompleterTest, TellsWhenTheGuestIsSilent) {
+    bool is_silent = false;
+    completer_.wait_for_silence([&] { is_silent = true; });
+    EXPECT_TRUE(is_silent) << "there is no channel";
+    is_silent = false;
+    adapter_.leave();
+    completer_.start();
+    ASSERT_TRUE(guest_.send(*channel_, packet_of(1, protocol::MessageType::send_rndis_packet)));
+    completer_.wait_for_silence([&] { is_silent = true; });
+    EXPECT_FALSE(is_silent);
+    work();
+    // Not before it has taken the completion.
+    ASSERT_TRUE(reactor_.run_once(5000));
+    ASSERT_TRUE(reactor_.run_once(5000));
+    EXPECT_FALSE(is_silent);
+    take_completions();
+    while (!is_silent) {
+        ASSERT_TRUE(reactor_.run_once(5000));
+    }
+    EXPECT_EQ(completions_.size(), 1U);
+}
+
 TEST_F(SendCompleterTest, ABadRingEndsTheChannelOnly) {
     adapter_.leave();
     completer_.start();

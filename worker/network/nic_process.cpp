@@ -49,7 +49,7 @@ NicProcess::NicProcess(const NicSettings& nic, std::size_t threads, VmbusDevice&
       process_(program, arguments_for(nic, threads)),
       adapter_([this](const Bytes& question) { return exchange(question); }),
       reactor_(loop),
-      completer_(reactor_) {
+      completer_(std::make_unique<vsp::network::SendCompleter>(reactor_)) {
     process_.wait_until_heard(RemoteService::patience);
     try {
         connect();
@@ -71,7 +71,7 @@ RemoteService::Events NicProcess::events() {
         },
         [this] { how_it_ended_ = process_.end(); },
         [this](const std::string& reason) { lost(reason); },
-        &completer_,
+        completer_.get(),
     };
 }
 
@@ -94,7 +94,10 @@ void NicProcess::connect() {
 
 void NicProcess::take_away() {
     bus_.remove(id_);
-    bus_.call([this] { service_.reset(); });
+    bus_.call([this] {
+        service_.reset();
+        completer_.reset();
+    });
 }
 
 void NicProcess::lost(const std::string& reason) {
@@ -108,7 +111,7 @@ void NicProcess::lost(const std::string& reason) {
             "on\r\n",
             number_, program, process_.id(),
             reason.empty() ? how_it_ended_ : fmt::format("was sent away: {}", reason));
-        bus_.withdraw(id_);
+        completer_->wait_for_silence([this] { bus_.withdraw(id_); });
     }
 }
 

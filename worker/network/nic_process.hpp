@@ -59,7 +59,7 @@ private:
 
     // Of the loop's thread:
     LoopReactor reactor_;
-    vsp::network::SendCompleter completer_;
+    std::unique_ptr<vsp::network::SendCompleter> completer_;
     std::unique_ptr<vmbus::remote::RemoteService> service_;
     vmbus::Server::DeviceId id_{};
     std::string how_it_ended_;
