@@ -9,15 +9,12 @@
 
 #include <gtest/gtest.h>
 #include <map>
-#include <set>
 #include <utility>
 
 namespace croft::vsp::network {
 namespace {
 
-using testing::concatenate;
 using testing::nvsp_message;
-using testing::take_from;
 using vmbus::testing::GuestPacket;
 
 /// Has channels opened, and leaves them to somebody else.
