@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import time
 import unittest
 
 from lab import Host
@@ -12,7 +13,12 @@ from root import recipe
 
 HOST = "192.168.77.1"
 GUEST = "192.168.77.2"
+NOBODY = "192.168.77.9"
 MEGABYTES = 16
+
+# That a guest gives itself.
+GUEST_ADDRESS = "02:00:00:00:00:77"
+CHANNELS = "/sys/class/net/eth0/device/channels"
 
 # The control sockets, and another network with an adapter that comes and goes.
 VMS = "/tmp/vms"
@@ -94,9 +100,62 @@ class NetworkTest(unittest.TestCase):
             for way in ("rx", "tx"):
                 packets = int(guest.run(f"cat /sys/class/net/eth0/statistics/{way}_packets"))
                 self.assertLess(packets, (MEGABYTES << 20) // 1448 // 2, way)
+            self._change_address(host, guest)
+            self._be_promiscuous(host, guest)
             self._check_counters(host, guest)
             result = guest.end()
             self.assertEqual((result.status, result.error), (0, ""))
+
+    def _change_address(self, host, guest):
+        """Frames come by an address that the guest gives itself."""
+        guest.run(f"ip link set eth0 down; ip link set eth0 address {GUEST_ADDRESS}; "
+                  "ip link set eth0 up")
+        host.run("ip neigh flush dev tap0", check=True)
+        self._ping(host, guest)
+        self.assertIn(f"lladdr {GUEST_ADDRESS} ",
+                      host.run(f"ip neigh show {GUEST}", check=True).output)
+
+    def _others_frames_come(self, host, guest):
+        """Whether the guest gets frames whose address isn't its own."""
+        count = 20
+
+        def received():
+            return int(guest.run("cat /sys/class/net/eth0/statistics/rx_packets"))
+
+        before = received()
+        host.run(f"ping -c {count} -i 0.01 -W 1 {NOBODY}")
+        host.run(f"ping -c 1 -W 10 {GUEST}", check=True)  # behind those
+        return received() - before > count
+
+    def _be_promiscuous(self, host, guest):
+        """The guest's driver changes its filter some time later."""
+        host.run(f"ip neigh replace {NOBODY} lladdr 02:00:00:00:00:99 dev tap0", check=True)
+        self.assertFalse(self._others_frames_come(host, guest))
+        for state in ("on", "off"):
+            guest.run(f"ip link set eth0 promisc {state}")
+            end = time.monotonic() + 60
+            while self._others_frames_come(host, guest) != (state == "on"):
+                self.assertLess(time.monotonic(), end, state)
+
+    def _busy_channels(self, guest, action):
+        """How many channels had interrupts while that was done."""
+        def interrupts():
+            return [int(count) for count in guest.run(f"cat {CHANNELS}/*/interrupts").split()]
+
+        before = interrupts()
+        action()
+        return sum(now > then + 20 for then, now in zip(before, interrupts()))
+
+    def _retarget(self, host, guest):
+        """The guest has other processors interrupted, while both ways are busy."""
+        home = guest.run(f"cat {CHANNELS}/*/cpu").split()
+        with self._load(host, guest, HOST, GUEST):
+            for cpus in (["0"] * 4, home[1:] + home[:1], ["3"] * 4, home):
+                self._wait_for_traffic(host, "tap0")
+                guest.run(f"set -- {' '.join(cpus)}; for channel in {CHANNELS}/*; do "
+                          "echo $1 >$channel/cpu; shift; done")
+                self.assertEqual(guest.run(f"cat {CHANNELS}/*/cpu").split(), cpus)
+            self._wait_for_traffic(host, "tap0")
 
     def test_channels_and_jumbo_frames(self):
         """A channel for each processor, and frames that the guest's MTU lets it send."""
@@ -113,12 +172,19 @@ class NetworkTest(unittest.TestCase):
                       "= 4")
             self._ping(host, guest, 8972)
             checksum = self._serve(host, guest)
-            # Streams side by side spread over the channels.
-            guest.run(f"for i in 1 2 3 4; do wget -q -O /tmp/$i http://{HOST}:8080/data & done; "
-                      "wait; sha256sum /tmp/[1-4] | cut -c 1-64 | uniq >/tmp/found; "
-                      "rm /tmp/[1-4]", timeout=180)
-            self.assertEqual(guest.run("cat /tmp/found").strip(), checksum)
+
+            def fetch_side_by_side():
+                guest.run("for i in 1 2 3 4; do "
+                          f"wget -q -O /tmp/$i http://{HOST}:8080/data & done; wait; "
+                          "sha256sum /tmp/[1-4] | cut -c 1-64 | uniq >/tmp/found; "
+                          "rm /tmp/[1-4]", timeout=180)
+                self.assertEqual(guest.run("cat /tmp/found").strip(), checksum)
+
+            # They spread over the channels; which ones they take is chance.
+            self.assertTrue(any(self._busy_channels(guest, fetch_side_by_side) > 1
+                                for _ in range(5)))
             self._transfer(host, guest, checksum)
+            self._retarget(host, guest)
             self._check_counters(host, guest)
             self.assertEqual(guest.end().error, "")
 

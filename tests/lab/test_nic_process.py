@@ -97,13 +97,34 @@ class NicProcessTest(unittest.TestCase):
         guest.croft("link", guest.name, "0", "up")
         guest.run(f"until grep -q 1 {CARRIER}; do sleep 0.05; done")
 
+    @contextlib.contextmanager
+    def _load(self, guest, address):
+        """Streams both ways, for as long as there is something to carry them."""
+        host = guest.host
+        guest.run(f"head -c {FILES['large']} /dev/urandom >/tmp/www/large; "
+                  f"(while busybox wget -q -O /dev/null http://{HOST}:8080/large; do :; done) "
+                  ">/tmp/load.log 2>&1 & echo $! >/tmp/load")
+        back = host.start_command(["sh", "-c", "while busybox wget -q -O /dev/null "
+                                               f"http://{address}:8080/large; do :; done"])
+        for way in ("rx", "tx"):
+            host.run(f"""file=/sys/class/net/vm0/statistics/{way}_bytes
+                limit=$(($(cat $file) + 1048576))
+                until [ $(cat $file) -gt $limit ]; do usleep 20000; done""", check=True)
+        yield
+        guest.run("kill $(cat /tmp/load) || true")
+        back.signal()
+
     def test_is_lost_with_its_process(self):
         with self._guest("death") as guest:
             host = guest.host
-            self._exchange(guest, self._address(guest), "small")
+            address = self._address(guest)
+            self._exchange(guest, address, "small")
             process = self._check_process(host)
-            host.run(["kill", "-KILL", process], check=True)
-            guest.run("while test -e /sys/class/net/eth0; do sleep 0.05; done")
+            with self._load(guest, address):
+                host.run(["kill", "-KILL", process], check=True)
+                guest.run("while test -e /sys/class/net/eth0; do sleep 0.05; done")
+            # Its driver waits for all that it has sent, and holds the guest's network meanwhile.
+            self.assertNotIn("eth0", guest.run("ip link show"))
             log = host.run(f"cat /run/croft/vm/{guest.name}.log", check=True).output
             self.assertIn(f"network adapter 0: its process, croft-nic {process}, was ended by "
                           "signal 9 (Killed); the guest has lost the adapter and runs on", log)

@@ -102,10 +102,11 @@ void RemoteService::disconnect_signals(std::uint16_t sub_channel) {
 
 void RemoteService::open(std::uint16_t sub_channel, OpenChannel channel) {
     Descriptor interrupt;
-    if (!gone_) {
+    if (!gone_ && keep(sub_channel, channel)) {
         interrupt = connect_signals(sub_channel, std::move(channel.interrupt));
     }
     if (!interrupt || !channel.event) {
+        open_.erase(sub_channel);
         disconnect_signals(sub_channel);
         control_->opened(sub_channel, false);
         return;
@@ -116,8 +117,41 @@ void RemoteService::open(std::uint16_t sub_channel, OpenChannel channel) {
     connection_.send(Open{sub_channel, std::move(channel), std::move(interrupt)});
 }
 
+/// Answers false without a descriptor for it.
+bool RemoteService::keep(std::uint16_t sub_channel, const OpenChannel& channel) {
+    if (events_.successor == nullptr) {
+        return true;
+    }
+    OpenChannel kept;
+    kept.version = channel.version;
+    kept.incoming_pages = channel.incoming_pages;
+    kept.outgoing_pages = channel.outgoing_pages;
+    kept.event = duplicate(channel.event.get());
+    kept.interrupt = channel.interrupt;
+    return open_.insert_or_assign(sub_channel, std::move(kept)).first->second.event.get() >= 0;
+}
+
+/// Of those that the process had open and isn't being asked to close.
+void RemoteService::hand_over() {
+    if (events_.successor == nullptr || control_ == nullptr) {
+        return;
+    }
+    for (auto& [sub_channel, channel] : std::exchange(open_, {})) {
+        if (!opening_.contains(sub_channel) && !closing_.contains(sub_channel)) {
+            events_.successor->take_over(sub_channel, std::move(channel), *control_);
+        }
+    }
+    if (running_ && !stopping_) {
+        events_.successor->start();
+    }
+}
+
 void RemoteService::close(std::uint16_t sub_channel) {
+    open_.erase(sub_channel);
     if (gone_) {
+        if (events_.successor != nullptr) {
+            events_.successor->close(sub_channel);
+        }
         control_->closed(sub_channel);
         return;
     }
@@ -147,7 +181,11 @@ void RemoteService::teardown_gpadl(std::uint16_t sub_channel, std::uint32_t id) 
 }
 
 void RemoteService::stop() {
+    running_ = false;
     if (gone_) {
+        if (events_.successor != nullptr) {
+            events_.successor->stop();
+        }
         control_->stopped();
         return;
     }
@@ -157,6 +195,10 @@ void RemoteService::stop() {
 }
 
 void RemoteService::start() {
+    running_ = true;
+    if (gone_ && events_.successor != nullptr) {
+        events_.successor->start();
+    }
     connection_.send(Start{});
 }
 
@@ -219,6 +261,7 @@ std::string RemoteService::take(Opened& message) {
     }
     got_answer();
     if (!message.accepted) {
+        open_.erase(message.sub_channel);
         disconnect_signals(message.sub_channel);
     }
     control_->opened(message.sub_channel, message.accepted);
@@ -274,6 +317,7 @@ std::string RemoteService::take(OfferSubChannels& message) {
 }
 
 std::string RemoteService::take(Fail& message) {
+    open_.erase(message.sub_channel); // nobody touches its rings any more
     control_->fail(message.sub_channel, message.reason);
     return {};
 }
@@ -330,6 +374,7 @@ void RemoteService::ended(const std::string& reason) {
     if (events_.end_process) {
         events_.end_process();
     }
+    hand_over();
     answer_for_it();
     events_.ended(reason);
 }

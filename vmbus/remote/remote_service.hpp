@@ -5,6 +5,7 @@
 #include "vmbus/remote/connection.hpp"
 #include "vmbus/remote/management.hpp"
 #include "vmbus/remote/reactor.hpp"
+#include "vmbus/remote/successor.hpp"
 #include "vmbus/vsp/channel_service.hpp"
 
 #include <chrono>
@@ -33,9 +34,11 @@ public:
         /// The process is to be ended, if it hasn't: on return it doesn't touch the guest's memory
         /// any more. Called before anything is answered for it. May be empty.
         std::function<void()> end_process;
-        /// The process is gone, or was sent away for what `reason` says: `Server::remove` is to be
-        /// called if it was added, and the object stays until it is detached.
+        /// The process is gone, or was sent away for what `reason` says: `Server::withdraw` or
+        /// `remove` is to be called if it was added, and the object stays until it is detached.
         std::function<void(const std::string& reason)> ended;
+        /// Takes over what the guest has open then; null if nobody does. It outlives the object.
+        Successor* successor = nullptr;
     };
 
     /// What is asked of the bus and of the process's owner; nothing if the process is gone before
@@ -96,6 +99,8 @@ private:
     [[nodiscard]] Descriptor connect_signals(
         std::uint16_t sub_channel, std::shared_ptr<Interrupt> interrupt);
     void disconnect_signals(std::uint16_t sub_channel);
+    [[nodiscard]] bool keep(std::uint16_t sub_channel, const OpenChannel& channel);
+    void hand_over();
     void answer_for_it();
     void ended(const std::string& reason);
     void send_question();
@@ -131,6 +136,9 @@ private:
     bool is_timed_ = false;
 
     std::map<std::uint16_t, Signals> signals_;
+    bool running_ = false;
+    /// What the channels consist of that are open, for a successor.
+    std::map<std::uint16_t, OpenChannel> open_;
 };
 
 } // namespace croft::vmbus::remote

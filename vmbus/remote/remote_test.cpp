@@ -67,6 +67,22 @@ std::pair<Descriptor, Descriptor> socket_pair() {
         service.open_channels() == 0 && service.gpadls().empty() && !service.is_attached() ? 0 : 1);
 }
 
+/// Notes what it is told.
+class NotingSuccessor final : public Successor {
+public:
+    void take_over(
+        std::uint16_t sub_channel, OpenChannel channel, ChannelControl& /*control*/) override {
+        EXPECT_FALSE(running);
+        channels.emplace(sub_channel, std::move(channel));
+    }
+    void close(std::uint16_t sub_channel) override { channels.erase(sub_channel); }
+    void stop() override { running = false; }
+    void start() override { running = true; }
+
+    bool running = false;
+    std::map<std::uint16_t, OpenChannel> channels;
+};
+
 /// Where the service is.
 enum class Place { here, elsewhere };
 
@@ -113,8 +129,13 @@ protected:
                 RemoteService::Events{[this](const Offer& offer) { return add(offer); }, nullptr,
                     [this](const std::string& reason) {
                         end_reason_ = reason;
-                        vm_.server().remove(id_);
-                    }});
+                        if (successor_) {
+                            vm_.server().withdraw(id_);
+                        } else {
+                            vm_.server().remove(id_);
+                        }
+                    },
+                    successor_ ? &*successor_ : nullptr});
         run_until([&] { return id_ != 0; });
     }
 
@@ -151,6 +172,7 @@ protected:
     bool killed_ = false;
     std::string end_reason_;
     Server::DeviceId id_ = 0;
+    std::optional<NotingSuccessor> successor_;
     ModelGuest guest_{vm_, [this] {
                           return reactor_.run_once(GetParam() == Place::here ? 0 : 5000);
                       }};
@@ -252,6 +274,41 @@ TEST_P(ServiceProcessTest, TakesItsDeviceAlongWhenItDies) {
     EXPECT_EQ(vm_.connections(), 0U);
     EXPECT_FALSE(remote_->is_attached());
     ASSERT_TRUE(guest_.unload());
+}
+
+TEST_P(ServiceProcessTest, LeavesWhatIsOpenToASuccessor) {
+    vm_.server().remove(id_);
+    run_until([&] { return !remote_->is_attached(); });
+    waitpid(process_, nullptr, 0);
+    successor_.emplace();
+    id_ = 0;
+    start_process();
+    auto channel = open_one();
+    expect_echo(channel, 1);
+    killed_ = true;
+    ASSERT_EQ(kill(process_, SIGKILL), 0);
+    ASSERT_TRUE(guest_.wait<protocol::RescindChannelOffer>(MessageType::rescind_channel_offer));
+    EXPECT_TRUE(successor_->running);
+    ASSERT_EQ(successor_->channels.size(), 1U);
+    const OpenChannel& left = successor_->channels.at(0);
+    std::vector<std::uint64_t> pages = left.incoming_pages;
+    pages.insert(pages.end(), left.outgoing_pages.begin(), left.outgoing_pages.end());
+    EXPECT_EQ(pages, channel.pages);
+    // The guest's signals come, and it hears ours.
+    vm_.signal(channel.connection);
+    EXPECT_TRUE(take_event(left.event.get()));
+    left.interrupt->signal();
+    EXPECT_TRUE(vm_.take_flag(channel.vp, static_cast<std::uint16_t>(channel.relid)));
+    bool stopped = false;
+    vm_.server().stop([&] { stopped = true; });
+    EXPECT_TRUE(stopped);
+    EXPECT_FALSE(successor_->running);
+    vm_.server().start();
+    EXPECT_TRUE(successor_->running);
+    EXPECT_TRUE(remote_->is_attached()) << "while the guest has something open";
+    ASSERT_TRUE(guest_.close(channel));
+    EXPECT_TRUE(successor_->channels.empty());
+    EXPECT_FALSE(remote_->is_attached());
 }
 
 TEST_P(ServiceProcessTest, IsAskedBesideTheBus) {

@@ -49,6 +49,8 @@ public:
     /// Shows the guest what was written. Answers whether it has to be signalled.
     [[nodiscard]] bool commit();
 
+    /// Whether a packet of `bytes` (OutgoingPacket::size) fits now. Errors: bad_read_index.
+    [[nodiscard]] RingResult<bool> has_space(std::uint32_t bytes);
     /// Asks for a signal when a packet of `bytes` (OutgoingPacket::size) fits. All that was written
     /// must have been committed. Answers true if it fits already; then no signal was asked for.
     [[nodiscard]] RingResult<bool> wait_for_space(std::uint32_t bytes);
@@ -62,7 +64,6 @@ public:
 
 private:
     OutgoingRing(RingMemory memory, std::uint32_t read_index, std::uint32_t write_index);
-    [[nodiscard]] RingResult<bool> has_space(std::uint32_t bytes);
     [[nodiscard]] std::uint32_t free() const;
     void put(std::span<const std::uint8_t> bytes, std::uint32_t& offset);
 

@@ -69,8 +69,8 @@ public:
     ChannelService* service;
     std::vector<std::unique_ptr<Channel>> channels;
     bool removed = false;
-    /// Called once, when a device that is removed has been detached.
-    std::function<void()> removal_done;
+    /// Called once, in this order, when a device that is removed has been detached.
+    std::vector<std::function<void()>> removal_done;
     /// Of the stop that was asked for last.
     bool stop_answered = true;
 };

@@ -56,16 +56,32 @@ Server::DeviceId Server::add(const Offer& offer, ChannelService& service) {
     return id;
 }
 
-void Server::remove(DeviceId id, std::function<void()> done) {
-    OfferedDevice* const removed = device(id);
-    if (removed == nullptr || removed->removed) {
+void Server::withdraw(DeviceId id, std::function<void()> done) {
+    OfferedDevice* const withdrawn = device(id);
+    if (withdrawn == nullptr || withdrawn->service == nullptr) {
         done();
         return;
     }
     const Entry entry(*this);
-    removed->removed = true;
-    removed->removal_done = std::move(done);
+    withdrawn->removed = true;
+    withdrawn->removal_done.push_back(std::move(done));
     // The guest hears of the device last: a driver that goes takes its sub-channels along.
+    for (const auto& channel : withdrawn->channels) {
+        if (channel->index != 0) {
+            tell_rescind(*channel);
+        }
+    }
+    tell_rescind(*withdrawn->channels.front());
+}
+
+void Server::remove(DeviceId id, std::function<void()> done) {
+    OfferedDevice* const removed = device(id);
+    if (removed == nullptr || removed->service == nullptr) {
+        done();
+        return;
+    }
+    const Entry entry(*this);
+    withdraw(id, std::move(done));
     rescind_sub_channels(*removed);
     rescind(*removed->channels.front());
 }
@@ -93,16 +109,18 @@ void Server::rescind_sub_channels(OfferedDevice& device) {
     }
 }
 
-void Server::rescind(Channel& channel) {
-    if (std::exchange(channel.rescinded, true)) {
-        return;
-    }
-    if (connection_ == Connection::connected && channel.relid != 0 && !channel.released) {
+void Server::tell_rescind(Channel& channel) {
+    if (!std::exchange(channel.rescinded, true) && connection_ == Connection::connected &&
+        channel.relid != 0 && !channel.released) {
         outbox_.put(
             protocol::RescindChannelOffer{
                 {static_cast<std::uint32_t>(MessageType::rescind_channel_offer), 0}, channel.relid},
             false);
     }
+}
+
+void Server::rescind(Channel& channel) {
+    tell_rescind(channel);
     request_close(channel);
     for (const GpadlTable::Key& key : gpadls_.of_channel(channel.relid)) {
         want_end(key, false);

@@ -50,9 +50,15 @@ public:
     /// Makes a device known; a guest that is connected sees it at once. `service` lives until it is
     /// detached. Errors: DeviceError if there is a device of that instance.
     DeviceId add(const Offer& offer, ChannelService& service);
-    /// Takes the device away from the guest. The service is detached as soon as it has let go of
-    /// everything, even if the guest takes no notice; `done` is called then, perhaps at once. Of
-    /// one that isn't there, or was removed before, it is called at once.
+    /// Tells the guest that the device goes. What the guest has open stays open, and served, until
+    /// it closes that itself: a driver may wait for answers before it does. When the guest has let
+    /// go of everything the service is detached, and `done` is called, perhaps at once; also of one
+    /// that isn't there.
+    void withdraw(
+        DeviceId id, std::function<void()> done = [] {});
+    /// Takes the device away from the guest, or what is left of one that was withdrawn. The service
+    /// is detached as soon as it has let go of everything, even if the guest takes no notice;
+    /// `done` is called then, perhaps at once, and after that of the withdrawal.
     void remove(
         DeviceId id, std::function<void()> done = [] {});
 
@@ -100,6 +106,7 @@ private:
     [[nodiscard]] OfferedDevice* device(DeviceId id) const;
     void offer_sub_channels(OfferedDevice& device, std::uint16_t count);
     void rescind(Channel& channel);
+    void tell_rescind(Channel& channel);
     void rescind_sub_channels(OfferedDevice& device);
     [[nodiscard]] bool may_be_offered(const Channel& channel) const;
     [[nodiscard]] std::uint32_t free_relid() const;

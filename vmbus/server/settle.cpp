@@ -71,7 +71,9 @@ void Server::detach_devices() {
                 device.channels, [&](const auto& channel) { return is_quiet(*channel); })) {
             // It may be gone after the calls.
             std::exchange(device.service, nullptr)->detached();
-            std::exchange(device.removal_done, nullptr)();
+            for (const auto& done : std::exchange(device.removal_done, {})) {
+                done();
+            }
         }
     }
     std::erase_if(devices_, [](const auto& device) {

@@ -43,6 +43,16 @@ void RingChannel::signal_if(bool needed) {
     }
 }
 
+RingResult<bool> RingChannel::has_room(std::uint32_t bytes) {
+    RingResult<bool> space = outgoing_.has_space(bytes);
+    if (!space || *space) {
+        return space;
+    }
+    // What is in the ring must be visible, or the guest would never make space.
+    flush();
+    return outgoing_.wait_for_space(bytes);
+}
+
 RingResult<bool> RingChannel::queue(const OutgoingPacket& packet) {
     for (;;) {
         RingResult<bool> written = outgoing_.write(packet);
@@ -53,14 +63,19 @@ RingResult<bool> RingChannel::queue(const OutgoingPacket& packet) {
             outgoing_.stop_waiting();
             return true;
         }
-        // What is in the ring must be visible, or the guest would never make space.
-        flush();
-        const RingResult<bool> space =
-            outgoing_.wait_for_space(static_cast<std::uint32_t>(packet.size()));
+        const RingResult<bool> space = has_room(static_cast<std::uint32_t>(packet.size()));
         if (!space || !*space) {
             return space;
         }
     }
+}
+
+/// Nothing comes between the two: whoever ends in that moment leaves answers to packets that count
+/// as unread.
+void RingChannel::give_back() {
+    const bool shown = outgoing_.commit();
+    const bool freed = incoming_.commit();
+    signal_if(shown || freed);
 }
 
 void RingChannel::flush() {

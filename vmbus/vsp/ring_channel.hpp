@@ -28,8 +28,18 @@ public:
     /// Gives each packet to `handle(const Packet&)`, which answers whether it can take another, and
     /// gives their space back, in as few signals as possible. Answers true if the ring is empty:
     /// the guest will signal. False if `handle` wants no more: then call this again when it does.
+    ///
+    /// A packet is taken only while there is room for an answer of `answer` bytes
+    /// (OutgoingPacket::size). What was queued by then is on the other ring before the space is
+    /// given back: a packet that the ring's indices tell as read has its answer, if it got one at
+    /// once, whatever becomes of the reader. Without room the answer is false too, and the guest
+    /// signals when there is some (`has_room`).
     template <typename Handler>
-    [[nodiscard]] RingResult<bool> receive(Handler&& handle);
+    [[nodiscard]] RingResult<bool> receive(Handler&& handle, std::uint32_t answer = 0);
+
+    /// Whether a packet of `bytes` (OutgoingPacket::size) can be queued. If not, the guest will
+    /// signal when it can.
+    [[nodiscard]] RingResult<bool> has_room(std::uint32_t bytes);
 
     /// Sends one packet, or answers false if there is no space: the guest will signal when there
     /// is.
@@ -46,7 +56,8 @@ private:
         std::shared_ptr<Interrupt> interrupt);
 
     template <typename Handler>
-    [[nodiscard]] RingResult<bool> read_batch(Handler& handle);
+    [[nodiscard]] RingResult<bool> read_batch(Handler& handle, std::uint32_t answer);
+    void give_back();
     void signal_if(bool needed);
 
     IncomingRing incoming_;
@@ -56,11 +67,17 @@ private:
 };
 
 template <typename Handler>
-RingResult<bool> RingChannel::read_batch(Handler& handle) {
+RingResult<bool> RingChannel::read_batch(Handler& handle, std::uint32_t answer) {
     // Space is given back now and then even if the guest never lets the ring run empty.
     constexpr unsigned batch = 64;
     Packet packet;
     for (unsigned taken = 0;;) {
+        if (answer != 0) {
+            RingResult<bool> room = has_room(answer);
+            if (!room || !*room) {
+                return room;
+            }
+        }
         const RingResult<bool> found = incoming_.read(packet);
         if (!found || !*found) {
             return found ? RingResult<bool>(true) : std::unexpected(found.error());
@@ -69,20 +86,20 @@ RingResult<bool> RingChannel::read_batch(Handler& handle) {
             return false;
         }
         if (++taken % batch == 0) {
-            signal_if(incoming_.commit());
+            give_back();
         }
     }
 }
 
 template <typename Handler>
-RingResult<bool> RingChannel::receive(Handler&& handle) {
+RingResult<bool> RingChannel::receive(Handler&& handle, std::uint32_t answer) {
     incoming_.mask();
     for (;;) {
-        const RingResult<bool> empty = read_batch(handle);
+        const RingResult<bool> empty = read_batch(handle, answer);
         if (!empty) {
             return empty;
         }
-        signal_if(incoming_.commit());
+        give_back();
         if (!*empty) {
             return false;
         }

@@ -212,6 +212,92 @@ INSTANTIATE_TEST_SUITE_P(Shapes, EchoTest,
     ::testing::Values(Shape{2, 2, 1, 8}, Shape{2, 2, 4, 100}, Shape{5, 2, 16, 200},
         Shape{2, 6, 64, 200}, Shape{3, 3, 1000, 1}));
 
+/// Both rings of a channel, in one thread.
+class AnswersTest : public ::testing::Test {
+protected:
+    static constexpr std::uint32_t answer = 16 + 8 + 8;
+
+    AnswersTest() {
+        GuestRing(in_pages_, memory_.pages()).initialize();
+        GuestRing(out_pages_, memory_.pages()).initialize();
+        OpenChannel open;
+        open.incoming_pages = in_pages_;
+        open.outgoing_pages = out_pages_;
+        open.interrupt = std::make_shared<Watcher>(*this);
+        channel_.emplace(RingChannel::open(open, memory_.pages(), 16384).value());
+    }
+
+    /// Looks, whenever the guest is signalled, at what it may believe.
+    class Watcher final : public Interrupt {
+    public:
+        explicit Watcher(AnswersTest& test) : test_(test) {}
+        void signal() override {
+            ++test_.signals_;
+            EXPECT_LE(test_.given_back(), test_.answers_shown());
+        }
+
+    private:
+        AnswersTest& test_;
+    };
+
+    /// Packets of one word, which all that the guest sends is.
+    [[nodiscard]] std::uint32_t given_back() const {
+        return GuestRing(in_pages_, memory_.pages()).load(4) / 32;
+    }
+    [[nodiscard]] std::uint32_t answers_shown() const {
+        return GuestRing(out_pages_, memory_.pages()).load(0) / answer;
+    }
+    unsigned send_all() {
+        GuestPacket packet;
+        packet.flags = 1;
+        packet.payload = {1};
+        unsigned sent = 0;
+        while (sender_.send(packet) != GuestSender::Sent::full) {
+            ++sent;
+        }
+        return sent;
+    }
+    bool serve() {
+        const auto complete = [this](const Packet& packet) {
+            const std::uint64_t word = 0;
+            OutgoingPacket completion;
+            completion.type = protocol::PacketType::completion;
+            completion.transaction_id = packet.transaction_id;
+            completion.payload[0] = {reinterpret_cast<const std::uint8_t*>(&word), sizeof(word)};
+            EXPECT_TRUE(channel_->queue(completion).value());
+            return true;
+        };
+        return channel_->receive(complete, answer).value();
+    }
+
+    TestMemory memory_{64};
+    std::vector<std::uint64_t> in_pages_ = memory_.allocate(5);
+    std::vector<std::uint64_t> out_pages_ = memory_.allocate(3);
+    GuestSender sender_{GuestRing(in_pages_, memory_.pages())};
+    std::optional<RingChannel> channel_;
+    unsigned signals_ = 0;
+};
+
+TEST_F(AnswersTest, AreShownBeforeTheSpaceOfTheirPacketsIsGivenBack) {
+    const unsigned sent = send_all();
+    ASSERT_GT(sent, 200U);
+    // The guest waits for space, so that it is signalled when there is some.
+    ASSERT_FALSE(sender_.wait_for(64));
+    EXPECT_FALSE(serve()) << "the other ring is smaller";
+    EXPECT_GT(signals_, 0U);
+    // What isn't answered is where it was.
+    EXPECT_EQ(given_back(), answers_shown());
+    EXPECT_EQ(answers_shown(), 2 * 4096 / answer - 1);
+    EXPECT_FALSE(channel_->has_room(answer).value());
+    GuestReceiver receiver(GuestRing(out_pages_, memory_.pages()));
+    EXPECT_TRUE(receiver.receive());
+    EXPECT_TRUE(receiver.receive());
+    EXPECT_TRUE(receiver.commit()) << "we wait for just that";
+    EXPECT_TRUE(channel_->has_room(answer).value());
+    EXPECT_FALSE(serve());
+    EXPECT_EQ(given_back(), 2 * 4096 / answer + 1);
+}
+
 TEST(HostileGuestTest, ChangesEverythingWhileItIsRead) {
     TestMemory memory(16);
     const std::vector<std::uint64_t> in = memory.allocate(3);

@@ -22,6 +22,7 @@ constexpr const char* channel_type = "netvsp-channel";
 constexpr const char* reply_type = "netvsp-reply";
 constexpr const char* transaction_type = "netvsp-transaction";
 constexpr std::uint32_t record_version = 1;
+constexpr std::uint32_t channel_version = 2;
 
 constexpr std::size_t address_size = sizeof(MacAddress::bytes);
 /// Of a GPADL as large as they can be, in the smallest sections.
@@ -90,7 +91,7 @@ ReceiveSections::Transaction load_transaction(const Record& record) {
 }
 
 Record save_channel(std::uint16_t index, const ChannelState& state) {
-    Record record(channel_type, record_version);
+    Record record(channel_type, channel_version);
     std::vector<Record> replies;
     replies.reserve(state.replies.size());
     for (const Reply& reply : state.replies) {
@@ -106,15 +107,13 @@ Record save_channel(std::uint16_t index, const ChannelState& state) {
         .set("orphans", state.sections.orphans)
         .set_records("transactions", transactions)
         .set_records("replies", replies)
-        .set_flag("completes", state.completion.has_value())
-        .set("completion", state.completion.value_or(0))
         .set_flag("indicates", state.link.has_value())
         .set_flag("link", state.link.value_or(false));
     return record;
 }
 
 std::pair<std::uint16_t, ChannelState> load_channel(const Record& record) {
-    record.expect(channel_type, record_version);
+    record.expect(channel_type, channel_version);
     ChannelState state;
     state.sections.generation = record.get<std::uint32_t>("generation");
     state.sections.orphans = record.get<std::uint64_t>("orphans", most_sections);
@@ -128,9 +127,6 @@ std::pair<std::uint16_t, ChannelState> load_channel(const Record& record) {
     if (state.sections.transactions.size() > most_sections ||
         state.replies.size() > 2 * Channel::most_requests) {
         refuse("a channel has more under way than there can be");
-    }
-    if (record.get_flag("completes")) {
-        state.completion = record.get<std::uint64_t>("completion");
     }
     if (record.get_flag("indicates")) {
         state.link = record.get_flag("link");

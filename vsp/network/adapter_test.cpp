@@ -167,6 +167,59 @@ TEST_F(AdapterTest, CompletesTheHeadersOfLargeSends) {
     EXPECT_TRUE(std::equal(frame.begin() + 54, frame.end(), sent.bytes.begin() + 54));
 }
 
+/// The same over IPv6, with `options` bytes of a header for the destination in between.
+Bytes tcp_frame_ipv6(std::size_t payload, const MacAddress& to, std::size_t options = 0) {
+    const std::size_t tcp = 54 + options;
+    Bytes frame = frame_of(tcp + 20 + payload, to);
+    frame[12] = 0x86;
+    frame[13] = 0xdd;
+    frame[14] = 0x60;
+    store_big_16(&frame[18], static_cast<std::uint16_t>(options + 20 + payload));
+    frame[20] = options == 0 ? 6 : 60;
+    if (options != 0) {
+        frame[54] = 6;
+        frame[55] = static_cast<std::uint8_t>(options / 8 - 1);
+    }
+    frame[tcp + 12] = 0x50;
+    frame[tcp + 13] = 0x10;
+    return frame;
+}
+
+TEST_F(AdapterTest, CompletesTheHeadersOfLargeSendsByIpv6) {
+    boot();
+    for (const std::size_t options : {0U, 16U}) {
+        for (const bool is_tagged : {false, true}) {
+            const std::size_t tcp = 54 + options;
+            Bytes frame = tcp_frame_ipv6(30000, other_address, options);
+            store_big_16(&frame[18], 0);
+            const auto info = static_cast<std::uint32_t>(1428 | tcp << 20 | 1U << 30 | 1U << 31);
+            std::map<std::uint32_t, std::uint32_t> pieces = {{2, info}};
+            if (is_tagged) {
+                pieces.emplace(6, 0x123U << 4);
+            }
+            EXPECT_EQ(driver_.send_by_pages(*primary_, rndis_packet(frame, pieces)), success);
+            Frame sent = from_guest().value_or(Frame());
+            const std::size_t tag = is_tagged ? 4 : 0;
+            ASSERT_EQ(sent.bytes.size(), frame.size() + tag);
+            EXPECT_EQ(sent.header.flags, frame_needs_checksum);
+            EXPECT_EQ(sent.header.segmentation, segments_tcp_ipv6);
+            EXPECT_EQ(sent.header.segment_size, 1428);
+            EXPECT_EQ(sent.header.header_size, tcp + 20 + tag);
+            EXPECT_EQ(sent.header.checksum_start, tcp + tag);
+            EXPECT_EQ(sent.header.checksum_offset, 16);
+            sent.bytes.erase(sent.bytes.begin() + 12,
+                sent.bytes.begin() + 12 + static_cast<std::ptrdiff_t>(tag));
+            Checksum pseudo;
+            pseudo.add(std::span(frame).subspan(22, 32));
+            pseudo.add_number(6);
+            pseudo.add_number(30020);
+            store_big_16(&frame[18], static_cast<std::uint16_t>(options + 30020));
+            store_big_16(&frame[tcp + 16], pseudo.partial());
+            EXPECT_EQ(sent.bytes, frame) << "and nothing else is changed";
+        }
+    }
+}
+
 TEST_F(AdapterTest, ReceivesFrames) {
     boot();
     for (const std::size_t size : {14U, 15U, 16U, 17U, 60U, 1514U}) {
@@ -249,11 +302,25 @@ TEST_F(AdapterTest, GivesLargeFramesInParts) {
         EXPECT_EQ(received->parts, (frame.size() - 16 + 1599) / 1600);
         EXPECT_EQ(received->info.at(protocol::info_checksum), protocol::receive_tcp_succeeded);
     }
+    // IPv6's headers are longer, and so is what may lie between them.
+    header.segmentation = segments_tcp_ipv6;
+    header.segment_size = 1428;
+    for (const std::size_t options : {0U, 24U}) {
+        for (const std::size_t payload : {1U, 1000U, 1601U, 3000U, 65000U}) {
+            const Bytes frame = tcp_frame_ipv6(payload, guest_address, options);
+            network_.send({header, frame});
+            const auto received = driver_.receive(*primary_);
+            ASSERT_TRUE(received) << payload;
+            EXPECT_EQ(received->bytes, frame);
+            EXPECT_EQ(received->parts, (frame.size() - 16 + 1599) / 1600);
+            EXPECT_EQ(received->info.at(protocol::info_checksum), protocol::receive_tcp_succeeded);
+        }
+    }
     parameters.rsc_ipv4 = protocol::offload_disabled;
     parameters.rsc_ipv6 = protocol::offload_disabled;
     ASSERT_EQ(driver_.set(*primary_, Oid::offload_parameters, concatenate(parameters)), 0U);
     EXPECT_EQ(network_.coalescing(), Coalescing());
-    network_.send({header, tcp_frame(60000, guest_address)});
+    network_.send({header, tcp_frame_ipv6(60000, guest_address)});
     network_.send({{}, frame_of(60)});
     EXPECT_EQ(driver_.receive(*primary_)->bytes, frame_of(60));
     EXPECT_EQ(driver_.query(*primary_, Oid::rcv_error), concatenate(std::uint64_t{1}));

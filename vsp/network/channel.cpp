@@ -42,13 +42,12 @@ Channel::Channel(std::uint16_t index, vmbus::RingChannel rings, disk::Ring& ring
 
 bool Channel::restore(const ChannelState& state) {
     replies_.assign(state.replies.begin(), state.replies.end());
-    completion_ = state.completion;
     link_ = state.link;
     return receiver_.sections().restore(state.sections);
 }
 
 ChannelState Channel::save() const {
-    return {receiver_.sections().save(), {replies_.begin(), replies_.end()}, completion_, link_};
+    return {receiver_.sections().save(), {replies_.begin(), replies_.end()}, link_};
 }
 
 void Channel::start() {
@@ -80,7 +79,7 @@ void Channel::check_idle() {
 }
 
 bool Channel::is_idle() {
-    return asked_ == 0 && replies_.empty() && !completion_ && !link_ && !batch_transaction_ &&
+    return asked_ == 0 && replies_.empty() && !link_ && !batch_transaction_ &&
         receiver_.sections().all_complete() && rings_.is_empty();
 }
 
@@ -147,7 +146,8 @@ void Channel::serve() {
     if (!running_ || failed_) {
         return;
     }
-    left_some_ = false;
+    left_packets_ = false;
+    left_frames_ = false;
     // For want of space nothing is taken; the guest signals when there is some.
     if (send_waiting()) {
         take_packets();
@@ -162,7 +162,7 @@ void Channel::flush() {
     if (!failed_) {
         rings_.flush();
     }
-    if (left_some_ && running_ && !failed_) {
+    if (running_ && !failed_ && (left_frames_ || may_go_on_taking())) {
         come_again();
     }
 }

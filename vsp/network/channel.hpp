@@ -105,7 +105,7 @@ private:
     // From the guest
     void serve();
     void take_packets();
-    [[nodiscard]] bool may_take() const { return running_ && !failed_ && !completion_; }
+    [[nodiscard]] bool may_take() const { return running_ && !failed_; }
     void take(const vmbus::Packet& packet);
     void take_message(const vmbus::Packet& packet);
     void take_rndis(const vmbus::Packet& packet);
@@ -114,6 +114,7 @@ private:
     [[nodiscard]] Checked take_control();
     void ask(Request request);
     void complete(std::uint64_t transaction_id);
+    [[nodiscard]] bool may_go_on_taking();
 
     // To the guest
     [[nodiscard]] bool receives() const;
@@ -123,7 +124,6 @@ private:
     [[nodiscard]] bool send_batch();
     void drop_batch();
     [[nodiscard]] bool send_waiting();
-    [[nodiscard]] bool send_completion(std::uint64_t transaction_id);
     [[nodiscard]] bool send_replies();
     [[nodiscard]] bool send_reply(const Reply& reply);
     [[nodiscard]] bool send_control(std::span<const std::uint8_t> message);
@@ -156,12 +156,12 @@ private:
     /// The queue has no frames until other settings come.
     bool queue_is_broken_ = false;
     /// There may be packets, or frames, for which no signal will come.
-    bool left_some_ = false;
+    bool left_packets_ = false;
+    bool left_frames_ = false;
 
     /// Requests that the owner has.
     std::size_t asked_ = 0;
     std::deque<Reply> replies_;
-    std::optional<std::uint64_t> completion_;
     std::optional<bool> link_;
     /// Frames that are on their way, and their transaction once it has one.
     FrameReceiver::Batch batch_;

@@ -54,7 +54,7 @@ void Channel::receive_frames() {
         (void)send_batch();
         return;
     }
-    left_some_ = send_batch();
+    left_frames_ = send_batch();
 }
 
 /// False if it has to wait for space, for which the guest will signal.
@@ -90,24 +90,7 @@ void Channel::drop_batch() {
 
 /// False if it has to wait for space in the ring. What waits for a section goes when there is one.
 bool Channel::send_waiting() {
-    if (completion_) {
-        if (!send_completion(*completion_)) {
-            return false;
-        }
-        completion_.reset();
-    }
     return send_replies() && send_link() && send_batch();
-}
-
-bool Channel::send_completion(std::uint64_t transaction_id) {
-    const protocol::RndisPacketComplete message{
-        static_cast<std::uint32_t>(MessageType::send_rndis_packet_complete),
-        static_cast<std::uint32_t>(protocol::Status::success)};
-    vmbus::OutgoingPacket packet;
-    packet.type = PacketType::completion;
-    packet.transaction_id = transaction_id;
-    packet.payload[0] = bytes_of(message);
-    return queue_packet(packet);
 }
 
 bool Channel::send_replies() {

@@ -15,8 +15,6 @@ struct ChannelState {
     ReceiveSections::State sections;
     /// That found no room yet, in order.
     std::vector<Reply> replies;
-    /// The transaction of a message with frames whose completion found no room.
-    std::optional<std::uint64_t> completion;
     /// The guest is to be told how the link is.
     std::optional<bool> link;
 };

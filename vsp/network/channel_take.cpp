@@ -13,20 +13,45 @@ namespace croft::vsp::network {
 using protocol::MessageType;
 using vmbus::protocol::PacketType;
 
+namespace {
+
+/// Of a message with frames, as it is in a ring.
+constexpr std::uint32_t completion_bytes = sizeof(vmbus::protocol::PacketDescriptor) +
+    sizeof(protocol::RndisPacketComplete) + vmbus::protocol::packet_trailer_size;
+
+} // namespace
+
+/// A message is taken only if its completion has room: if this process ends, what the ring tells as
+/// taken is completed.
 void Channel::take_packets() {
     if (!may_take()) {
         return;
     }
     unsigned taken = 0;
-    const vmbus::RingResult<bool> empty = rings_.receive([&](const vmbus::Packet& packet) {
-        take(packet);
-        return ++taken < most_taken && may_take();
-    });
+    const vmbus::RingResult<bool> empty = rings_.receive(
+        [&](const vmbus::Packet& packet) {
+            take(packet);
+            return ++taken < most_taken && may_take();
+        },
+        completion_bytes);
     if (!empty) {
         fail(name_of(empty.error()));
-    } else if (!*empty && !completion_) {
-        left_some_ = true;
+    } else {
+        left_packets_ = !*empty;
     }
+}
+
+/// Whether it is we who have to come again for packets; not if the guest signals when there is room
+/// for their completions.
+bool Channel::may_go_on_taking() {
+    if (!left_packets_) {
+        return false;
+    }
+    const vmbus::RingResult<bool> room = rings_.has_room(completion_bytes);
+    if (!room) {
+        fail(name_of(room.error()));
+    }
+    return room && *room;
 }
 
 void Channel::take(const vmbus::Packet& packet) {
@@ -158,10 +183,16 @@ void Channel::ask(Request request) {
     owner_.asked(index_, std::move(request));
 }
 
+/// There is room for it.
 void Channel::complete(std::uint64_t transaction_id) {
-    if (!send_completion(transaction_id)) {
-        completion_ = transaction_id;
-    }
+    const protocol::RndisPacketComplete message{
+        static_cast<std::uint32_t>(MessageType::send_rndis_packet_complete),
+        static_cast<std::uint32_t>(protocol::Status::success)};
+    vmbus::OutgoingPacket packet;
+    packet.type = PacketType::completion;
+    packet.transaction_id = transaction_id;
+    packet.payload[0] = {reinterpret_cast<const std::uint8_t*>(&message), sizeof(message)};
+    (void)queue_packet(packet);
 }
 
 } // namespace croft::vsp::network

@@ -120,8 +120,8 @@ std::uint32_t Network::add(NicSettings nic) {
 void Network::remove(std::uint32_t number) {
     if (!attached(number).device->take_leave()) {
         fmt::print(stderr,
-            "network adapter {}: found the guest busy with it for seconds after its link went "
-            "down, expected it to cease; it is removed none the less\r\n",
+            "network adapter {}: found the guest keeping it for seconds after it was told that it "
+            "goes, expected it to give it back; it is removed none the less\r\n",
             number);
     }
     nics_.erase(number);

@@ -73,6 +73,10 @@ bool NetworkDevice::is_idle() {
     return idle.get_future().get();
 }
 
+bool NetworkDevice::withdraw(std::chrono::milliseconds patience) {
+    return bus_.withdraw_and_wait(id_, patience);
+}
+
 void NetworkDevice::set_plugged(bool plugged) {
     bus_.call([&] { adapter_.set_plugged(plugged); });
 }

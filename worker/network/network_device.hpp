@@ -34,6 +34,7 @@ public:
 private:
     void begin_leave() override;
     [[nodiscard]] bool is_idle() override;
+    [[nodiscard]] bool withdraw(std::chrono::milliseconds patience) override;
 
     const std::uint32_t number_;
     VmbusDevice& bus_;

@@ -27,7 +27,8 @@ nlohmann::json describe(const vsp::network::Traffic<std::uint64_t>& traffic) {
 
 } // namespace
 
-/// Nothing tells that a guest has seen the link go down; only that it has ceased.
+/// Nothing tells that a guest has seen the link go down; only that it has ceased. One that goes on
+/// is served until it has given the adapter back.
 bool Nic::take_leave() {
     using Clock = std::chrono::steady_clock;
     constexpr auto patience = std::chrono::seconds(5);
@@ -40,11 +41,11 @@ bool Nic::take_leave() {
             busy = Clock::now();
         }
         if (Clock::now() > end) {
-            return false;
+            break;
         }
         std::this_thread::sleep_for(interval);
     }
-    return true;
+    return withdraw(patience);
 }
 
 vmbus::Guid instance_of(std::uint32_t number) {

@@ -6,6 +6,7 @@
 #include "vsp/network/mac_address.hpp"
 #include "vsp/network/management.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 
@@ -21,8 +22,8 @@ public:
     Nic(const Nic&) = delete;
     Nic& operator=(const Nic&) = delete;
 
-    /// Has the guest end what it does with the adapter, before that is taken away. Answers false if
-    /// it doesn't within some seconds.
+    /// Has the guest end what it does with the adapter and give it back, while it is still served.
+    /// Answers false if it doesn't within some seconds.
     [[nodiscard]] bool take_leave();
 
     /// Plugs the adapter in or out, as a cable. Errors: SystemError if its process has ended.
@@ -40,6 +41,8 @@ private:
     virtual void begin_leave() = 0;
     /// Whether the guest has nothing under way with it.
     [[nodiscard]] virtual bool is_idle() = 0;
+    /// The guest hears that it goes. Answers whether it has given it back within that time.
+    [[nodiscard]] virtual bool withdraw(std::chrono::milliseconds patience) = 0;
 };
 
 /// Which adapter the guest finds on VMBus: the same in every VM for that number, and over its life.

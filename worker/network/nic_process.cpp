@@ -48,7 +48,8 @@ NicProcess::NicProcess(const NicSettings& nic, std::size_t threads, VmbusDevice&
       loop_(loop),
       process_(program, arguments_for(nic, threads)),
       adapter_([this](const Bytes& question) { return exchange(question); }),
-      reactor_(loop) {
+      reactor_(loop),
+      completer_(std::make_unique<vsp::network::SendCompleter>(reactor_)) {
     process_.wait_until_heard(RemoteService::patience);
     try {
         connect();
@@ -70,6 +71,7 @@ RemoteService::Events NicProcess::events() {
         },
         [this] { how_it_ended_ = process_.end(); },
         [this](const std::string& reason) { lost(reason); },
+        completer_.get(),
     };
 }
 
@@ -92,7 +94,10 @@ void NicProcess::connect() {
 
 void NicProcess::take_away() {
     bus_.remove(id_);
-    bus_.call([this] { service_.reset(); });
+    bus_.call([this] {
+        service_.reset();
+        completer_.reset();
+    });
 }
 
 void NicProcess::lost(const std::string& reason) {
@@ -106,7 +111,7 @@ void NicProcess::lost(const std::string& reason) {
             "on\r\n",
             number_, program, process_.id(),
             reason.empty() ? how_it_ended_ : fmt::format("was sent away: {}", reason));
-        bus_.withdraw(id_);
+        completer_->wait_for_silence([this] { bus_.withdraw(id_); });
     }
 }
 
@@ -138,6 +143,10 @@ bool NicProcess::is_idle() {
     } catch (const Error&) {
         return true; // nothing more will come of it
     }
+}
+
+bool NicProcess::withdraw(std::chrono::milliseconds patience) {
+    return bus_.withdraw_and_wait(id_, patience);
 }
 
 void NicProcess::set_plugged(bool plugged) {

@@ -4,6 +4,7 @@
 #include "vmbus/remote/remote_service.hpp"
 #include "vsp/network/mac_address.hpp"
 #include "vsp/network/management.hpp"
+#include "vsp/network/send_completer.hpp"
 #include "worker/executor/io_loop.hpp"
 #include "worker/network/nic.hpp"
 #include "worker/network/provider_process.hpp"
@@ -12,6 +13,7 @@
 #include "worker/vmbus/vmbus_device.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -40,6 +42,7 @@ public:
 private:
     void begin_leave() override;
     [[nodiscard]] bool is_idle() override;
+    [[nodiscard]] bool withdraw(std::chrono::milliseconds patience) override;
     [[nodiscard]] vmbus::remote::RemoteService::Events events();
     [[nodiscard]] vmbus::remote::Bytes exchange(const vmbus::remote::Bytes& question) const;
     void connect();
@@ -56,6 +59,7 @@ private:
 
     // Of the loop's thread:
     LoopReactor reactor_;
+    std::unique_ptr<vsp::network::SendCompleter> completer_;
     std::unique_ptr<vmbus::remote::RemoteService> service_;
     vmbus::Server::DeviceId id_{};
     std::string how_it_ended_;

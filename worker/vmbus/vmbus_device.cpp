@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -55,6 +56,14 @@ vmbus::Server::DeviceId VmbusDevice::add(
 
 void VmbusDevice::remove(vmbus::Server::DeviceId id) {
     begin_and_wait([&](const auto& done) { server_.remove(id, done); });
+}
+
+bool VmbusDevice::withdraw_and_wait(
+    vmbus::Server::DeviceId id, std::chrono::milliseconds patience) {
+    // It may be given back when nobody waits any more.
+    const auto gone = std::make_shared<std::promise<void>>();
+    call([&] { server_.withdraw(id, [gone] { gone->set_value(); }); });
+    return gone->get_future().wait_for(patience) == std::future_status::ready;
 }
 
 std::uint64_t VmbusDevice::reference_time() {

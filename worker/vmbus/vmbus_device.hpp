@@ -9,6 +9,7 @@
 #include "worker/signal/event_connections.hpp"
 #include "worker/vmbus/memory_pages.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <shared_mutex>
@@ -33,8 +34,12 @@ public:
     vmbus::Server::DeviceId add(const vmbus::Offer& offer, vmbus::ChannelService& service);
     /// Takes it away; on return it is detached. Not for the devices' thread.
     void remove(vmbus::Server::DeviceId id);
+    /// Tells the guest that it goes, and serves what the guest has of it until the guest has given
+    /// that back. Answers whether it has within `patience`. Not for the devices' thread.
+    [[nodiscard]] bool withdraw_and_wait(
+        vmbus::Server::DeviceId id, std::chrono::milliseconds patience);
     /// The same without waiting, on the devices' thread.
-    void withdraw(vmbus::Server::DeviceId id) { server_.remove(id); }
+    void withdraw(vmbus::Server::DeviceId id) { server_.withdraw(id); }
     /// The guest's memory for a service in another process.
     [[nodiscard]] vmbus::MemoryFile memory_file() const { return pages_.file(); }
 
