@@ -205,10 +205,10 @@ public:
     }
     void ask(std::uint8_t how) {
         if (shutdown_) {
-            ++asked_;
-            shutdown_->request(
+            const auto asked = shutdown_->request(
                 {static_cast<Shutdown::Action>(how % 3), how >= 128, std::string(how * 5U, 'x')},
                 [this](std::uint32_t) { ++told_; });
+            asked_ += asked == Shutdown::Asked::yes ? 1 : 0;
         }
     }
     void check() const {

@@ -141,15 +141,14 @@ TEST_F(IntegrationTest, AsksTheGuestToShutDown) {
     const auto note = [&](std::uint32_t status) {
         statuses.push_back(status);
     };
-    shutdown.request({}, note);
-    EXPECT_EQ(statuses, std::vector{message::status_not_connected});
+    using Asked = Shutdown::Asked;
+    EXPECT_EQ(shutdown.request({}, note), Asked::nobody_there);
     open(message::shutdown_offer, shutdown);
     EXPECT_FALSE(shutdown.is_ready());
     agree({3, 2});
     EXPECT_TRUE(shutdown.is_ready());
 
-    statuses.clear();
-    shutdown.request({Shutdown::Action::reboot, true, "Grüße"}, note);
+    EXPECT_EQ(shutdown.request({Shutdown::Action::reboot, true, "Grüße"}, note), Asked::yes);
     auto asked = receive();
     ASSERT_TRUE(asked);
     EXPECT_EQ(asked->header.type, 3U);
@@ -158,10 +157,9 @@ TEST_F(IntegrationTest, AsksTheGuestToShutDown) {
     EXPECT_EQ(data.flags, 3U);
     EXPECT_EQ(data.reason, 0x80000000U);
     EXPECT_EQ(data.text[4], 0xfc);
+    EXPECT_EQ(shutdown.request({}, note), Asked::unanswered);
+    EXPECT_FALSE(receive());
     EXPECT_TRUE(statuses.empty());
-    shutdown.request({}, note); // one at a time
-    EXPECT_EQ(statuses, std::vector{message::status_not_connected});
-    statuses.clear();
 
     Message other = *asked;
     ++other.header.transaction;
@@ -173,17 +171,20 @@ TEST_F(IntegrationTest, AsksTheGuestToShutDown) {
     EXPECT_EQ(statuses.size(), 1U);
 
     statuses.clear();
-    shutdown.request({}, note);
+    EXPECT_EQ(shutdown.request({}, note), Asked::yes);
     ASSERT_TRUE(guest_.close(*channel_));
     EXPECT_EQ(statuses, std::vector{message::status_not_connected});
+    EXPECT_EQ(shutdown.request({}, note), Asked::nobody_there);
+    EXPECT_EQ(statuses.size(), 1U) << "who was told so isn't told again";
 }
 
 TEST_F(IntegrationTest, CutsOffATextThatIsTooLong) {
     Shutdown shutdown(reactor_);
     open(message::shutdown_offer, shutdown);
     agree({1, 0});
-    shutdown.request(
-        {Shutdown::Action::power_off, false, std::string(5000, 'x')}, [](std::uint32_t) {});
+    ASSERT_EQ(shutdown.request({Shutdown::Action::power_off, false, std::string(5000, 'x')},
+                  [](std::uint32_t) {}),
+        Shutdown::Asked::yes);
     const auto asked = receive();
     ASSERT_TRUE(asked);
     const auto data = asked->as<message::Shutdown>();
@@ -320,7 +321,7 @@ TEST_F(IntegrationTest, AgreesAnewAfterTheChannelWasOpenedAgain) {
     channel_.emplace(*guest_.open(offer_));
     agree({1, 0});
     EXPECT_TRUE(shutdown.is_ready());
-    shutdown.request({}, [](std::uint32_t) {});
+    EXPECT_EQ(shutdown.request({}, [](std::uint32_t) {}), Shutdown::Asked::yes);
     EXPECT_EQ(receive()->header.message, (message::Version{1, 0}));
 }
 
