@@ -447,15 +447,19 @@ TEST_F(IntegrationTest, AMessageWithoutHeadersEndsTheChannel) {
     expect_failed("found a message of 24 bytes, expected 28 at least", shutdown);
 }
 
+/// With so many bytes behind the headers, and headers that say so.
+Message cut(Message reply, std::uint16_t size) {
+    reply.data.resize(size);
+    reply.pipe.size = static_cast<std::uint32_t>(sizeof(reply.header) + size);
+    reply.header.size = size;
+    return reply;
+}
+
 TEST_F(IntegrationTest, AHeartbeatWithoutItsSequenceEndsTheChannel) {
     Heartbeat heartbeat(reactor_, time_, time_);
     open(message::heartbeat_offer, heartbeat);
     agree({3, 0});
-    Message reply = *receive();
-    reply.data.resize(4);
-    reply.pipe.size = sizeof(reply.header) + 4;
-    reply.header.size = 4;
-    answer(reply);
+    answer(cut(*receive(), 4));
     expect_failed("found a heartbeat of 4 bytes, expected 8 at least", heartbeat);
     EXPECT_EQ(heartbeat.state(), Heartbeat::State::no_contact);
     EXPECT_FALSE(time_.is_any_armed());
@@ -465,11 +469,7 @@ TEST_F(IntegrationTest, AnItemThatIsNoneEndsTheChannel) {
     KeyValue exchange(reactor_, time_, time_);
     open(message::key_value_offer, exchange);
     agree({4, 0});
-    Message reply = *receive();
-    reply.data.resize(100);
-    reply.pipe.size = sizeof(reply.header) + 100;
-    reply.header.size = 100;
-    answer(reply);
+    answer(cut(*receive(), 100));
     expect_failed("found an item of 100 bytes, expected 2580", exchange);
     EXPECT_FALSE(time_.is_any_armed());
 }
