@@ -19,6 +19,7 @@
 #include <span>
 #include <string>
 #include <sys/eventfd.h>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -85,9 +86,15 @@ public:
     void gpadl_torn_down(std::uint16_t, std::uint32_t) override {}
     void stopped() override {}
     void offer_sub_channels(std::uint16_t) override { std::abort(); }
-    void fail(std::uint16_t, std::string_view reason) override { expect(!reason.empty()); }
+    /// Once for each time that the channel was opened, by one line.
+    void fail(std::uint16_t, std::string_view reason) override {
+        expect(!reason.empty() && reason.find('\n') == std::string_view::npos);
+        expect(!std::exchange(failed_, true));
+    }
+    [[nodiscard]] bool failed() const { return failed_; }
 
     void open(IntegrationService& service) {
+        failed_ = false;
         vmbus::OpenChannel open;
         for (std::uint64_t page = 0; page < Pages::ring_pages; ++page) {
             open.incoming_pages.push_back(page);
@@ -125,6 +132,7 @@ private:
     std::optional<GuestSender> sender_;
     std::optional<GuestReceiver> receiver_;
     std::vector<std::uint8_t> heard_;
+    bool failed_ = false;
 };
 
 /// The input, from its front.
@@ -205,10 +213,10 @@ public:
     }
     void ask(std::uint8_t how) {
         if (shutdown_) {
-            ++asked_;
-            shutdown_->request(
+            const auto asked = shutdown_->request(
                 {static_cast<Shutdown::Action>(how % 3), how >= 128, std::string(how * 5U, 'x')},
                 [this](std::uint32_t) { ++told_; });
+            asked_ += asked == Shutdown::Asked::yes ? 1 : 0;
         }
     }
     void check() const {
@@ -217,7 +225,7 @@ public:
         if (key_value_) {
             expect(key_value_->items().size() <= KeyValue::most_items);
             for (const auto& [key, value] : key_value_->items()) {
-                expect(key.size() <= 768 && value.size() <= 3072);
+                expect(key.size() <= 768 && value.size() <= 3072); // UTF-8 of 256 and 1024 units
             }
         }
     }
@@ -269,6 +277,7 @@ void step(
         component.ask(input.byte());
     }
     component.check();
+    expect(!guest.failed() || !service.is_ready());
 }
 
 } // namespace

@@ -2,6 +2,7 @@
 #include "vsp/integration/heartbeat.hpp"
 
 #include <array>
+#include <fmt/format.h>
 
 namespace croft::vsp::integration {
 
@@ -45,7 +46,14 @@ void Heartbeat::beat() {
     timer_->arm(clock_.now() + interval);
 }
 
-void Heartbeat::answered(const Answer&) {
+/// Drivers count the sequence on in what they send back. That isn't checked: an answer is what
+/// counts.
+void Heartbeat::answered(const Answer& answer) {
+    if (answer.data.size() < sizeof(message::Heartbeat::sequence)) {
+        fail(fmt::format("found a heartbeat of {} bytes, expected {} at least", answer.data.size(),
+            sizeof(message::Heartbeat::sequence)));
+        return;
+    }
     heard_ = true;
     unanswered_ = 0;
 }

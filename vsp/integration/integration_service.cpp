@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fmt/format.h>
 #include <poll.h>
 #include <utility>
 
@@ -108,10 +109,10 @@ void IntegrationService::lose_version() {
     version_.reset();
 }
 
-void IntegrationService::fail(vmbus::RingError error) {
+void IntegrationService::fail(std::string_view reason) {
     failed_ = true;
     lose_version();
-    control_->fail(0, name_of(error));
+    control_->fail(0, reason);
 }
 
 void IntegrationService::negotiate() {
@@ -138,41 +139,79 @@ void IntegrationService::serve() {
     const auto served = channel_->receive([this](const vmbus::Packet& packet) {
         if (packet.type == protocol::PacketType::in_band) {
             handle(packet.payload);
+        } else {
+            fail(fmt::format("found a packet of type {}, expected a message",
+                static_cast<std::uint16_t>(packet.type)));
         }
         return !failed_;
     });
     if (!served && !failed_) {
-        fail(served.error());
+        fail(name_of(served.error()));
     }
     if (negotiation_due_ && !failed_) {
         negotiate();
     }
 }
 
-/// An answer that makes no sense is none: the guest's affair, and nothing waits for it.
+/// A driver sends back the host's message with its answer in it, and the flag of a response.
 void IntegrationService::handle(std::span<const std::uint8_t> packet) {
+    const std::size_t size = packet.size();
     protocol::PipeHeader pipe{};
     message::Header header{};
-    if (!take(packet, pipe) || !take(packet, header) ||
-        (header.flags & message::flag_response) == 0) {
-        return;
-    }
-    if (header.type == static_cast<std::uint16_t>(message::Type::negotiate)) {
-        if (!version_ && header.transaction == transaction_) {
-            agree(packet);
-        }
-    } else if (header.type == static_cast<std::uint16_t>(kind_.type) && version_) {
+    // The header is packed: what is shown of it is copied.
+    const auto shown = [](std::uint32_t value) {
+        return value;
+    };
+    if (!take(packet, pipe) || !take(packet, header)) {
+        fail(fmt::format("found a message of {} bytes, expected {} at least", size,
+            sizeof(pipe) + sizeof(header)));
+    } else if (pipe.type != static_cast<std::uint32_t>(protocol::PipePacketType::data)) {
+        fail(fmt::format("found the pipe's packet type {}, expected {} (data)", pipe.type,
+            static_cast<std::uint32_t>(protocol::PipePacketType::data)));
+    } else if (pipe.size > size - sizeof(pipe) || header.size > packet.size()) {
+        fail(
+            fmt::format("found a message of {} bytes that claims {} behind its first header and {} "
+                        "behind both, expected no more than it has",
+                size, pipe.size, shown(header.size)));
+    } else if ((header.flags & message::flag_response) == 0) {
+        fail(
+            fmt::format("found a message with the flags {:#x}, expected a response", header.flags));
+    } else if (header.type == static_cast<std::uint16_t>(message::Type::negotiate)) {
+        handle_negotiation(header.transaction, packet);
+    } else if (header.type != static_cast<std::uint16_t>(kind_.type)) {
+        fail(fmt::format("found a message of type {}, expected {}", shown(header.type),
+            static_cast<std::uint16_t>(kind_.type)));
+    } else if (version_) {
         answered({header.transaction, header.status, packet});
     }
 }
 
-void IntegrationService::agree(std::span<const std::uint8_t> data) {
+/// A driver to which no version appeals says so by counts of 0. It isn't asked again, and the
+/// component isn't ready; that is no error.
+void IntegrationService::handle_negotiation(
+    std::uint8_t transaction, std::span<const std::uint8_t> data) {
+    const std::size_t size = data.size();
     message::Negotiate counts{};
     Agreed chosen{};
-    if (!take(data, counts) || counts.framework_count != 1 || counts.message_count != 1 ||
-        !take(data, chosen.framework) || !take(data, chosen.message) ||
-        std::ranges::count(framework_versions, chosen.framework) == 0 ||
+    if (!take(data, counts) || !take(data, chosen.framework) || !take(data, chosen.message)) {
+        fail(fmt::format("found an answer of {} bytes to the versions, expected {} at least", size,
+            sizeof(counts) + sizeof(chosen)));
+    } else if (counts.framework_count > 1 || counts.message_count > 1) {
+        fail(fmt::format("found {} and {} versions in an answer, expected one of each or none",
+            counts.framework_count, counts.message_count));
+    } else if (counts.framework_count == 1 && counts.message_count == 1 && !version_ &&
+        transaction == transaction_) {
+        agree(chosen);
+    }
+}
+
+void IntegrationService::agree(const Agreed& chosen) {
+    if (std::ranges::count(framework_versions, chosen.framework) == 0 ||
         std::ranges::count(kind_.versions, chosen.message) == 0) {
+        fail(fmt::format(
+            "found the versions {}.{} and {}.{} chosen, expected some that were offered",
+            chosen.framework.major, chosen.framework.minor, chosen.message.major,
+            chosen.message.minor));
         return;
     }
     version_ = chosen;
@@ -203,7 +242,7 @@ std::optional<std::uint8_t> IntegrationService::send_bytes(
     packet.payload[0] = bytes;
     const auto sent = channel_->send(packet);
     if (!sent) {
-        fail(sent.error());
+        fail(name_of(sent.error()));
     }
     if (!sent || !*sent) {
         return std::nullopt;

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -57,7 +58,12 @@ protected:
     virtual void begin() = 0;
     /// It isn't any more.
     virtual void end() = 0;
+    /// The guest's answer to a request; not always to the last one, nor to one of this opening,
+    /// since a guest may be slow. One that can't be an answer to any gets `fail`.
     virtual void answered(const Answer& answer) = 0;
+
+    /// The guest has sent what no driver sends: the channel ends. `reason` is the line for the log.
+    void fail(std::string_view reason);
 
     /// Sends a request; nothing if the guest has left no room for it. Only while ready. Answers the
     /// number of the transaction.
@@ -80,9 +86,9 @@ private:
     void negotiate();
     void serve();
     void handle(std::span<const std::uint8_t> packet);
-    void agree(std::span<const std::uint8_t> data);
+    void handle_negotiation(std::uint8_t transaction, std::span<const std::uint8_t> data);
+    void agree(const Agreed& chosen);
     void lose_version();
-    void fail(vmbus::RingError error);
     std::optional<std::uint8_t> send_bytes(message::Type type, std::span<const std::uint8_t> data);
 
     vmbus::Reactor& reactor_;

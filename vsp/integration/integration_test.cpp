@@ -84,18 +84,31 @@ protected:
     void answer(Message reply, std::uint32_t status = 0) {
         reply.header.status = status;
         reply.header.flags = message::flag_transaction | message::flag_response;
+        send(reply);
+    }
+
+    /// As it is, in a packet of type `type`.
+    void send(const Message& reply, std::uint16_t type = 6) {
         std::vector<std::uint8_t> bytes(sizeof(reply.pipe) + sizeof(reply.header));
         std::memcpy(bytes.data(), &reply.pipe, sizeof(reply.pipe));
         std::memcpy(bytes.data() + sizeof(reply.pipe), &reply.header, sizeof(reply.header));
         bytes.insert(bytes.end(), reply.data.begin(), reply.data.end());
         GuestPacket packet;
-        packet.type = 6;
+        packet.type = type;
         packet.transaction_id = reply.transaction_id;
         packet.payload.resize((bytes.size() + 7) / 8);
         std::memcpy(packet.payload.data(), bytes.data(), bytes.size());
         ASSERT_TRUE(guest_.send(*channel_, packet));
         while (reactor_.run_once(0)) {
         }
+    }
+
+    /// What the channel has failed for, which makes a second line of what else is wrong.
+    void expect_failed(std::string_view reason, const IntegrationService& service) {
+        ASSERT_EQ(vm_.reports().size(), 1U) << reason;
+        EXPECT_NE(vm_.reports()[0].find(reason), std::string::npos) << vm_.reports()[0];
+        EXPECT_EQ(vm_.reports()[0].find('\n'), std::string::npos);
+        EXPECT_FALSE(service.is_ready());
     }
 
     /// As vmbus_prep_negotiate_resp, for a driver that knows just one version of the messages.
@@ -141,15 +154,14 @@ TEST_F(IntegrationTest, AsksTheGuestToShutDown) {
     const auto note = [&](std::uint32_t status) {
         statuses.push_back(status);
     };
-    shutdown.request({}, note);
-    EXPECT_EQ(statuses, std::vector{message::status_not_connected});
+    using Asked = Shutdown::Asked;
+    EXPECT_EQ(shutdown.request({}, note), Asked::nobody_there);
     open(message::shutdown_offer, shutdown);
     EXPECT_FALSE(shutdown.is_ready());
     agree({3, 2});
     EXPECT_TRUE(shutdown.is_ready());
 
-    statuses.clear();
-    shutdown.request({Shutdown::Action::reboot, true, "Grüße"}, note);
+    EXPECT_EQ(shutdown.request({Shutdown::Action::reboot, true, "Grüße"}, note), Asked::yes);
     auto asked = receive();
     ASSERT_TRUE(asked);
     EXPECT_EQ(asked->header.type, 3U);
@@ -158,10 +170,9 @@ TEST_F(IntegrationTest, AsksTheGuestToShutDown) {
     EXPECT_EQ(data.flags, 3U);
     EXPECT_EQ(data.reason, 0x80000000U);
     EXPECT_EQ(data.text[4], 0xfc);
+    EXPECT_EQ(shutdown.request({}, note), Asked::unanswered);
+    EXPECT_FALSE(receive());
     EXPECT_TRUE(statuses.empty());
-    shutdown.request({}, note); // one at a time
-    EXPECT_EQ(statuses, std::vector{message::status_not_connected});
-    statuses.clear();
 
     Message other = *asked;
     ++other.header.transaction;
@@ -173,17 +184,20 @@ TEST_F(IntegrationTest, AsksTheGuestToShutDown) {
     EXPECT_EQ(statuses.size(), 1U);
 
     statuses.clear();
-    shutdown.request({}, note);
+    EXPECT_EQ(shutdown.request({}, note), Asked::yes);
     ASSERT_TRUE(guest_.close(*channel_));
     EXPECT_EQ(statuses, std::vector{message::status_not_connected});
+    EXPECT_EQ(shutdown.request({}, note), Asked::nobody_there);
+    EXPECT_EQ(statuses.size(), 1U) << "who was told so isn't told again";
 }
 
 TEST_F(IntegrationTest, CutsOffATextThatIsTooLong) {
     Shutdown shutdown(reactor_);
     open(message::shutdown_offer, shutdown);
     agree({1, 0});
-    shutdown.request(
-        {Shutdown::Action::power_off, false, std::string(5000, 'x')}, [](std::uint32_t) {});
+    ASSERT_EQ(shutdown.request({Shutdown::Action::power_off, false, std::string(5000, 'x')},
+                  [](std::uint32_t) {}),
+        Shutdown::Asked::yes);
     const auto asked = receive();
     ASSERT_TRUE(asked);
     const auto data = asked->as<message::Shutdown>();
@@ -277,8 +291,7 @@ TEST_F(IntegrationTest, ReadsWhatTheGuestSaysOfItself) {
         std::ranges::copy(key, std::as_writable_bytes(std::span(asked.data.key)).begin());
         std::ranges::copy(value, std::as_writable_bytes(std::span(asked.data.value)).begin());
         asked.data.key_size = static_cast<std::uint32_t>(key.size() + 2);
-        // What the guest says of sizes isn't believed.
-        asked.data.value_size = index == 2 ? 0xffffffff : static_cast<std::uint32_t>(value.size());
+        asked.data.value_size = static_cast<std::uint32_t>(value.size() + 2);
         question->set(asked);
         EXPECT_TRUE(exchange.items().empty()) << "not all of it has come";
         answer(*question);
@@ -320,30 +333,158 @@ TEST_F(IntegrationTest, AgreesAnewAfterTheChannelWasOpenedAgain) {
     channel_.emplace(*guest_.open(offer_));
     agree({1, 0});
     EXPECT_TRUE(shutdown.is_ready());
-    shutdown.request({}, [](std::uint32_t) {});
+    EXPECT_EQ(shutdown.request({}, [](std::uint32_t) {}), Shutdown::Asked::yes);
     EXPECT_EQ(receive()->header.message, (message::Version{1, 0}));
 }
 
-TEST_F(IntegrationTest, TakesNoNonsenseForAnAgreement) {
+/// An answer to the versions in words of 16 bits.
+Message with_words(Message reply, const std::vector<std::uint16_t>& words) {
+    reply.data.resize(words.size() * 2);
+    std::ranges::copy(
+        std::as_bytes(std::span(words)), std::as_writable_bytes(std::span(reply.data)).begin());
+    reply.header.size = 16; // as Linux has it, whatever the packet's size
+    reply.pipe.size = static_cast<std::uint32_t>(sizeof(reply.header) + reply.data.size());
+    return reply;
+}
+
+/// As vmbus_prep_negotiate_resp, which leaves the host's counts where the versions are.
+TEST_F(IntegrationTest, ADriverMayRefuseAllVersions) {
     Shutdown shutdown(reactor_);
     open(message::shutdown_offer, shutdown);
     const Message offered = *receive();
-    const auto reply_with = [&](const std::vector<std::uint16_t>& words) {
-        Message reply = offered;
-        reply.data.resize(words.size() * 2);
-        std::ranges::copy(
-            std::as_bytes(std::span(words)), std::as_writable_bytes(std::span(reply.data)).begin());
-        answer(reply);
-        EXPECT_FALSE(shutdown.is_ready());
-    };
-    reply_with({});
-    reply_with({0, 0, 0, 0, 3, 0, 3, 2});
-    reply_with({1, 1, 0, 0, 3, 0});
-    reply_with({1, 1, 0, 0, 3, 0, 3, 3});
-    reply_with({1, 1, 0, 0, 9, 9, 3, 2});
-    reply_with({2, 1, 0, 0, 3, 0, 3, 2});
-    reply_with({0xffff, 0xffff, 0, 0, 3, 0, 3, 2});
+    answer(with_words(offered, {0, 0, 0, 0, 2, 0, 4, 0, 3, 0, 1, 0}));
+    EXPECT_FALSE(shutdown.is_ready());
     EXPECT_TRUE(vm_.reports().empty());
+    EXPECT_FALSE(receive());
+}
+
+/// They are the answers of a guest that was saved, or slow, while both sides began anew.
+TEST_F(IntegrationTest, PassesOverAnswersThatComeTooLate) {
+    Heartbeat heartbeat(reactor_, time_, time_);
+    open(message::heartbeat_offer, heartbeat);
+    Message early = *receive();
+    early.header.type = 1;
+    answer(early);
+    Message other = with_words(early, {1, 1, 0, 0, 3, 0, 3, 0});
+    other.header.type = 0;
+    other.header.transaction = 77;
+    answer(other);
+    EXPECT_FALSE(heartbeat.is_ready());
+    other.header.transaction = early.header.transaction;
+    answer(other);
+    EXPECT_TRUE(heartbeat.is_ready());
+    answer(other);
+    EXPECT_TRUE(heartbeat.is_ready());
+    EXPECT_TRUE(vm_.reports().empty());
+}
+
+/// What was offered, and how a driver that doesn't keep to the protocol answers it.
+struct BadMessage {
+    const char* name;
+    void (*spoil)(Message&);
+    std::string_view reason;
+    std::uint16_t type = 6;
+};
+
+class BadMessageTest : public IntegrationTest, public ::testing::WithParamInterface<BadMessage> {};
+
+TEST_P(BadMessageTest, EndsTheChannel) {
+    Shutdown shutdown(reactor_);
+    open(message::shutdown_offer, shutdown);
+    Message reply = with_words(*receive(), {1, 1, 0, 0, 3, 0, 3, 2});
+    reply.header.flags = message::flag_transaction | message::flag_response;
+    GetParam().spoil(reply);
+    send(reply, GetParam().type);
+    expect_failed(GetParam().reason, shutdown);
+    send(reply, GetParam().type);
+    EXPECT_EQ(vm_.reports().size(), 1U) << "it is over";
+    ASSERT_TRUE(guest_.close(*channel_));
+    channel_.emplace(*guest_.open(offer_));
+    agree({3, 2});
+    EXPECT_TRUE(shutdown.is_ready());
+}
+
+template <std::uint16_t... word>
+void words(Message& reply) {
+    reply = with_words(reply, {word...});
+}
+
+INSTANTIATE_TEST_SUITE_P(Integration, BadMessageTest,
+    ::testing::Values(BadMessage{"Packet", [](Message&) {}, "found a packet of type 11", 11},
+        BadMessage{"PipeType", [](Message& reply) { reply.pipe.type = 2; },
+            "found the pipe's packet type 2, expected 1"},
+        BadMessage{"PipeSize", [](Message& reply) { reply.pipe.size = 41; },
+            "found a message of 48 bytes that claims 41"},
+        BadMessage{"Size", [](Message& reply) { reply.header.size = 21; },
+            "claims 36 behind its first header and 21 behind both"},
+        BadMessage{"Request", [](Message& reply) { reply.header.flags = 3; },
+            "found a message with the flags 0x3, expected a response"},
+        BadMessage{"Type", [](Message& reply) { reply.header.type = 1; },
+            "found a message of type 1, expected 3"},
+        BadMessage{"Short",
+            [](Message& reply) {
+                reply.header.size = 0;
+                words<>(reply);
+                reply.header.size = 0;
+            },
+            "found an answer of 4 bytes to the versions, expected 16 at least"},
+        BadMessage{"Version", words<1, 1, 0, 0, 3, 0, 3, 3>, "found the versions 3.0 and 3.3"},
+        BadMessage{"Framework", words<1, 1, 0, 0, 9, 9, 3, 2>, "found the versions 9.9 and 3.2"},
+        BadMessage{"Two", words<2, 1, 0, 0, 3, 0, 3, 2>, "found 2 and 1 versions"},
+        BadMessage{
+            "Many", words<0xffff, 0xffff, 0, 0, 3, 0, 3, 2>, "found 65535 and 65535 versions"}),
+    [](const auto& chosen) { return std::string(chosen.param.name); });
+
+TEST_F(IntegrationTest, AMessageWithoutHeadersEndsTheChannel) {
+    Shutdown shutdown(reactor_);
+    open(message::shutdown_offer, shutdown);
+    GuestPacket packet;
+    packet.type = 6;
+    packet.payload = {1, 2, 3};
+    ASSERT_TRUE(guest_.send(*channel_, packet));
+    while (reactor_.run_once(0)) {
+    }
+    expect_failed("found a message of 24 bytes, expected 28 at least", shutdown);
+}
+
+/// With so many bytes behind the headers, and headers that say so.
+Message cut(Message reply, std::uint16_t size) {
+    reply.data.resize(size);
+    reply.pipe.size = static_cast<std::uint32_t>(sizeof(reply.header) + size);
+    reply.header.size = size;
+    return reply;
+}
+
+TEST_F(IntegrationTest, AHeartbeatWithoutItsSequenceEndsTheChannel) {
+    Heartbeat heartbeat(reactor_, time_, time_);
+    open(message::heartbeat_offer, heartbeat);
+    agree({3, 0});
+    answer(cut(*receive(), 4));
+    expect_failed("found a heartbeat of 4 bytes, expected 8 at least", heartbeat);
+    EXPECT_EQ(heartbeat.state(), Heartbeat::State::no_contact);
+    EXPECT_FALSE(time_.is_any_armed());
+}
+
+TEST_F(IntegrationTest, AnItemThatIsNoneEndsTheChannel) {
+    KeyValue exchange(reactor_, time_, time_);
+    open(message::key_value_offer, exchange);
+    agree({4, 0});
+    answer(cut(*receive(), 100));
+    expect_failed("found an item of 100 bytes, expected 2580", exchange);
+    EXPECT_FALSE(time_.is_any_armed());
+}
+
+TEST_F(IntegrationTest, AnItemThatIsTooLargeEndsTheChannel) {
+    KeyValue exchange(reactor_, time_, time_);
+    open(message::key_value_offer, exchange);
+    agree({4, 0});
+    Message reply = *receive();
+    auto item = reply.as<message::KeyValueEnumerate>();
+    item.data.key_size = 512;
+    item.data.value_size = 2049;
+    reply.set(item);
+    answer(reply);
+    expect_failed("found a name of 512 and a value of 2049 bytes", exchange);
 }
 
 TEST_F(IntegrationTest, EndsAChannelWithBrokenRings) {

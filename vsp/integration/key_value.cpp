@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <fmt/format.h>
 #include <utility>
 
 namespace croft::vsp::integration {
@@ -15,10 +16,8 @@ namespace {
 constexpr std::array versions = {
     message::Version{4, 0}, message::Version{3, 0}, message::Version{1, 0}};
 
-/// `size` is what the guest says.
 std::string text_of(std::span<const std::uint8_t> bytes, std::uint32_t size) {
-    return disk::utf8_from_utf16(
-        std::as_bytes(bytes.first(std::min<std::size_t>(bytes.size(), size))));
+    return disk::utf8_from_utf16(std::as_bytes(bytes.first(size)));
 }
 
 } // namespace
@@ -57,17 +56,29 @@ void KeyValue::answered(const Answer& answer) {
     if (answer.transaction != transaction_) {
         return;
     }
-    message::KeyValueEnumerate item{};
     // The guest's status says that there is no such item, or that something is wrong.
-    if (answer.status != message::status_ok || answer.data.size() < sizeof(item) ||
-        coming_.size() == most_items) {
+    if (answer.status != message::status_ok || coming_.size() == most_items) {
         items_ = std::exchange(coming_, {});
         ++transaction_; // nothing is asked now
         return;
     }
+    message::KeyValueEnumerate item{};
+    if (answer.data.size() < sizeof(item)) {
+        fail(fmt::format(
+            "found an item of {} bytes, expected {}", answer.data.size(), sizeof(item)));
+        return;
+    }
     std::memcpy(&item, answer.data.data(), sizeof(item));
-    coming_.emplace_back(
-        text_of(item.data.key, item.data.key_size), text_of(item.data.value, item.data.value_size));
+    take(item.data);
+}
+
+void KeyValue::take(const message::KeyValueData& item) {
+    if (item.key_size > sizeof(item.key) || item.value_size > sizeof(item.value)) {
+        fail(fmt::format("found a name of {} and a value of {} bytes, expected at most {} and {}",
+            item.key_size, item.value_size, sizeof(item.key), sizeof(item.value)));
+        return;
+    }
+    coming_.emplace_back(text_of(item.key, item.key_size), text_of(item.value, item.value_size));
     ask();
 }
 

@@ -34,6 +34,7 @@ private:
     void answered(const Answer& answer) override;
     void ask_anew();
     void ask();
+    void take(const message::KeyValueData& item);
 
     vdev::Clock& clock_;
     std::unique_ptr<vdev::Timer> timer_;

@@ -35,10 +35,12 @@ std::uint32_t flags_of(const Shutdown::Request& request) {
 Shutdown::Shutdown(vmbus::Reactor& reactor)
     : IntegrationService(reactor, {message::Type::shutdown, versions}) {}
 
-void Shutdown::request(const Request& request, std::function<void(std::uint32_t)> done) {
-    if (!is_ready() || pending_) {
-        done(message::status_not_connected);
-        return;
+Shutdown::Asked Shutdown::request(const Request& request, std::function<void(std::uint32_t)> done) {
+    if (!is_ready()) {
+        return Asked::nobody_there;
+    }
+    if (pending_) {
+        return Asked::unanswered;
     }
     message::Shutdown asked{};
     asked.reason = message::shutdown_planned;
@@ -48,10 +50,10 @@ void Shutdown::request(const Request& request, std::function<void(std::uint32_t)
     std::ranges::copy(bytes, std::as_writable_bytes(std::span(asked.text)).begin());
     const auto transaction = send(asked);
     if (!transaction) {
-        done(message::status_not_connected);
-        return;
+        return Asked::nobody_there;
     }
     pending_ = {*transaction, std::move(done)};
+    return Asked::yes;
 }
 
 void Shutdown::answered(const Answer& answer) {

@@ -25,10 +25,19 @@ public:
         std::string_view text;
     };
 
-    /// `done` gets the guest's HRESULT: message::status_ok if it sets about it, as it will when it
-    /// answers; message::status_not_connected if nobody is there to be asked, or goes before it has
-    /// answered, or another request hasn't been answered yet.
-    void request(const Request& request, std::function<void(std::uint32_t status)> done);
+    enum class Asked : std::uint8_t {
+        yes,
+        /// The guest has no driver, or one that takes nothing.
+        nobody_there,
+        /// One request at a time: the guest hasn't answered the one before. It does so at once, or
+        /// is stuck.
+        unanswered,
+    };
+    /// If that is Asked::yes, `done` gets the guest's HRESULT: message::status_ok if it sets about
+    /// it, as it will when it answers; message::status_not_connected if it goes before it has
+    /// answered.
+    [[nodiscard]] Asked request(
+        const Request& request, std::function<void(std::uint32_t status)> done);
 
 private:
     struct Pending {

@@ -53,17 +53,23 @@ std::string_view name_of(IntegrationComponents::Heartbeat::State state) {
     return "lost communication";
 }
 
-/// A guest without the driver has a power button at least.
+/// A guest without the driver, or with one that doesn't answer, has a power button at least.
 std::string_view shut_down(Machine& machine, const json& request) {
     const Shutdown::Action action = action_of(request);
     const auto text = request.value("text", std::string());
-    if (machine.integration().request(
-            {.action = action, .forced = request.value("force", false), .text = text})) {
+    const Shutdown::Asked asked = machine.integration().request(
+        {.action = action, .forced = request.value("force", false), .text = text});
+    if (asked == Shutdown::Asked::yes) {
         return "integration services";
     }
     if (action != Shutdown::Action::power_off) {
-        throw SettingsError("request: found no driver in the guest for this, expected its "
-                            "integration services (hv_utils) to run; send reset instead");
+        throw SettingsError(asked == Shutdown::Asked::unanswered
+                ? "request: found the guest with a request that it hasn't answered yet, expected "
+                  "its "
+                  "integration services (hv_utils) to answer; send reset instead"
+                : "request: found no driver in the guest for this, expected its integration "
+                  "services "
+                  "(hv_utils) to run; send reset instead");
     }
     machine.press_power_button();
     return "power button";

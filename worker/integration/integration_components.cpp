@@ -22,20 +22,18 @@ IntegrationComponents::IntegrationComponents(
     bus_.add(message::key_value_offer, key_value_);
 }
 
-bool IntegrationComponents::request(const Shutdown::Request& request) {
-    bool asked = false;
+IntegrationComponents::Shutdown::Asked IntegrationComponents::request(
+    const Shutdown::Request& request) {
+    auto asked = Shutdown::Asked::nobody_there;
     bus_.call([&] {
-        asked = shutdown_.is_ready();
-        if (asked) {
-            shutdown_.request(request, [](std::uint32_t status) {
-                if (status != message::status_ok) {
-                    fmt::print(stderr,
-                        "shutdown: found status {:#x} from the guest, expected that it obeys; use "
-                        "stop or reset instead\r\n",
-                        status);
-                }
-            });
-        }
+        asked = shutdown_.request(request, [](std::uint32_t status) {
+            if (status != message::status_ok) {
+                fmt::print(stderr,
+                    "shutdown: found status {:#x} from the guest, expected that it obeys; use "
+                    "stop or reset instead\r\n",
+                    status);
+            }
+        });
     });
     return asked;
 }

@@ -22,8 +22,8 @@ public:
     /// destroyed.
     IntegrationComponents(VmbusDevice& bus, IoLoop& loop, vdev::Platform& platform);
 
-    /// Asks the guest, and doesn't wait for it. Answers false if nobody is there to be asked.
-    [[nodiscard]] bool request(const Shutdown::Request& request);
+    /// Asks the guest, and doesn't wait for it.
+    [[nodiscard]] Shutdown::Asked request(const Shutdown::Request& request);
 
     struct Guest {
         Heartbeat::State heartbeat = Heartbeat::State::no_contact;

@@ -17,10 +17,17 @@ struct PageRange {
     bool operator==(const PageRange&) const = default;
 };
 
-/// Which pages of a VM's memory have been written, by the guest or by the worker: for a copy of the
-/// memory to be brought up to date while the VM runs. Exact to 4 KiB: while the log is on, the
-/// hypervisor maps nothing in large pages. Pages of the guest's that hold page tables count as
-/// written when the processor walks them. Any thread; errors: HypervisorError.
+/// Which pages of a VM's memory have been written, by the guest or by the worker through
+/// GuestMemory: for a copy of the memory to be brought up to date while the VM runs. Exact to 4
+/// KiB: while the log is on, the hypervisor maps nothing in large pages. Pages of the guest's that
+/// hold page tables count as written when the processor walks them. Any thread; errors:
+/// HypervisorError.
+///
+/// Not in it is what VMBus and its service providers write, in this process or another: rings, and
+/// data in buffers that the guest has given them. They share those pages with the guest
+/// (GuestMemory::shared_page), and the kernel writes into them by itself. Whoever copies the memory
+/// of a VM that has channels open knows from this log alone what the guest has written, not what it
+/// was given.
 ///
 /// The log is one of a partition: a reset of the VM, which begins with a new one, ends it.
 class DirtyLog {

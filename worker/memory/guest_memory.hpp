@@ -80,8 +80,8 @@ public:
     void clear();
 
     /// Which pages of a range the worker has written since it was last asked. Each write is noted
-    /// after it is done: what is seen in the bitmap is there to be read. The hypervisor sees only
-    /// what the guest writes; DirtyLog unites the two.
+    /// after it is done: what is seen in the bitmap is there to be read. Writes by `shared_page`
+    /// aren't. The hypervisor sees only what the guest writes; DirtyLog unites the two.
     [[nodiscard]] PageBitmap take_written(std::size_t range);
     [[nodiscard]] std::size_t range_count() const { return regions_.size(); }
     [[nodiscard]] const MemoryRange& range(std::size_t index) const {
