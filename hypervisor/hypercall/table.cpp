@@ -153,7 +153,7 @@ constexpr CallEntry entries[] = {
     variable<hv_input_vp_state>(HVCALL_SET_VP_STATE, "HvCallSetVpState", parent, set_vp_state),
     rep<hv_input_get_vp_cpuid_values, hv_cpuid_leaf_info, hv_output_get_vp_cpuid_values>(
         HVCALL_GET_VP_CPUID_VALUES, "HvCallGetVpCpuidValues", parent, get_vp_cpuid_values),
-    simple<hv_input_get_partition_property_ex, hv_partition_property_vmm_capabilities>(
+    simple<hv_input_get_partition_property_ex, hv_partition_property_banks>(
         HVCALL_GET_PARTITION_PROPERTY_EX, "HvCallGetPartitionPropertyEx", parent,
         get_partition_property_ex),
 };

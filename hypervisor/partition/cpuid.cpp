@@ -9,6 +9,7 @@
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
+#include <algorithm>
 #include <bit>
 
 namespace hypervisor {
@@ -71,11 +72,18 @@ CpuidResult hypervisor_leaf(const VirtualProcessor& vp, std::uint32_t leaf) {
     }
 }
 
-/// Leaf 0xB: a child's processors are cores of one package, one thread each.
+/// A child's processors are cores, one thread each, of one package or of several.
+std::uint32_t processors_in_package(const Partition& partition) {
+    const std::uint32_t all = partition.vp_count();
+    const std::uint32_t wanted = partition.processors_per_socket;
+    return wanted != 0 ? std::min(wanted, all) : all;
+}
+
+/// Leaf 0xB.
 CpuidResult topology(const VirtualProcessor& vp, std::uint32_t subleaf) {
     constexpr std::uint32_t level_thread = 1;
     constexpr std::uint32_t level_core = 2;
-    const std::uint32_t count = vp.partition().vp_count();
+    const std::uint32_t count = processors_in_package(vp.partition());
     const auto shift = static_cast<std::uint32_t>(std::bit_width(count - 1));
     if (subleaf == 0) {
         return {0, 1, level_thread << 8, vp.index()};
@@ -102,7 +110,7 @@ void shape_states(const Partition& partition, std::uint32_t subleaf, CpuidResult
 }
 
 void shape_child(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf, CpuidResult& r) {
-    const std::uint32_t count = vp.partition().vp_count();
+    const std::uint32_t count = processors_in_package(vp.partition());
     switch (leaf) {
     case 1:
         r.ebx = (r.ebx & 0xffff) | (vp.index() << 24) | ((count & 0xff) << 16);
