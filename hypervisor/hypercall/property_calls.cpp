@@ -8,7 +8,7 @@
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/partition/cpuid_policy.hpp"
 #include "hypervisor/partition/machine_statistics.hpp"
-#include "hypervisor/partition/overlay.hpp"
+#include "hypervisor/partition/time.hpp"
 
 namespace hypervisor::hypercall {
 
@@ -102,6 +102,8 @@ std::optional<std::uint64_t> state_of(Partition& partition, std::uint32_t code) 
         return partition.privileges();
     case HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES:
         return partition.synthetic_features;
+    case HV_PARTITION_PROPERTY_TIME_FREEZE:
+        return partition.clock().stands_still() ? 1 : 0;
     case HV_PARTITION_PROPERTY_REFERENCE_TIME:
         return partition.reference_time();
     case HV_PARTITION_PROPERTY_PROCESSORS_PER_SOCKET:
@@ -202,7 +204,13 @@ Status set_partition_property(Call& call) {
     case HV_PARTITION_PROPERTY_GPA_PAGE_ACCESS_TRACKING:
         return track_page_access(*target, in.property_value);
     case HV_PARTITION_PROPERTY_REFERENCE_TIME:
-        overlay::set_reference_time(*target, in.property_value);
+        time::set_reference(*target, in.property_value);
+        return Status::success;
+    case HV_PARTITION_PROPERTY_TIME_FREEZE:
+        if (in.property_value > 1) {
+            return Status::property_value_out_of_range;
+        }
+        time::stand_still(*target, in.property_value == 1);
         return Status::success;
     case HV_PARTITION_PROPERTY_PROCESSORS_PER_SOCKET:
         return set_processors_per_socket(*target, in.property_value);

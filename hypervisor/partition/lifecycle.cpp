@@ -6,6 +6,7 @@
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/partition_table.hpp"
+#include "hypervisor/partition/time.hpp"
 #include "hypervisor/scheduler/scheduler.hpp"
 
 #include <array>
@@ -220,6 +221,7 @@ std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::ui
         free_vp(*vp, pool);
         return std::unexpected(Status::invalid_vp_index);
     }
+    time::join(*vp);
     machine_statistics::refresh(partition);
     return vp;
 }

@@ -9,6 +9,7 @@
 #include "hypervisor/partition/cpuid.hpp"
 #include "hypervisor/partition/msr.hpp"
 #include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/time.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
 #include <cstring>
@@ -369,7 +370,10 @@ Status get_register(VirtualProcessor& vp, std::uint32_t name, hv_register_value&
         value.reg64 = vp.apic().cr8();
         break;
     case HV_X64_REGISTER_TSC:
-        value.reg64 = vp.partition().guest_tsc();
+        value.reg64 = vp.tsc();
+        break;
+    case HV_X64_REGISTER_TSC_VIRTUAL_OFFSET:
+        value.reg64 = vp.tsc() - read_tsc();
         break;
     case HV_X64_REGISTER_INITIAL_APIC_ID:
         value.reg64 = vp.apic().id();
@@ -433,6 +437,12 @@ Status set_register(VirtualProcessor& vp, std::uint32_t name, const hv_register_
         return set_pending_interruption(cpu, value);
     case HV_REGISTER_PENDING_EVENT0:
         return set_pending_exception(cpu, value);
+    case HV_X64_REGISTER_TSC:
+        time::set_tsc(vp, value.reg64);
+        return Status::success;
+    case HV_X64_REGISTER_TSC_VIRTUAL_OFFSET:
+        time::set_tsc(vp, value.reg64 + read_tsc());
+        return Status::success;
     case HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS:
         return set_deliverability_notifications(vp, value);
     case HV_REGISTER_INTERRUPT_STATE:

@@ -25,6 +25,7 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
       cpu_{cpu},
       lp_{&lp},
       startup_{!is_bootstrap},
+      tsc_offset_{partition.clock().tsc_offset()},
       apic_{partition.is_root() ? lp.apic_id() : index, is_bootstrap,
           VirtualLocalApic::Features{.x2apic = partition.is_root() ||
                   (partition.creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) != 0}} {
@@ -34,7 +35,6 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
             hv_notification_message_payload{.sint_index = sint});
     }
     cpu_.set_address_space(partition.space().root());
-    cpu_.set_tsc_offset(partition.tsc_offset());
     if (startup_.waits()) {
         set_block(waiting);
     }
@@ -124,6 +124,7 @@ VirtualProcessor::Hold::~Hold() {
 void VirtualProcessor::run(LogicalProcessor& lp) {
     counters.count(VpCounter::lp_dispatches);
     const std::uint64_t begin = read_tsc();
+    cpu_.set_tsc_offset(partition_.clock().hardware_offset(tsc_offset()));
     cpu_.load();
     rearm(lp);
     for (;;) {
@@ -262,16 +263,22 @@ void VirtualProcessor::settle_eoi() {
 // ---- Time ----
 
 ApicTime VirtualProcessor::apic_time() const {
-    const std::uint64_t tsc = partition_.guest_tsc();
-    return {.bus = clock::bus_from_tsc(tsc), .tsc = tsc};
+    const std::uint64_t ticks = partition_.clock().ticks(read_tsc());
+    return {.bus = clock::bus_from_tsc(ticks), .tsc = ticks + tsc_offset()};
+}
+
+std::uint64_t VirtualProcessor::tsc() const {
+    return partition_.clock().ticks(read_tsc()) + tsc_offset();
 }
 
 std::uint64_t VirtualProcessor::nearest_deadline() const {
-    std::uint64_t nearest = partition_.host_tsc_at(synthetic_timers_.deadline());
+    const PartitionClock& time = partition_.clock();
+    std::uint64_t nearest = time.host_at_reference_time(synthetic_timers_.deadline());
     if (const auto apic = apic_.timer_deadline(); apic) {
-        const std::uint64_t guest =
-            apic->clock == ApicTimerDeadline::Clock::bus ? clock::tsc_from_bus(apic->at) : apic->at;
-        nearest = std::min(nearest, partition_.host_tsc_of(guest));
+        nearest = std::min(nearest,
+            apic->clock == ApicTimerDeadline::Clock::bus
+                ? time.host_at_ticks(clock::tsc_from_bus(apic->at))
+                : time.host_at_counter(apic->at, tsc_offset()));
     }
     return nearest;
 }
@@ -280,10 +287,11 @@ void VirtualProcessor::process_timers() {
     if (TimerEntry::queued && read_tsc() < TimerEntry::deadline) {
         return;
     }
-    if (!TimerEntry::queued && !timers_dirty_ && TimerEntry::deadline == TimerEntry::never) {
+    if (!TimerEntry::queued && !timers_dirty_.load(std::memory_order_relaxed) &&
+        TimerEntry::deadline == TimerEntry::never) {
         return;
     }
-    timers_dirty_ = true;
+    timers_changed();
     if (apic_.timer_deadline()) {
         (void)apic_.timer_expire(apic_time());
     }
@@ -300,14 +308,14 @@ void VirtualProcessor::process_timers() {
 
 /// Puts the nearest deadline into the queue of the LP that it runs on.
 void VirtualProcessor::rearm(LogicalProcessor& lp) {
-    if (!timers_dirty_ && timer_lp_ == &lp) {
+    if (!timers_dirty_.load(std::memory_order_relaxed) && timer_lp_ == &lp) {
         return;
     }
     if (timer_lp_ != nullptr) {
         const SpinGuard guard{timer_lp_->queue_lock};
         timer_lp_->timers().remove(*this);
     }
-    timers_dirty_ = false;
+    (void)timers_dirty_.exchange(false, std::memory_order_seq_cst); // before time is looked at
     timer_lp_ = &lp;
     TimerEntry::deadline = nearest_deadline();
     if (TimerEntry::deadline != TimerEntry::never) {

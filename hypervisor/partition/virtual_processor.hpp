@@ -126,7 +126,22 @@ public:
     /// Takes it out of the queue of timers: it is about to go away.
     void disarm();
     /// Recomputes the deadline after timers have changed.
-    void timers_changed() { timers_dirty_ = true; }
+    void timers_changed() { timers_dirty_.store(true, std::memory_order_relaxed); }
+    /// The partition's time has changed: one that is halted puts its deadline right too. From any
+    /// LP.
+    void time_changed() {
+        timers_changed();
+        notify_event();
+    }
+    /// The time-stamp counter that its guest reads, and how it is set; see PartitionClock.
+    [[nodiscard]] std::uint64_t tsc() const;
+    [[nodiscard]] std::uint64_t tsc_offset() const {
+        return tsc_offset_.load(std::memory_order_relaxed);
+    }
+    void set_tsc_offset(std::uint64_t offset) {
+        tsc_offset_.store(offset, std::memory_order_relaxed);
+        timers_changed();
+    }
 
     /// What an access to the local APIC asks for.
     void apply(const LocalApicEffect& effect);
@@ -188,7 +203,8 @@ private:
     std::atomic<bool> event_pending_{false};
     std::atomic<bool> nmi_pending_{false};
     Startup startup_;
-    bool timers_dirty_ = true;
+    std::atomic<bool> timers_dirty_{true};
+    std::atomic<std::uint64_t> tsc_offset_;
     bool intercept_unsent_ = false;
     std::uint64_t seen_tlb_epoch_ = 0;
     VirtualLocalApic apic_;
