@@ -10,6 +10,8 @@
 #include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/time.hpp"
 
+#include <algorithm>
+
 namespace hypervisor::hypercall {
 
 namespace {
@@ -139,7 +141,8 @@ std::optional<std::uint64_t> processor_of(const Partition& partition, std::uint3
     case HV_PARTITION_PROPERTY_XSAVE_STATES:
         return partition.states();
     case HV_PARTITION_PROPERTY_MAX_XSAVE_DATA_SIZE:
-        return extended_state::size(partition.states());
+        return std::max(extended_state::size(partition.states()),
+            extended_state::compacted_size(partition.states()));
     case HV_PARTITION_PROPERTY_PROCESSOR_CLOCK_FREQUENCY:
         return clock::tsc_frequency();
     default:

@@ -64,6 +64,12 @@ bool copy_pages(
     return buffer.empty();
 }
 
+/// Of the extended state in the larger of its two forms.
+std::uint32_t state_size(const VirtualProcessor& vp) {
+    const std::uint64_t states = vp.partition().states();
+    return std::max(extended_state::size(states), extended_state::compacted_size(states));
+}
+
 Status get_state(
     VirtualProcessor& vp, Call& call, std::uint32_t type, std::span<const std::uint64_t> pages) {
     switch (type) {
@@ -73,8 +79,10 @@ Status get_state(
         return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
     }
     case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
-        const auto bytes =
-            std::as_writable_bytes(std::span{vp.cpu().extended_state(), extended_state::size()});
+        const std::uint64_t states = vp.partition().states();
+        const std::span bytes{
+            LogicalProcessor::current().call_input(), extended_state::compacted_size(states)};
+        extended_state::compact(vp.cpu().extended_state(), states, bytes);
         return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
     }
     case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
@@ -116,15 +124,15 @@ Status set_state(
     }
     case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
         // Checked in a copy: the pages are the caller's to change.
-        const std::span buffer{LogicalProcessor::current().call_output(), extended_state::size()};
+        const std::span buffer{LogicalProcessor::current().call_output(), state_size(vp)};
         if (!copy_pages(call, pages, buffer, false)) {
             return Status::invalid_parameter;
         }
         if (!is_valid_extended_state(
-                buffer, extended_state::supported(), extended_state::mxcsr_mask())) {
+                buffer, vp.partition().states(), extended_state::mxcsr_mask())) {
             return Status::invalid_register_value;
         }
-        std::memcpy(vp.cpu().extended_state(), buffer.data(), buffer.size());
+        extended_state::expand(buffer, vp.cpu().extended_state());
         return Status::success;
     }
     case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
@@ -369,6 +377,8 @@ Status get_vp_cpuid_values(Call& call) {
     }
     VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
+    const std::uint64_t own_states =
+        vp->cpu().get(CpuRegister::xcr0) | vp->cpu().get(CpuRegister::xss);
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         const auto leaf =
             call.rep<hv_cpuid_leaf_info, hv_input_get_vp_cpuid_values>(call.rep_index);
