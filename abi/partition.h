@@ -237,6 +237,9 @@ struct hv_cpuid_leaf_info {
     uint64_t xss;
 } HV_PACKED;
 
+#define HV_GET_VP_CPUID_VALUES_USE_VP_XFEM_XSS (1u << 0) /* not those of the leaf */
+#define HV_GET_VP_CPUID_VALUES_APPLY_REGISTERED_VALUES (1u << 1)
+
 struct hv_input_get_vp_cpuid_values {
     uint64_t partition_id;
     uint32_t vp_index;

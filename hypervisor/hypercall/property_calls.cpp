@@ -94,6 +94,7 @@ Status set_processors_per_socket(Partition& partition, std::uint64_t value) {
         return Status::property_value_out_of_range;
     }
     partition.processors_per_socket = static_cast<std::uint32_t>(value);
+    partition.cpuid_changed();
     return Status::success;
 }
 

@@ -128,6 +128,8 @@ constexpr CallEntry entries[] = {
         "HvCallNotifyPartitionEvent", machine, notify_partition_event),
     simple<hv_input_notify_port_ring_empty>(HVCALL_NOTIFY_PORT_RING_EMPTY,
         "HvCallNotifyPortRingEmpty", HV_CREATE_PORT, notify_port_ring_empty),
+    simple<hv_input_register_intercept_result>(HVCALL_REGISTER_INTERCEPT_RESULT,
+        "HvCallRegisterInterceptResult", parent, register_intercept_result),
     simple<hv_input_assert_virtual_interrupt>(HVCALL_ASSERT_VIRTUAL_INTERRUPT,
         "HvCallAssertVirtualInterrupt", parent, assert_virtual_interrupt),
     simple<hv_input_create_port>(

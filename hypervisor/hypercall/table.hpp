@@ -45,6 +45,7 @@ Status unmap_vp_state_page(Call& call);
 Status get_vp_index_from_apic_id(Call& call);
 Status get_vp_cpuid_values(Call& call);
 Status install_intercept(Call& call);
+Status register_intercept_result(Call& call);
 
 // interrupt_calls.cpp
 Status assert_virtual_interrupt(Call& call);

@@ -35,6 +35,7 @@ bool Partition::add_vp(std::uint32_t index, VirtualProcessor& vp) {
     }
     vps_[index].store(&vp, std::memory_order_release);
     ++vp_count_;
+    cpuid_changed();
     return true;
 }
 
@@ -44,6 +45,7 @@ VirtualProcessor* Partition::take_vp(std::uint32_t index) {
         ? vps_[index].exchange(nullptr, std::memory_order_seq_cst)
         : nullptr;
     vp_count_ -= vp != nullptr ? 1 : 0;
+    cpuid_changed();
     return vp;
 }
 

@@ -9,6 +9,7 @@
 #include "hypervisor/hypercall/status.hpp"
 #include "hypervisor/memory/address_space.hpp"
 #include "hypervisor/memory/page_pool.hpp"
+#include "hypervisor/partition/cpuid_overrides.hpp"
 #include "hypervisor/partition/cpuid_policy.hpp"
 #include "hypervisor/partition/partition_clock.hpp"
 #include "hypervisor/partition/ports.hpp"
@@ -52,7 +53,10 @@ public:
         return (privileges_ & mask) == mask;
     }
     [[nodiscard]] std::uint64_t privileges() const { return privileges_; }
-    void set_privileges(std::uint64_t mask) { privileges_ = mask; }
+    void set_privileges(std::uint64_t mask) {
+        privileges_ = mask;
+        cpuid_changed();
+    }
 
     /// Pages that have been deposited for the partition.
     PagePool& deposits() { return deposits_; }
@@ -109,6 +113,20 @@ public:
 
     PortTable& ports() { return ports_; }
 
+    // CPUID: what the parent has registered for all virtual processors, under cpuid_lock.
+
+    SpinLock cpuid_lock{};
+    CpuidOverrides cpuid_overrides{};
+    /// Of what its answers depend on beside a virtual processor's state; never 0.
+    [[nodiscard]] std::uint32_t cpuid_generation() const {
+        return cpuid_generation_.load(std::memory_order_acquire);
+    }
+    void cpuid_changed() {
+        if (cpuid_generation_.fetch_add(1, std::memory_order_acq_rel) + 1 == 0) {
+            cpuid_changed();
+        }
+    }
+
     // Registers that the virtual processors share (TLFS "Hypercall Interface", "Timers").
     std::uint64_t guest_os_id = 0;
     std::uint64_t hypercall_page = 0;
@@ -156,6 +174,7 @@ private:
     TlbDomain tlb_{};
     std::atomic<VirtualProcessor*>* vps_ = nullptr;
     std::atomic<unsigned> vp_count_{0};
+    std::atomic<std::uint32_t> cpuid_generation_{1};
     PartitionClock clock_;
     SpinLock time_lock_{};
     PortTable ports_{};

@@ -18,8 +18,9 @@
 namespace hypervisor {
 
 VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
-    LogicalProcessor& lp, bool is_bootstrap)
+    CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap)
     : parent_lp{&lp},
+      cpuid_cache{answers},
       partition_{partition},
       index_{index},
       cpu_{cpu},

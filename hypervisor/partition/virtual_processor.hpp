@@ -9,6 +9,8 @@
 #include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/emulate/known_instructions.hpp"
 #include "hypervisor/memory/address_space.hpp"
+#include "hypervisor/partition/cpuid_cache.hpp"
+#include "hypervisor/partition/cpuid_overrides.hpp"
 #include "hypervisor/partition/run_blocks.hpp"
 #include "hypervisor/partition/startup.hpp"
 #include "hypervisor/partition/statistics.hpp"
@@ -37,7 +39,7 @@ public:
     enum class Place : std::uint8_t { nowhere, queued, running };
 
     VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
-        LogicalProcessor& lp, bool is_bootstrap);
+        CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap);
     VirtualProcessor(const VirtualProcessor&) = delete;
     VirtualProcessor& operator=(const VirtualProcessor&) = delete;
 
@@ -148,6 +150,10 @@ public:
     void end_of_interrupt();
 
     KnownInstructions known_instructions{};
+
+    CpuidCache& cpuid_cache;
+    /// What the parent has registered for this one.
+    CpuidOverrides cpuid_overrides{};
 
     // Registers that are the virtual processor's own and simply keep their values.
     std::uint64_t vp_assist_page = 0;
