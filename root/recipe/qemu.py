@@ -8,7 +8,8 @@ import tempfile
 from . import cache, debian, unpacked
 from .progress import Progress
 
-PACKAGES = ("qemu-system-x86", "ovmf")
+# base-files has the links that merge the file system with /usr, where the loader is sought.
+PACKAGES = ("base-files", "ovmf", "qemu-system-x86")
 LABEL = "qemu"
 
 
