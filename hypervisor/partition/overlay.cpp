@@ -129,6 +129,11 @@ MsrResult set_hypercall_page(VirtualProcessor& vp, std::uint64_t value) {
     if (partition.guest_os_id == 0) {
         value &= ~HV_MSR_PAGE_ENABLE;
     }
+    return restore_hypercall_page(vp, value);
+}
+
+MsrResult restore_hypercall_page(VirtualProcessor& vp, std::uint64_t value) {
+    Partition& partition = vp.partition();
     return update(partition, partition.hypercall_overlay, partition.hypercall_page, value,
         fill_hypercall_page);
 }

@@ -14,6 +14,9 @@ namespace overlay {
 
 MsrResult set_guest_os_id(VirtualProcessor& vp, std::uint64_t value);
 MsrResult set_hypercall_page(VirtualProcessor& vp, std::uint64_t value);
+/// What its parent has it hold: its lock and the lack of an identity, which may follow, don't
+/// count.
+MsrResult restore_hypercall_page(VirtualProcessor& vp, std::uint64_t value);
 MsrResult set_reference_tsc_page(VirtualProcessor& vp, std::uint64_t value);
 MsrResult set_vp_assist_page(VirtualProcessor& vp, std::uint64_t value);
 MsrResult set_message_page(VirtualProcessor& vp, std::uint64_t value);

@@ -17,6 +17,13 @@
 
 namespace hypervisor {
 
+namespace {
+
+/// In the extended state.
+constexpr std::size_t xmm_offset = 160;
+
+} // namespace
+
 VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
     CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap)
     : parent_lp{&lp},
@@ -162,6 +169,9 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
         return event_pending_.load() ? Entry::again : Entry::leave;
     }
     process_timers();
+    if (pending_exception_.event_pending != 0) {
+        raise_pending_exception();
+    }
     if (!deliver_interrupts() && (blocks() & waiting) != 0) {
         rearm(lp);
         return event_pending_.load(std::memory_order_seq_cst) ? Entry::again : Entry::leave;
@@ -188,6 +198,7 @@ bool VirtualProcessor::handle_startup() {
         cpu_.reset();
         cpu_.set(CpuRegister::rip, 0xfff0);
         apic_.init();
+        pending_exception_ = {};
         cpu_.load();
         set_block(waiting);
         timers_changed();
@@ -251,6 +262,33 @@ bool VirtualProcessor::deliver_interrupts() {
     clear_block(waiting);
     cpu_.set_interrupt_window(apic_.deliverable().has_value());
     return true;
+}
+
+void VirtualProcessor::raise_pending_exception() {
+    const auto under_way = cpu_.pending_event();
+    if (under_way && under_way->type != CpuEvent::Type::interrupt) {
+        return; // that one first
+    }
+    const hv_x64_pending_exception_event event = pending_exception_;
+    pending_exception_ = {};
+    if (event.vector == exception_page_fault) {
+        cpu_.set(CpuRegister::cr2, event.exception_parameter);
+    }
+    cpu_.raise(static_cast<std::uint8_t>(event.vector),
+        event.deliver_error_code != 0 ? std::optional{std::uint32_t{event.error_code}}
+                                      : std::nullopt);
+}
+
+hv_x64_pending_interruption_register VirtualProcessor::pending_interruption() const {
+    hv_x64_pending_interruption_register result{};
+    if (const auto event = cpu_.pending_event(); event) {
+        result.interruption_pending = 1;
+        result.interruption_type = static_cast<std::uint32_t>(event->type) & 7;
+        result.deliver_error_code = event->has_error_code;
+        result.interruption_vector = event->vector;
+        result.error_code = event->error_code;
+    }
+    return result;
 }
 
 /// The guest has left: the local APIC is to be as if it had written the EOI that it could spare,
@@ -395,8 +433,12 @@ void VirtualProcessor::fill_register_page() {
     page.cr8 = cpu_.cr8();
     page.efer = cpu_.get(CpuRegister::efer);
     page.dr7 = cpu_.get(CpuRegister::dr7);
-    page.pending_interruption.as_uint64 = 0;
-    page.interrupt_state.as_uint64 = cpu_.interrupt_shadow() ? 1 : 0;
+    static_assert(sizeof page.xmm_registers == 6 * sizeof(hv_u128));
+    std::memcpy(page.xmm_registers, cpu_.extended_state() + xmm_offset, sizeof page.xmm_registers);
+    page.pending_interruption = pending_interruption();
+    page.interrupt_state.as_uint64 = 0;
+    page.interrupt_state.interrupt_shadow = cpu_.interrupt_shadow();
+    page.interrupt_state.nmi_masked = cpu_.nmi_masked();
     page.xfem = cpu_.get(CpuRegister::xcr0);
     page.is_valid = 1;
 }
@@ -463,6 +505,11 @@ void VirtualProcessor::resume_from_intercept() {
     if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS) &&
         register_rules().allow(CpuRegister::rflags, page.rflags)) {
         cpu_.set(CpuRegister::rflags, page.rflags);
+    }
+    if (is_dirty(HV_X64_REGISTER_CLASS_XMM)) {
+        std::memcpy(
+            cpu_.extended_state() + xmm_offset, page.xmm_registers, sizeof page.xmm_registers);
+        extended_state::mark_in_use(cpu_.extended_state(), extended_state::sse);
     }
     if (is_dirty(HV_X64_REGISTER_CLASS_SEGMENT)) {
         for (unsigned i = 0; i < 6; ++i) {

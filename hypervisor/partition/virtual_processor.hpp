@@ -103,6 +103,16 @@ public:
     void set_lp(LogicalProcessor& lp) { lp_.store(&lp, std::memory_order_release); }
     [[nodiscard]] bool is_pinned() const;
 
+    // Events of its own that the parent raises; it is held.
+
+    [[nodiscard]] hv_x64_pending_interruption_register pending_interruption() const;
+    [[nodiscard]] const hv_x64_pending_exception_event& pending_exception() const {
+        return pending_exception_;
+    }
+    void set_pending_exception(const hv_x64_pending_exception_event& event) {
+        pending_exception_ = event;
+    }
+
     // Intercepts: the parent handles them.
 
     /// Suspends the virtual processor and hands the message to its parent.
@@ -193,6 +203,7 @@ private:
     void rearm(LogicalProcessor& lp);
     bool deliver_interrupts();
     void settle_eoi();
+    void raise_pending_exception();
     bool report_deliverable_sints();
     void send_intercept(std::uint32_t type, const void* payload, std::uint8_t size);
     void publish_intercept();
@@ -218,6 +229,8 @@ private:
     Synic synic_{};
     SyntheticTimers synthetic_timers_{};
     SynicMessage intercept_message_{};
+    /// Delivered behind the interruption that is under way.
+    hv_x64_pending_exception_event pending_exception_{};
 
 public:
     [[nodiscard]] bool waits_for_startup() const { return startup_.waits(); }
