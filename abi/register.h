@@ -63,6 +63,12 @@ enum hv_register_name {
     HV_X64_REGISTER_CR8 = 0x00040004,
     HV_X64_REGISTER_XFEM = 0x00040005,
 
+    /* What the control registers are while an intercept is handled; the same for VTL 0. */
+    HV_X64_REGISTER_INTERMEDIATE_CR0 = 0x00041000,
+    HV_X64_REGISTER_INTERMEDIATE_CR3 = 0x00041002,
+    HV_X64_REGISTER_INTERMEDIATE_CR4 = 0x00041003,
+    HV_X64_REGISTER_INTERMEDIATE_CR8 = 0x00041004,
+
     HV_X64_REGISTER_DR0 = 0x00050000,
     HV_X64_REGISTER_DR1 = 0x00050001,
     HV_X64_REGISTER_DR2 = 0x00050002,
@@ -103,9 +109,13 @@ enum hv_register_name {
     HV_X64_REGISTER_MSR_MTRR_FIX64K00000 = 0x00080070,
     HV_X64_REGISTER_MSR_MTRR_FIX4KF8000 = 0x0008007a,
     HV_X64_REGISTER_TSC_AUX = 0x0008007b,
+    HV_X64_REGISTER_DEBUG_CTL = 0x0008007d,
+    HV_X64_REGISTER_TSC_VIRTUAL_OFFSET = 0x00080087,
     HV_X64_REGISTER_XSS = 0x0008008b,
     HV_X64_REGISTER_TSC_DEADLINE = 0x00080095,
     HV_X64_REGISTER_TSC_ADJUST = 0x00080096,
+
+    HV_X64_REGISTER_APIC_ID = 0x00084802,
 
     HV_REGISTER_VP_RUNTIME = 0x00090000,
     HV_X64_REGISTER_HYPERCALL = 0x00090001,
@@ -182,6 +192,23 @@ union hv_x64_pending_interruption_register {
     } HV_PACKED;
 };
 
+/* HV_X64_PENDING_EXCEPTION_EVENT, of HV_REGISTER_PENDING_EVENT0 */
+#define HV_X64_PENDING_EVENT_EXCEPTION 0
+
+union hv_x64_pending_exception_event {
+    uint64_t as_uint64[2];
+    struct {
+        uint32_t event_pending : 1;
+        uint32_t event_type : 3;
+        uint32_t reserved0 : 4;
+        uint32_t deliver_error_code : 1;
+        uint32_t reserved1 : 7;
+        uint32_t vector : 16;
+        uint32_t error_code;
+        uint64_t exception_parameter;
+    } HV_PACKED;
+};
+
 /* HV_X64_INTERRUPT_STATE_REGISTER */
 union hv_x64_interrupt_state_register {
     uint64_t as_uint64;
@@ -247,6 +274,7 @@ union hv_register_value {
     struct hv_x64_table_register table;
     union hv_x64_interrupt_state_register interrupt_state;
     union hv_x64_pending_interruption_register pending_interruption;
+    union hv_x64_pending_exception_event pending_exception_event;
     union hv_x64_deliverability_notifications_register deliverability_notifications;
     struct hv_x64_fp_control_status_register fp_control_status;
     struct hv_x64_xmm_control_status_register xmm_control_status;

@@ -247,6 +247,8 @@ std::vector<std::uint32_t> MshvVirtualProcessor::cpuid(std::uint32_t leaf, std::
     static_assert(
         sizeof(input) == sizeof(hv_input_get_vp_cpuid_values) + sizeof(hv_cpuid_leaf_info));
     input.vp_index = index_;
+    input.flags =
+        HV_GET_VP_CPUID_VALUES_USE_VP_XFEM_XSS | HV_GET_VP_CPUID_VALUES_APPLY_REGISTERED_VALUES;
     input.eax = leaf;
     input.ecx = subleaf;
     std::array<std::uint32_t, 4> output{};

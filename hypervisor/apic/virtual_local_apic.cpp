@@ -69,9 +69,9 @@ bool worth_sending(const InterruptCommand& command) {
 } // namespace
 
 VirtualLocalApic::VirtualLocalApic(std::uint32_t apic_id, bool is_bootstrap, Features features)
-    : id_(apic_id),
-      is_bootstrap_(is_bootstrap),
+    : is_bootstrap_(is_bootstrap),
       features_(features) {
+    id_.set(apic_id);
     reset();
 }
 
@@ -134,9 +134,9 @@ bool VirtualLocalApic::matches_physical(std::uint32_t destination) const {
         return false;
     case Mode::xapic:
         return destination == broadcast_destination || destination == 0xFF ||
-            destination == (id_ & 0xFF);
+            destination == (id() & 0xFF);
     case Mode::x2apic:
-        return destination == broadcast_destination || destination == id_;
+        return destination == broadcast_destination || destination == id();
     }
     return false;
 }
@@ -467,7 +467,7 @@ LocalApicState VirtualLocalApic::save(ApicTime now) const {
 
 std::expected<void, ApicRestoreError> VirtualLocalApic::restore(
     const LocalApicState& state, ApicTime now) {
-    if (state.id != id_ && state.id != id_ << 24) {
+    if (state.id != id() && state.id != id() << 24) {
         return std::unexpected(ApicRestoreError::wrong_id);
     }
     if (holds_illegal_vector(state.in_service) || holds_illegal_vector(state.trigger_mode) ||
@@ -568,12 +568,12 @@ bool VirtualLocalApic::legal_base(std::uint64_t value) const {
 }
 
 std::uint32_t VirtualLocalApic::id_register() const {
-    return mode() == Mode::x2apic ? id_ : id_ << 24;
+    return mode() == Mode::x2apic ? id() : id() << 24;
 }
 
 /// In x2APIC mode it follows from the ID (SDM vol. 3, 11.12.10.2).
 std::uint32_t VirtualLocalApic::logical_destination() const {
-    return mode() == Mode::x2apic ? (id_ >> 4) << 16 | 1U << (id_ & 0xF) : ldr_.get();
+    return mode() == Mode::x2apic ? (id() >> 4) << 16 | 1U << (id() & 0xF) : ldr_.get();
 }
 
 /// The register's value if there is such a register, without regard to the mode.

@@ -65,6 +65,11 @@ public:
     VirtualLocalApic(std::uint32_t apic_id, bool is_bootstrap)
         : VirtualLocalApic(apic_id, is_bootstrap, Features{}) {}
 
+    /// The last one that is no broadcast in any mode.
+    static constexpr std::uint32_t last_id = 0xfe;
+    /// From the owner: topologies may leave gaps.
+    void set_id(std::uint32_t id) { id_.set(id); }
+
     /// As after power-up: in xAPIC mode.
     void reset();
     /// As after an INIT: the mode stays.
@@ -72,7 +77,7 @@ public:
 
     // From any processor.
 
-    [[nodiscard]] std::uint32_t id() const { return id_; }
+    [[nodiscard]] std::uint32_t id() const { return id_.get(); }
     [[nodiscard]] Mode mode() const;
     [[nodiscard]] bool software_enabled() const;
     /// Takes a fixed interrupt in. Whether the VP must look at deliverable() for it; an APIC that
@@ -201,7 +206,7 @@ private:
     std::uint32_t esr_ = 0;
     std::uint64_t icr_ = 0;
     VirtualApicTimer timer_;
-    const std::uint32_t id_;
+    OwnedWord id_;
     const bool is_bootstrap_;
     const Features features_;
 };

@@ -5,7 +5,6 @@
 #include "hypervisor/cpu/intrinsics.hpp"
 #include "hypervisor/memory/address.hpp"
 
-#include <algorithm>
 #include <cstring>
 
 namespace hypervisor::extended_state {
@@ -18,10 +17,9 @@ constexpr std::uint64_t state_avx = 1ull << 2;
 constexpr std::uint64_t state_avx512 = 7ull << 5;
 constexpr std::uint64_t known_states = state_x87 | state_sse | state_avx | state_avx512;
 constexpr unsigned first_extended = 2;
-constexpr unsigned state_count = 63;
+constexpr unsigned state_count = XsaveLayout::state_count;
 constexpr std::uint32_t feature_xsave = 1u << 26;
-constexpr std::uint32_t legacy_size = 512;
-constexpr std::uint32_t header_end = 576;
+constexpr std::uint32_t legacy_size = XsaveLayout::legacy_size;
 constexpr std::uint16_t fcw_reset = 0x37f;
 constexpr std::uint32_t mxcsr_reset = 0x1f80;
 constexpr std::size_t mxcsr_offset = 24;
@@ -31,6 +29,7 @@ constinit bool has_xss = false;
 constinit std::uint64_t states = state_x87 | state_sse;
 constinit std::uint32_t bytes = legacy_size;
 constinit std::uint32_t known_mxcsr = 0;
+constinit XsaveLayout the_layout{};
 
 std::uint32_t read_mxcsr_mask() {
     constexpr std::size_t mask_offset = 28;
@@ -44,10 +43,10 @@ std::uint32_t read_mxcsr_mask() {
     return mask != 0 ? mask : oldest;
 }
 
-/// Where a state ends in the standard layout.
-std::uint32_t end_of(unsigned state) {
+XsaveLayout::Component component_of(unsigned state) {
+    constexpr std::uint32_t is_aligned = 1u << 1;
     const CpuidResult part = cpuid(0xd, state);
-    return part.ebx + part.eax;
+    return {.offset = part.ebx, .size = part.eax, .aligned = (part.ecx & is_aligned) != 0};
 }
 
 } // namespace
@@ -60,7 +59,12 @@ void initialise() {
     const CpuidResult main = cpuid(0xd, 0);
     states = ((std::uint64_t{main.edx} << 32) | main.eax) & known_states;
     for (unsigned state = first_extended; state < state_count; ++state) {
-        if ((states & (1ull << state)) != 0 && end_of(state) > page_size) {
+        if ((states & (1ull << state)) == 0) {
+            continue;
+        }
+        const XsaveLayout::Component component = component_of(state);
+        the_layout.set(state, component);
+        if (component.offset + component.size > page_size) {
             states &= ~(1ull << state);
         }
     }
@@ -82,16 +86,19 @@ std::uint32_t size() {
     return bytes;
 }
 std::uint32_t size(std::uint64_t of_states) {
+    return has_xsave ? the_layout.standard_size(of_states) : legacy_size;
+}
+std::uint32_t compacted_size(std::uint64_t of_states) {
+    return the_layout.compacted_size(of_states);
+}
+void compact(std::uint8_t* area, std::uint64_t of_states, std::span<std::byte> to) {
     if (!has_xsave) {
-        return legacy_size;
+        mark_in_use(area, states); // FXSAVE marks nothing
     }
-    std::uint32_t result = header_end;
-    for (unsigned state = first_extended; state < state_count; ++state) {
-        if ((of_states & (1ull << state)) != 0) {
-            result = std::max(result, end_of(state));
-        }
-    }
-    return result;
+    the_layout.compact(std::as_bytes(std::span{area, page_size}), of_states, to);
+}
+void expand(std::span<const std::byte> from, std::uint8_t* area) {
+    the_layout.expand(from, std::as_writable_bytes(std::span{area, size()}));
 }
 std::uint32_t mxcsr_mask() {
     return known_mxcsr;
@@ -104,6 +111,13 @@ void reset(std::uint8_t* area) {
     std::memset(area, 0, page_size);
     std::memcpy(area, &fcw_reset, sizeof fcw_reset);
     std::memcpy(area + mxcsr_offset, &mxcsr_reset, sizeof mxcsr_reset);
+}
+
+void mark_in_use(std::uint8_t* area, std::uint64_t of_states) {
+    std::uint64_t in_use;
+    std::memcpy(&in_use, area + legacy_size, sizeof in_use);
+    in_use |= of_states;
+    std::memcpy(area + legacy_size, &in_use, sizeof in_use);
 }
 
 void load(const std::uint8_t* area, std::uint64_t xcr0) {

@@ -8,6 +8,8 @@ namespace hypervisor {
 
 struct CpuidResult {
     std::uint32_t eax, ebx, ecx, edx;
+
+    bool operator==(const CpuidResult&) const = default;
 };
 
 inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {

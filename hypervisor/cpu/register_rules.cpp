@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 namespace hypervisor {
 
@@ -158,10 +159,15 @@ bool is_valid_extended_state(
     if (area.size() < header + header_size) {
         return true;
     }
+    constexpr std::uint64_t compacted = std::uint64_t{1} << 63;
     std::array<std::uint64_t, header_size / sizeof(std::uint64_t)> words;
     std::memcpy(words.data(), area.data() + header, header_size);
-    return (words[0] & ~states) == 0 &&
-        std::all_of(words.begin() + 1, words.end(), [](std::uint64_t word) { return word == 0; });
+    const auto [in_use, format] = std::pair{words[0], words[1]};
+    const bool is_format = format == 0 ||
+        ((format & compacted) != 0 && ((format & ~compacted) & ~states) == 0 &&
+            (in_use & ~format) == 0);
+    return (in_use & ~states) == 0 && is_format &&
+        std::all_of(words.begin() + 2, words.end(), [](std::uint64_t word) { return word == 0; });
 }
 
 bool is_valid_event(const CpuEvent& event) {

@@ -44,8 +44,7 @@ constexpr bool is_canonical(std::uint64_t address) {
 constexpr bool is_valid_mxcsr(std::uint32_t value, std::uint32_t mask) {
     return (value & ~mask) == 0;
 }
-/// An image of the standard form of XSAVE, which XRSTOR takes without a fault; without XSAVE, of
-/// FXSAVE.
+/// An image of either form of XSAVE, which XRSTOR takes without a fault; without XSAVE, of FXSAVE.
 [[nodiscard]] bool is_valid_extended_state(
     std::span<const std::byte> area, std::uint64_t states, std::uint32_t mxcsr_mask);
 /// Whether an event can be delivered on entry.

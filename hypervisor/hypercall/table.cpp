@@ -128,6 +128,8 @@ constexpr CallEntry entries[] = {
         "HvCallNotifyPartitionEvent", machine, notify_partition_event),
     simple<hv_input_notify_port_ring_empty>(HVCALL_NOTIFY_PORT_RING_EMPTY,
         "HvCallNotifyPortRingEmpty", HV_CREATE_PORT, notify_port_ring_empty),
+    simple<hv_input_register_intercept_result>(HVCALL_REGISTER_INTERCEPT_RESULT,
+        "HvCallRegisterInterceptResult", parent, register_intercept_result),
     simple<hv_input_assert_virtual_interrupt>(HVCALL_ASSERT_VIRTUAL_INTERRUPT,
         "HvCallAssertVirtualInterrupt", parent, assert_virtual_interrupt),
     simple<hv_input_create_port>(
@@ -153,7 +155,7 @@ constexpr CallEntry entries[] = {
     variable<hv_input_vp_state>(HVCALL_SET_VP_STATE, "HvCallSetVpState", parent, set_vp_state),
     rep<hv_input_get_vp_cpuid_values, hv_cpuid_leaf_info, hv_output_get_vp_cpuid_values>(
         HVCALL_GET_VP_CPUID_VALUES, "HvCallGetVpCpuidValues", parent, get_vp_cpuid_values),
-    simple<hv_input_get_partition_property_ex, hv_partition_property_vmm_capabilities>(
+    simple<hv_input_get_partition_property_ex, hv_partition_property_banks>(
         HVCALL_GET_PARTITION_PROPERTY_EX, "HvCallGetPartitionPropertyEx", parent,
         get_partition_property_ex),
 };

@@ -17,10 +17,12 @@ Status create_partition(Call& call);
 Status initialize_partition(Call& call);
 Status finalize_partition(Call& call);
 Status delete_partition(Call& call);
+Status get_partition_id(Call& call);
+
+// property_calls.cpp
 Status get_partition_property(Call& call);
 Status get_partition_property_ex(Call& call);
 Status set_partition_property(Call& call);
-Status get_partition_id(Call& call);
 
 // memory_calls.cpp
 Status deposit_memory(Call& call);
@@ -43,6 +45,7 @@ Status unmap_vp_state_page(Call& call);
 Status get_vp_index_from_apic_id(Call& call);
 Status get_vp_cpuid_values(Call& call);
 Status install_intercept(Call& call);
+Status register_intercept_result(Call& call);
 
 // interrupt_calls.cpp
 Status assert_virtual_interrupt(Call& call);

@@ -64,6 +64,12 @@ bool copy_pages(
     return buffer.empty();
 }
 
+/// Of the extended state in the larger of its two forms.
+std::uint32_t state_size(const VirtualProcessor& vp) {
+    const std::uint64_t states = vp.partition().states();
+    return std::max(extended_state::size(states), extended_state::compacted_size(states));
+}
+
 Status get_state(
     VirtualProcessor& vp, Call& call, std::uint32_t type, std::span<const std::uint64_t> pages) {
     switch (type) {
@@ -73,8 +79,10 @@ Status get_state(
         return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
     }
     case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
-        const auto bytes =
-            std::as_writable_bytes(std::span{vp.cpu().extended_state(), extended_state::size()});
+        const std::uint64_t states = vp.partition().states();
+        const std::span bytes{
+            LogicalProcessor::current().call_input(), extended_state::compacted_size(states)};
+        extended_state::compact(vp.cpu().extended_state(), states, bytes);
         return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
     }
     case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
@@ -116,15 +124,15 @@ Status set_state(
     }
     case HV_VP_STATE_XSAVE | HV_VP_STATE_TYPE_PFN: {
         // Checked in a copy: the pages are the caller's to change.
-        const std::span buffer{LogicalProcessor::current().call_output(), extended_state::size()};
+        const std::span buffer{LogicalProcessor::current().call_output(), state_size(vp)};
         if (!copy_pages(call, pages, buffer, false)) {
             return Status::invalid_parameter;
         }
         if (!is_valid_extended_state(
-                buffer, extended_state::supported(), extended_state::mxcsr_mask())) {
+                buffer, vp.partition().states(), extended_state::mxcsr_mask())) {
             return Status::invalid_register_value;
         }
-        std::memcpy(vp.cpu().extended_state(), buffer.data(), buffer.size());
+        extended_state::expand(buffer, vp.cpu().extended_state());
         return Status::success;
     }
     case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
@@ -367,15 +375,85 @@ Status get_vp_cpuid_values(Call& call) {
     if (!found) {
         return found.error();
     }
+    constexpr std::uint32_t known_flags =
+        HV_GET_VP_CPUID_VALUES_USE_VP_XFEM_XSS | HV_GET_VP_CPUID_VALUES_APPLY_REGISTERED_VALUES;
+    if ((in.flags & ~known_flags) != 0 || in.reserved != 0) {
+        return Status::invalid_parameter;
+    }
     VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
+    const std::uint64_t own_states =
+        vp->cpu().get(CpuRegister::xcr0) | vp->cpu().get(CpuRegister::xss);
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         const auto leaf =
             call.rep<hv_cpuid_leaf_info, hv_input_get_vp_cpuid_values>(call.rep_index);
-        const CpuidResult result = partition_cpuid(*vp, leaf.eax, leaf.ecx);
+        const bool has_own_states = (in.flags & HV_GET_VP_CPUID_VALUES_USE_VP_XFEM_XSS) != 0;
+        const CpuidResult result = cpuid_values(*vp, leaf.eax, leaf.ecx,
+            {.states = has_own_states ? own_states : leaf.xfem | leaf.xss,
+                .registered = (in.flags & HV_GET_VP_CPUID_VALUES_APPLY_REGISTERED_VALUES) != 0});
         call.out(result, call.rep_index * sizeof result);
     }
     return Status::success;
+}
+
+namespace {
+
+CpuidOverride override_of(const hv_input_register_intercept_result& in) {
+    const auto& from = in.cpuid;
+    return {.leaf = from.input.eax,
+        .subleaf = from.input.ecx,
+        .value = {from.result.eax, from.result.ebx, from.result.ecx, from.result.edx},
+        .mask = {from.result.eax_mask, from.result.ebx_mask, from.result.ecx_mask,
+            from.result.edx_mask},
+        .subleaf_specific = from.input.subleaf_specific != 0,
+        .always = from.input.always_override != 0};
+}
+
+Status status_of(CpuidOverrides::Added added) {
+    switch (added) {
+    case CpuidOverrides::Added::yes:
+        return Status::success;
+    case CpuidOverrides::Added::no_memory:
+        return Status::insufficient_memory;
+    case CpuidOverrides::Added::too_many:
+        break;
+    }
+    return Status::no_resources;
+}
+
+Status register_for_all(Partition& partition, const CpuidOverride& one) {
+    const SpinGuard guard{partition.cpuid_lock};
+    // What is finalized gives its pages back under this lock, and takes no more.
+    if (partition.state() == Partition::State::finalized) {
+        return Status::invalid_partition_state;
+    }
+    return status_of(partition.cpuid_overrides.add(one, partition.deposits()));
+}
+
+} // namespace
+
+Status register_intercept_result(Call& call) {
+    const auto in = call.in<hv_input_register_intercept_result>();
+    const auto target = find_target(call, in.partition_id);
+    if (!target || target->is_root()) {
+        return Status::invalid_partition_id;
+    }
+    if (in.intercept_type != HV_INTERCEPT_TYPE_X64_CPUID) {
+        return Status::invalid_parameter;
+    }
+    Status status = Status::success;
+    if (in.vp_index == HV_ANY_VP) {
+        status = register_for_all(*target, override_of(in));
+    } else {
+        VirtualProcessor* const vp = target->vp(in.vp_index);
+        if (vp == nullptr) {
+            return Status::invalid_vp_index;
+        }
+        const VirtualProcessor::Hold hold{*vp};
+        status = status_of(vp->cpuid_overrides.add(override_of(in), target->deposits()));
+    }
+    target->cpuid_changed();
+    return status;
 }
 
 /// Ports are intercepted in a child whether asked for or not; other intercepts can't be had yet.

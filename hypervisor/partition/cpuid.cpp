@@ -9,6 +9,7 @@
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
+#include <algorithm>
 #include <bit>
 
 namespace hypervisor {
@@ -17,10 +18,18 @@ namespace {
 
 // Leaf 1: what depends on the virtual processor.
 constexpr std::uint32_t ecx1_x2apic = 1u << 21;
+constexpr std::uint32_t ecx1_xsave = 1u << 26;
 constexpr std::uint32_t ecx1_osxsave = 1u << 27;
 constexpr std::uint32_t ecx1_hypervisor = 1u << 31;
 constexpr std::uint32_t edx1_htt = 1u << 28;
 constexpr std::uint32_t edx1_apic = 1u << 9;
+
+constexpr std::uint32_t leaf_topology = 0xb;
+constexpr std::uint32_t leaf_states = 0xd;
+constexpr std::uint32_t eax_d_1_compacted = 1u << 1;
+constexpr std::uint32_t leaf_topology_v2 = 0x1f;
+constexpr std::uint32_t leaf_processor_topology = 0x8000001e;
+constexpr std::uint32_t leaf_topology_amd = 0x80000026;
 
 // The build that upstream's driver was validated with (drivers/hv/mshv_root_main.c).
 constexpr std::uint32_t build_number = 27744;
@@ -71,11 +80,18 @@ CpuidResult hypervisor_leaf(const VirtualProcessor& vp, std::uint32_t leaf) {
     }
 }
 
-/// Leaf 0xB: a child's processors are cores of one package, one thread each.
+/// A child's processors are cores, one thread each, of one package or of several.
+std::uint32_t processors_in_package(const Partition& partition) {
+    const std::uint32_t all = partition.vp_count();
+    const std::uint32_t wanted = partition.processors_per_socket;
+    return wanted != 0 ? std::min(wanted, all) : all;
+}
+
+/// Leaf 0xB.
 CpuidResult topology(const VirtualProcessor& vp, std::uint32_t subleaf) {
     constexpr std::uint32_t level_thread = 1;
     constexpr std::uint32_t level_core = 2;
-    const std::uint32_t count = vp.partition().vp_count();
+    const std::uint32_t count = processors_in_package(vp.partition());
     const auto shift = static_cast<std::uint32_t>(std::bit_width(count - 1));
     if (subleaf == 0) {
         return {0, 1, level_thread << 8, vp.index()};
@@ -86,7 +102,7 @@ CpuidResult topology(const VirtualProcessor& vp, std::uint32_t subleaf) {
     return {0, 0, subleaf & 0xff, vp.index()};
 }
 
-/// Leaf 0xD: the sizes and places of what XSAVE saves.
+/// Leaf 0xD, but for the sizes of what is switched on.
 void shape_states(const Partition& partition, std::uint32_t subleaf, CpuidResult& r) {
     constexpr std::uint32_t first_of_one_state = 2;
     constexpr std::uint32_t states = 64;
@@ -102,23 +118,23 @@ void shape_states(const Partition& partition, std::uint32_t subleaf, CpuidResult
 }
 
 void shape_child(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf, CpuidResult& r) {
-    const std::uint32_t count = vp.partition().vp_count();
+    const std::uint32_t count = processors_in_package(vp.partition());
     switch (leaf) {
     case 1:
-        r.ebx = (r.ebx & 0xffff) | (vp.index() << 24) | ((count & 0xff) << 16);
+        r.ebx = (r.ebx & 0xffff) | ((count & 0xff) << 16);
         r.edx = count > 1 ? r.edx | edx1_htt : r.edx & ~edx1_htt;
         if ((vp.partition().creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) == 0) {
             r.ecx &= ~ecx1_x2apic;
         }
         break;
-    case 0xb:
+    case leaf_topology:
         r = topology(vp, subleaf);
         break;
     case 0x80000008:
         r.ecx = (r.ecx & ~0xf0ffu) | ((count - 1) & 0xff) |
             (static_cast<std::uint32_t>(std::bit_width(count - 1)) << 12);
         break;
-    case 0x8000001e:
+    case leaf_processor_topology:
         r = {vp.index(), vp.index() & 0xff, 0, 0};
         break;
     default:
@@ -126,9 +142,8 @@ void shape_child(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf
     }
 }
 
-} // namespace
-
-CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf) {
+/// What the hypervisor answers by itself, but for what follows the processor's state.
+CpuidResult own_values(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf) {
     constexpr std::uint32_t hypervisor_first = 0x40000000;
     constexpr std::uint32_t hypervisor_last = 0x400000ff;
     if (leaf >= hypervisor_first && leaf <= hypervisor_last) {
@@ -138,23 +153,92 @@ CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint3
     CpuidResult r = cpuid_policy::visible(cpuid(leaf, subleaf), leaf, subleaf,
         partition.is_root() ? cpuid_policy::Audience::root : cpuid_policy::Audience::child,
         partition.disabled_features);
-    switch (leaf) {
-    case 1:
+    if (leaf == 1) {
         r.ecx |= ecx1_hypervisor | ecx1_x2apic;
-        r.ecx |= (vp.cpu().get(CpuRegister::cr4) & cr4_osxsave) != 0 ? ecx1_osxsave : 0;
-        if (vp.apic().mode() == VirtualLocalApic::Mode::disabled) {
-            r.edx &= ~edx1_apic;
-        }
-        break;
-    case 0xd:
+    } else if (leaf == leaf_states) {
         shape_states(partition, subleaf, r);
-        break;
-    default:
-        break;
     }
     if (!partition.is_root()) {
         shape_child(vp, leaf, subleaf, r);
     }
+    return r;
+}
+
+void apply_registered(
+    VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf, CpuidResult& r) {
+    const CpuidResult own = r;
+    {
+        const SpinGuard guard{vp.partition().cpuid_lock};
+        vp.partition().cpuid_overrides.apply(leaf, subleaf, own, r);
+    }
+    vp.cpuid_overrides.apply(leaf, subleaf, own, r);
+}
+
+/// Bits that follow the processor's state, whatever was registered. \param states asked for when
+/// they are needed: XCR0 and XSS together.
+template <class States>
+void follow_state(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf, States&& states,
+    CpuidResult& r) {
+    constexpr std::uint32_t initial_id_shift = 24;
+    constexpr std::uint32_t others = (1u << initial_id_shift) - 1;
+    const bool is_there = (r.eax | r.ebx | r.ecx | r.edx) != 0;
+    switch (leaf) {
+    case 1:
+        r.ebx = (r.ebx & others) | (vp.apic().id() << initial_id_shift);
+        r.ecx &= ~ecx1_osxsave;
+        if ((r.ecx & ecx1_xsave) != 0 && (vp.cpu().get(CpuRegister::cr4) & cr4_osxsave) != 0) {
+            r.ecx |= ecx1_osxsave;
+        }
+        if (vp.apic().mode() == VirtualLocalApic::Mode::disabled) {
+            r.edx &= ~edx1_apic;
+        }
+        break;
+    case leaf_topology:
+    case leaf_topology_v2:
+    case leaf_topology_amd:
+        r.edx = is_there ? vp.apic().id() : r.edx;
+        break;
+    case leaf_states:
+        if (subleaf == 0 && r.ebx != 0) {
+            r.ebx = extended_state::size(states());
+        } else if (subleaf == 1 && (r.eax & eax_d_1_compacted) != 0) {
+            r.ebx = extended_state::compacted_size(states());
+        }
+        break;
+    case leaf_processor_topology:
+        r.eax = is_there ? vp.apic().id() : r.eax;
+        break;
+    default:
+        break;
+    }
+}
+
+} // namespace
+
+CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf) {
+    const std::uint32_t generation = vp.partition().cpuid_generation();
+    CpuidResult r;
+    if (const CpuidResult* const known = vp.cpuid_cache.find(leaf, subleaf, generation);
+        known != nullptr) {
+        r = *known;
+    } else {
+        r = own_values(vp, leaf, subleaf);
+        apply_registered(vp, leaf, subleaf, r);
+        vp.cpuid_cache.remember(leaf, subleaf, generation, r);
+    }
+    follow_state(
+        vp, leaf, subleaf, [] { return extended_state::current_xcr0(); }, r);
+    return r;
+}
+
+CpuidResult cpuid_values(
+    VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf, const CpuidView& view) {
+    CpuidResult r = own_values(vp, leaf, subleaf);
+    if (view.registered) {
+        apply_registered(vp, leaf, subleaf, r);
+    }
+    follow_state(
+        vp, leaf, subleaf, [&view] { return view.states; }, r);
     return r;
 }
 

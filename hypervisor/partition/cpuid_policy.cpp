@@ -196,6 +196,30 @@ constexpr Feature features[] = {
     {xsave_bank, 2, 7, 0, Output::ecx, bits(1, 6, 9, 10, 11, 12, 14)},
     {xsave_bank, 2, 7, 0, Output::edx, bits(2, 3, 8)},
     {xsave_bank, 2, 7, 1, Output::eax, bits(4, 5)},
+    {xsave_bank, 3, 7, 0, Output::ebx, bits(5)},  // AVX2
+    {xsave_bank, 4, 1, 0, Output::ecx, bits(12)}, // FMA
+    {xsave_bank, 6, 7, 0, Output::ebx, bits(16)}, // AVX-512 F, and what stands on it
+    {xsave_bank, 6, 7, 0, Output::ebx, bits(17, 21, 26, 27, 28, 30, 31)},
+    {xsave_bank, 6, 7, 0, Output::ecx, bits(1, 6, 11, 12, 14)},
+    {xsave_bank, 6, 7, 0, Output::edx, bits(2, 3, 8)}, {xsave_bank, 6, 7, 1, Output::eax, bits(5)},
+    {xsave_bank, 7, 7, 0, Output::ebx, bits(17)},   // AVX-512 DQ
+    {xsave_bank, 8, 7, 0, Output::ebx, bits(28)},   // AVX-512 CD
+    {xsave_bank, 9, 7, 0, Output::ebx, bits(30)},   // AVX-512 BW
+    {xsave_bank, 10, 7, 0, Output::ebx, bits(31)},  // AVX-512 VL
+    {xsave_bank, 11, 0xd, 1, Output::eax, bits(1)}, // XSAVEC
+    {xsave_bank, 13, 0xd, 1, Output::eax, bits(2)}, // XGETBV of 1
+    {xsave_bank, 14, 7, 0, Output::ecx, bits(12)},  // AVX-512 BITALG
+    {xsave_bank, 15, 7, 0, Output::ebx, bits(21)},  // AVX-512 IFMA
+    {xsave_bank, 16, 7, 0, Output::ecx, bits(1)},   // AVX-512 VBMI
+    {xsave_bank, 17, 7, 0, Output::ecx, bits(6)},   // AVX-512 VBMI2
+    {xsave_bank, 18, 7, 0, Output::ecx, bits(11)},  // AVX-512 VNNI
+    {xsave_bank, 19, 7, 0, Output::ecx, bits(8)},   // GFNI
+    {xsave_bank, 20, 7, 0, Output::ecx, bits(9)},   // VAES
+    {xsave_bank, 21, 7, 0, Output::ecx, bits(14)},  // AVX-512 VPOPCNTDQ
+    {xsave_bank, 22, 7, 0, Output::ecx, bits(10)},  // VPCLMULQDQ
+    {xsave_bank, 23, 7, 1, Output::eax, bits(5)},   // AVX-512 BF16
+    {xsave_bank, 24, 7, 0, Output::edx, bits(8)},   // AVX-512 VP2INTERSECT
+    {xsave_bank, 30, 7, 1, Output::eax, bits(4)},   // AVX-VNNI
 };
 
 std::uint32_t& output_of(CpuidResult& result, Output output) {
@@ -214,7 +238,9 @@ std::uint32_t& output_of(CpuidResult& result, Output output) {
 
 constexpr std::uint64_t xsave_feature = 1u << 0;
 constexpr std::uint64_t avx_feature = 1u << 2;
+constexpr std::uint64_t avx512_feature = 1u << 6;
 constexpr std::uint64_t state_x87_and_sse = 3;
+constexpr std::uint64_t states_avx512 = 7u << 5;
 constexpr std::uint32_t last_subleaf_of_7 = 1;
 
 /// Without XSAVE nothing that needs it to be saved is there either.
@@ -274,8 +300,11 @@ CpuidResult visible(const CpuidResult& hardware, std::uint32_t leaf, std::uint32
 }
 
 std::uint64_t states(std::uint64_t supported, const DisabledFeatures& disabled) {
-    return (effective_xsave(disabled) & avx_feature) != 0 ? supported & state_x87_and_sse
-                                                          : supported;
+    const std::uint64_t xsave = effective_xsave(disabled);
+    if ((xsave & avx_feature) != 0) {
+        return supported & state_x87_and_sse;
+    }
+    return (xsave & avx512_feature) != 0 ? supported & ~states_avx512 : supported;
 }
 
 std::uint64_t processor_features(unsigned bank, const DisabledFeatures& disabled, Query query) {

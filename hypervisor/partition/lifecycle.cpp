@@ -6,6 +6,7 @@
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/partition_table.hpp"
+#include "hypervisor/partition/time.hpp"
 #include "hypervisor/scheduler/scheduler.hpp"
 
 #include <array>
@@ -52,6 +53,13 @@ private:
     std::size_t count_ = 0;
     bool kept_ = false;
 };
+
+/// What of a virtual processor has a page beside its own.
+struct ProcessorPage {
+    svm::SvmVirtualCpu cpu;
+    CpuidCache cpuid_cache{};
+};
+static_assert(sizeof(ProcessorPage) <= page_size);
 
 void remove_overlay(Partition& partition, Overlay& overlay) {
     {
@@ -167,6 +175,10 @@ bool finalize(Partition& partition) {
         partition.ports().doorbells.release(partition.deposits());
         partition.ports().ports.release(partition.deposits());
     }
+    {
+        const SpinGuard guard{partition.cpuid_lock};
+        partition.cpuid_overrides.release(partition.deposits());
+    }
     const auto balance = partition.deposits().balance();
     if (balance.free != balance.total) {
         log(LogLevel::error, "partition {} has ended, but {} of its {} deposited pages are missing",
@@ -208,11 +220,10 @@ std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::ui
         return std::unexpected(Status::insufficient_memory);
     }
     const auto [object, cpu_page, vmcb, extended_state] = pages.keep();
-    static_assert(sizeof(svm::SvmVirtualCpu) <= page_size);
-    auto* const cpu = new (pointer_to<void>(cpu_page))
-        svm::SvmVirtualCpu{vmcb, extended_state, partition.is_root()};
-    auto* const vp =
-        new (pointer_to<void>(object)) VirtualProcessor{partition, index, *cpu, lp, is_bootstrap};
+    auto* const processor = new (pointer_to<void>(cpu_page))
+        ProcessorPage{.cpu{vmcb, extended_state, partition.is_root()}};
+    auto* const vp = new (pointer_to<void>(object)) VirtualProcessor{
+        partition, index, processor->cpu, processor->cpuid_cache, lp, is_bootstrap};
     if (!partition.is_root()) {
         vp->set_block(VirtualProcessor::explicit_suspend);
     }
@@ -220,6 +231,7 @@ std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::ui
         free_vp(*vp, pool);
         return std::unexpected(Status::invalid_vp_index);
     }
+    time::join(*vp);
     machine_statistics::refresh(partition);
     return vp;
 }
@@ -253,6 +265,7 @@ bool destroy_vp(Partition& partition, std::uint32_t index) {
     if (const std::uint64_t* const page = vp.counters.page().load(); page != nullptr) {
         unshare_page(partition_table::root()->deposits(), spa_page_of(page));
     }
+    vp.cpuid_overrides.release(pool);
     free_vp(vp, pool);
     machine_statistics::refresh(partition);
     machine_statistics::refresh(*partition_table::root());

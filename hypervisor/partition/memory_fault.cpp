@@ -87,7 +87,7 @@ void intercept_access(VirtualProcessor& vp, const Exit& exit, std::uint32_t type
                                                 : HV_INTERCEPT_ACCESS_READ;
     message.header = vp.intercept_header(access, 0);
     message.guest_physical_address = exit.gpa;
-    if (type == HVMSG_UNMAPPED_GPA && !exit.is_execute) {
+    if (!exit.is_execute) {
         const InstructionBytes code = fetch_instruction(vp);
         message.instruction_byte_count = code.count;
         std::memcpy(message.instruction_bytes, code.bytes.data(), code.count);

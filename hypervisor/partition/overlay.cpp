@@ -90,16 +90,22 @@ void fill_hypercall_page(SpaPage page) {
     std::memcpy(bytes, code, sizeof code);
 }
 
-/// The sequence is 0, which says that the page is not to be used, while it changes (TLFS
-/// "Partition Reference TSC Mechanism").
-void fill_reference_tsc_page(SpaPage page, std::uint64_t offset) {
+/// The sequence is 0, which says that the page is not to be used, while it changes, and while the
+/// guest's counters differ (TLFS "Partition Reference TSC Mechanism"). Under the space's lock.
+void fill_reference_tsc_page(Partition& partition, SpaPage page) {
     auto* const to = pointer_to<hv_reference_tsc_page>(page);
     static_assert(offsetof(hv_reference_tsc_page, tsc_sequence) == 0);
     const std::atomic_ref sequence{*pointer_to<std::uint32_t>(page)};
-    const std::uint32_t next = sequence.exchange(0) + 1;
+    sequence.store(0, std::memory_order_seq_cst);
+    const auto offset = partition.clock().page_offset();
+    if (!offset) {
+        return;
+    }
     to->tsc_scale = clock::reference_scale();
-    to->tsc_offset = static_cast<std::int64_t>(offset);
-    sequence.store(next != 0 ? next : 1, std::memory_order_seq_cst);
+    to->tsc_offset = static_cast<std::int64_t>(*offset);
+    const std::uint32_t next = partition.reference_tsc_sequence + 1;
+    partition.reference_tsc_sequence = next != 0 ? next : 1;
+    sequence.store(partition.reference_tsc_sequence, std::memory_order_seq_cst);
 }
 
 } // namespace
@@ -123,6 +129,11 @@ MsrResult set_hypercall_page(VirtualProcessor& vp, std::uint64_t value) {
     if (partition.guest_os_id == 0) {
         value &= ~HV_MSR_PAGE_ENABLE;
     }
+    return restore_hypercall_page(vp, value);
+}
+
+MsrResult restore_hypercall_page(VirtualProcessor& vp, std::uint64_t value) {
+    Partition& partition = vp.partition();
     return update(partition, partition.hypercall_overlay, partition.hypercall_page, value,
         fill_hypercall_page);
 }
@@ -130,24 +141,14 @@ MsrResult set_hypercall_page(VirtualProcessor& vp, std::uint64_t value) {
 MsrResult set_reference_tsc_page(VirtualProcessor& vp, std::uint64_t value) {
     Partition& partition = vp.partition();
     return update(partition, partition.reference_tsc_overlay, partition.reference_tsc_page, value,
-        [&partition](
-            SpaPage page) { fill_reference_tsc_page(page, partition.reference_offset()); });
+        [&partition](SpaPage page) { fill_reference_tsc_page(partition, page); });
 }
 
-void set_reference_time(Partition& partition, std::uint64_t value) {
-    {
-        const SpinGuard guard{partition.space_lock()};
-        partition.set_reference_time(value);
-        const Overlay& overlay = partition.reference_tsc_overlay;
-        if (overlay.page != SpaPage{}) {
-            fill_reference_tsc_page(overlay.page, partition.reference_offset());
-        }
+void refresh_reference_tsc_page(Partition& partition) {
+    const SpinGuard guard{partition.space_lock()};
+    if (const Overlay& overlay = partition.reference_tsc_overlay; overlay.page != SpaPage{}) {
+        fill_reference_tsc_page(partition, overlay.page);
     }
-    partition.for_each_vp([](VirtualProcessor& vp) {
-        const VirtualProcessor::Hold hold{vp};
-        vp.timers_changed();
-        vp.notify_event(); // one that is halted puts its deadline right too
-    });
 }
 
 MsrResult set_vp_assist_page(VirtualProcessor& vp, std::uint64_t value) {

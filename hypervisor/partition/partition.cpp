@@ -2,7 +2,6 @@
 #include "hypervisor/partition/partition.hpp"
 
 #include "hypervisor/cpu/logical_processor.hpp"
-#include "hypervisor/partition/reference_time.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
 #include <algorithm>
@@ -18,11 +17,8 @@ Partition::Partition(std::uint64_t id, std::uint16_t slot, bool is_root, PageRec
       creation_flags_{creation_flags},
       records_{records},
       table_pool_{table_pool != nullptr ? table_pool : &deposits_},
-      space_{records, *table_pool_, !is_root} {
-    if (!is_root) {
-        tsc_offset_ = ~read_tsc() + 1; // the guest's counter begins at zero
-    }
-}
+      space_{records, *table_pool_, !is_root},
+      clock_{is_root ? 0 : read_tsc()} {} // a child's counters begin at zero
 
 void Partition::set_vp_table(SpaPage page) {
     vps_ = pointer_to<std::atomic<VirtualProcessor*>>(page);
@@ -39,6 +35,7 @@ bool Partition::add_vp(std::uint32_t index, VirtualProcessor& vp) {
     }
     vps_[index].store(&vp, std::memory_order_release);
     ++vp_count_;
+    cpuid_changed();
     return true;
 }
 
@@ -48,6 +45,7 @@ VirtualProcessor* Partition::take_vp(std::uint32_t index) {
         ? vps_[index].exchange(nullptr, std::memory_order_seq_cst)
         : nullptr;
     vp_count_ -= vp != nullptr ? 1 : 0;
+    cpuid_changed();
     return vp;
 }
 
@@ -59,20 +57,6 @@ void Partition::flush_tlb() {
 void Partition::flush_and_release(ReleaseList& released) {
     flush_tlb();
     released.release(records_, *table_pool_);
-}
-
-std::uint64_t Partition::host_tsc_of(std::uint64_t guest_tsc) const {
-    // What lies beyond the counter's end never comes; it must not come round to the past.
-    constexpr std::uint64_t latest = ~std::uint64_t{0} >> 1;
-    return guest_tsc < latest ? guest_tsc - tsc_offset_ : ~std::uint64_t{0};
-}
-
-std::uint64_t Partition::host_tsc_at(std::uint64_t reference_time) const {
-    if (reference_time == ~std::uint64_t{0}) {
-        return reference_time;
-    }
-    const auto offset = static_cast<std::int64_t>(reference_offset_);
-    return host_tsc_of(clock::from_100ns(counter_at(reference_time, offset)));
 }
 
 template <class F>

@@ -3,14 +3,15 @@
 
 #include "abi/cpuid.h"
 #include "abi/partition.h"
-#include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/extended_state.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/cpu/tlb_shootdown.hpp"
 #include "hypervisor/hypercall/status.hpp"
 #include "hypervisor/memory/address_space.hpp"
 #include "hypervisor/memory/page_pool.hpp"
+#include "hypervisor/partition/cpuid_overrides.hpp"
 #include "hypervisor/partition/cpuid_policy.hpp"
+#include "hypervisor/partition/partition_clock.hpp"
 #include "hypervisor/partition/ports.hpp"
 
 #include <array>
@@ -52,7 +53,10 @@ public:
         return (privileges_ & mask) == mask;
     }
     [[nodiscard]] std::uint64_t privileges() const { return privileges_; }
-    void set_privileges(std::uint64_t mask) { privileges_ = mask; }
+    void set_privileges(std::uint64_t mask) {
+        privileges_ = mask;
+        cpuid_changed();
+    }
 
     /// Pages that have been deposited for the partition.
     PagePool& deposits() { return deposits_; }
@@ -99,33 +103,43 @@ public:
     bool read_gpa(std::uint64_t gpa, std::span<std::byte> to);
     bool write_gpa(std::uint64_t gpa, std::span<const std::byte> from);
 
-    // Time: the guest's time-stamp counter is the processor's plus tsc_offset.
+    // Time; how it is changed is in partition/time.hpp.
 
-    [[nodiscard]] std::uint64_t tsc_offset() const { return tsc_offset_; }
-    [[nodiscard]] std::uint64_t guest_tsc() const { return read_tsc() + tsc_offset_; }
-    [[nodiscard]] std::uint64_t reference_time() const {
-        return clock::to_100ns(guest_tsc()) + reference_offset_;
-    }
-    /// What is to be added to the time that the guest's counter shows.
-    [[nodiscard]] std::uint64_t reference_offset() const { return reference_offset_; }
-    void set_reference_time(std::uint64_t value) { reference_offset_ += value - reference_time(); }
-    /// The processor's counter when the guest's shows this; ~0 for never.
-    [[nodiscard]] std::uint64_t host_tsc_of(std::uint64_t guest_tsc) const;
-    /// The processor's counter at a point of reference time; ~0 stays ~0.
-    [[nodiscard]] std::uint64_t host_tsc_at(std::uint64_t reference_time) const;
+    [[nodiscard]] const PartitionClock& clock() const { return clock_; }
+    PartitionClock& clock() { return clock_; }
+    [[nodiscard]] std::uint64_t reference_time() const { return clock_.reference_time(read_tsc()); }
+    /// Held while the clock is stopped, set going, or made to follow other counters.
+    SpinLock& time_lock() { return time_lock_; }
 
     PortTable& ports() { return ports_; }
+
+    // CPUID: what the parent has registered for all virtual processors, under cpuid_lock.
+
+    SpinLock cpuid_lock{};
+    CpuidOverrides cpuid_overrides{};
+    /// Of what its answers depend on beside a virtual processor's state; never 0.
+    [[nodiscard]] std::uint32_t cpuid_generation() const {
+        return cpuid_generation_.load(std::memory_order_acquire);
+    }
+    void cpuid_changed() {
+        if (cpuid_generation_.fetch_add(1, std::memory_order_acq_rel) + 1 == 0) {
+            cpuid_changed();
+        }
+    }
 
     // Registers that the virtual processors share (TLFS "Hypercall Interface", "Timers").
     std::uint64_t guest_os_id = 0;
     std::uint64_t hypercall_page = 0;
     std::uint64_t reference_tsc_page = 0;
+    std::uint32_t reference_tsc_sequence = 0; ///< under space_lock()
     Overlay hypercall_overlay{};
     Overlay reference_tsc_overlay{};
 
     // Properties.
     std::uint64_t synthetic_features = 0;
     std::uint64_t unimplemented_msr_action = HV_UNIMPLEMENTED_MSR_ACTION_FAULT;
+    /// What the topology of CPUID shows as one package; 0 for all.
+    std::uint32_t processors_per_socket = 0;
     /// Set before there is a virtual processor, then never changed.
     cpuid_policy::DisabledFeatures disabled_features{};
     /// The states of XCR0 that virtual processors may use.
@@ -160,8 +174,9 @@ private:
     TlbDomain tlb_{};
     std::atomic<VirtualProcessor*>* vps_ = nullptr;
     std::atomic<unsigned> vp_count_{0};
-    std::uint64_t tsc_offset_ = 0;
-    std::uint64_t reference_offset_ = 0;
+    std::atomic<std::uint32_t> cpuid_generation_{1};
+    PartitionClock clock_;
+    SpinLock time_lock_{};
     PortTable ports_{};
 };
 static_assert(sizeof(Partition) <= page_size);

@@ -8,7 +8,9 @@
 #include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/partition/cpuid.hpp"
 #include "hypervisor/partition/msr.hpp"
+#include "hypervisor/partition/overlay.hpp"
 #include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/time.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
 #include <cstring>
@@ -17,19 +19,6 @@
 namespace hypervisor {
 
 namespace {
-
-/// HV_X64_PENDING_EXCEPTION_EVENT
-struct PendingExceptionEvent {
-    std::uint32_t event_pending : 1;
-    std::uint32_t event_type : 3;
-    std::uint32_t reserved0 : 4;
-    std::uint32_t deliver_error_code : 1;
-    std::uint32_t reserved1 : 7;
-    std::uint32_t vector : 16;
-    std::uint32_t error_code;
-    std::uint64_t exception_parameter;
-};
-static_assert(sizeof(PendingExceptionEvent) == 16);
 
 constexpr bool is_within(std::uint32_t name, std::uint32_t first, std::uint32_t last) {
     return name >= first && name <= last;
@@ -43,12 +32,15 @@ std::optional<CpuRegister> cpu_register(std::uint32_t name) {
     case HV_X64_REGISTER_RFLAGS:
         return CpuRegister::rflags;
     case HV_X64_REGISTER_CR0:
+    case HV_X64_REGISTER_INTERMEDIATE_CR0:
         return CpuRegister::cr0;
     case HV_X64_REGISTER_CR2:
         return CpuRegister::cr2;
     case HV_X64_REGISTER_CR3:
+    case HV_X64_REGISTER_INTERMEDIATE_CR3:
         return CpuRegister::cr3;
     case HV_X64_REGISTER_CR4:
+    case HV_X64_REGISTER_INTERMEDIATE_CR4:
         return CpuRegister::cr4;
     case HV_X64_REGISTER_EFER:
         return CpuRegister::efer;
@@ -88,6 +80,8 @@ std::optional<CpuRegister> cpu_register(std::uint32_t name) {
         return CpuRegister::tsc_aux;
     case HV_X64_REGISTER_XSS:
         return CpuRegister::xss;
+    case HV_X64_REGISTER_DEBUG_CTL:
+        return CpuRegister::debugctl;
     default:
         return std::nullopt;
     }
@@ -193,29 +187,6 @@ bool is_valid_xmm_control(const hv_register_value& value) {
     return is_valid_mxcsr(mxcsr, extended_state::mxcsr_mask());
 }
 
-/// The states that are written must be marked as in use, or the processor takes their initial
-/// values.
-void mark_legacy_state_in_use(VirtualProcessor& vp) {
-    constexpr std::size_t header = 512;
-    std::uint64_t in_use;
-    std::memcpy(&in_use, vp.cpu().extended_state() + header, sizeof in_use);
-    in_use |= 3;
-    std::memcpy(vp.cpu().extended_state() + header, &in_use, sizeof in_use);
-}
-
-void get_pending_interruption(const VirtualCpu& cpu, hv_register_value& value) {
-    const auto event = cpu.pending_event();
-    auto& to = value.pending_interruption;
-    to.as_uint64 = 0;
-    if (event) {
-        to.interruption_pending = 1;
-        to.interruption_type = static_cast<std::uint32_t>(event->type) & 7;
-        to.deliver_error_code = event->has_error_code;
-        to.interruption_vector = event->vector;
-        to.error_code = event->error_code;
-    }
-}
-
 Status set_pending_interruption(VirtualCpu& cpu, const hv_register_value& value) {
     const auto& from = value.pending_interruption;
     if (from.interruption_pending == 0) {
@@ -239,21 +210,15 @@ Status set_pending_interruption(VirtualCpu& cpu, const hv_register_value& value)
     return Status::success;
 }
 
-Status set_pending_exception(VirtualCpu& cpu, const hv_register_value& value) {
-    PendingExceptionEvent event;
-    std::memcpy(&event, &value, sizeof event);
-    if (event.event_pending == 0) {
-        cpu.set_pending_event(std::nullopt);
-        return Status::success;
-    }
-    if (event.event_type != 0 || event.vector > exception_last || event.vector == exception_nmi) {
+/// An exception that the parent raises; it doesn't touch the interruption that is under way.
+Status set_pending_event(VirtualProcessor& vp, const hv_register_value& value) {
+    const hv_x64_pending_exception_event& event = value.pending_exception_event;
+    if (event.event_pending != 0 &&
+        (event.event_type != HV_X64_PENDING_EVENT_EXCEPTION || event.vector > exception_last ||
+            event.vector == exception_nmi)) {
         return Status::invalid_register_value;
     }
-    if (event.vector == exception_page_fault) {
-        cpu.set(CpuRegister::cr2, event.exception_parameter);
-    }
-    cpu.raise(static_cast<std::uint8_t>(event.vector),
-        event.deliver_error_code != 0 ? std::optional{event.error_code} : std::nullopt);
+    vp.set_pending_exception(event);
     return Status::success;
 }
 
@@ -267,6 +232,22 @@ Status set_deliverability_notifications(VirtualProcessor& vp, const hv_register_
     }
     vp.synic().notify_deliverable(value.deliverability_notifications.sints);
     vp.notify_event(); // a slot may be free already, and the virtual processor halted
+    return Status::success;
+}
+
+/// The local APIC's, where topologies have gaps; each is one processor's alone.
+Status set_apic_id(VirtualProcessor& vp, std::uint64_t id) {
+    if (id > VirtualLocalApic::last_id) {
+        return Status::invalid_register_value;
+    }
+    bool is_free = true;
+    vp.partition().for_each_vp([&](VirtualProcessor& other) {
+        is_free = is_free && (&other == &vp || other.apic().id() != id);
+    });
+    if (!is_free) {
+        return Status::invalid_register_value;
+    }
+    vp.apic().set_id(static_cast<std::uint32_t>(id));
     return Status::success;
 }
 
@@ -353,7 +334,7 @@ Status get_register(VirtualProcessor& vp, std::uint32_t name, hv_register_value&
         value.reg64 = clock::virtual_apic_frequency;
         break;
     case HV_REGISTER_PENDING_INTERRUPTION:
-        get_pending_interruption(cpu, value);
+        value.pending_interruption = vp.pending_interruption();
         break;
     case HV_REGISTER_INTERRUPT_STATE:
         value.interrupt_state.interrupt_shadow = cpu.interrupt_shadow();
@@ -363,15 +344,23 @@ Status get_register(VirtualProcessor& vp, std::uint32_t name, hv_register_value&
         value.deliverability_notifications.sints = vp.synic().notifications();
         break;
     case HV_REGISTER_PENDING_EVENT0:
+        value.pending_exception_event = vp.pending_exception();
+        break;
+    case HV_REGISTER_PENDING_EVENT1:
     case HV_REGISTER_VSM_VP_STATUS:
-        break; // nothing is pending apart from the pending interruption; VTL 0
+        break; // there are none; VTL 0
     case HV_X64_REGISTER_CR8:
+    case HV_X64_REGISTER_INTERMEDIATE_CR8:
         value.reg64 = vp.apic().cr8();
         break;
     case HV_X64_REGISTER_TSC:
-        value.reg64 = vp.partition().guest_tsc();
+        value.reg64 = vp.tsc();
+        break;
+    case HV_X64_REGISTER_TSC_VIRTUAL_OFFSET:
+        value.reg64 = vp.tsc() - read_tsc();
         break;
     case HV_X64_REGISTER_INITIAL_APIC_ID:
+    case HV_X64_REGISTER_APIC_ID:
         value.reg64 = vp.apic().id();
         break;
     case HV_REGISTER_VP_ROOT_SIGNAL_COUNT:
@@ -416,12 +405,18 @@ Status set_register(VirtualProcessor& vp, std::uint32_t name, const hv_register_
             return Status::invalid_register_value;
         }
         std::memcpy(state, &value, size);
-        mark_legacy_state_in_use(vp);
+        extended_state::mark_in_use(
+            vp.cpu().extended_state(), extended_state::x87 | extended_state::sse);
         return Status::success;
     }
     if (name == HV_X64_REGISTER_APIC_BASE) {
         return vp.apic().restore_base(value.reg64) ? Status::success
                                                    : Status::invalid_register_value;
+    }
+    if (name == HV_X64_REGISTER_HYPERCALL) {
+        return overlay::restore_hypercall_page(vp, value.reg64) == MsrResult::done
+            ? Status::success
+            : Status::invalid_register_value;
     }
     if (const auto msr = msr_of(name); msr) {
         return partition_write_msr(vp, *msr, value.reg64) == MsrResult::done
@@ -432,7 +427,17 @@ Status set_register(VirtualProcessor& vp, std::uint32_t name, const hv_register_
     case HV_REGISTER_PENDING_INTERRUPTION:
         return set_pending_interruption(cpu, value);
     case HV_REGISTER_PENDING_EVENT0:
-        return set_pending_exception(cpu, value);
+        return set_pending_event(vp, value);
+    case HV_REGISTER_PENDING_EVENT1:
+        // Events of kinds that go there don't exist.
+        return value.pending_exception_event.event_pending == 0 ? Status::success
+                                                                : Status::invalid_register_value;
+    case HV_X64_REGISTER_TSC:
+        time::set_tsc(vp, value.reg64);
+        return Status::success;
+    case HV_X64_REGISTER_TSC_VIRTUAL_OFFSET:
+        time::set_tsc(vp, value.reg64 + read_tsc());
+        return Status::success;
     case HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS:
         return set_deliverability_notifications(vp, value);
     case HV_REGISTER_INTERRUPT_STATE:
@@ -440,11 +445,15 @@ Status set_register(VirtualProcessor& vp, std::uint32_t name, const hv_register_
         cpu.set_nmi_masked(value.interrupt_state.nmi_masked != 0);
         return Status::success;
     case HV_X64_REGISTER_CR8:
+    case HV_X64_REGISTER_INTERMEDIATE_CR8:
         if (value.reg64 > 15) {
             return Status::invalid_register_value;
         }
         (void)vp.apic().set_cr8(static_cast<std::uint8_t>(value.reg64));
         return Status::success;
+    case HV_X64_REGISTER_INITIAL_APIC_ID:
+    case HV_X64_REGISTER_APIC_ID:
+        return set_apic_id(vp, value.reg64);
     case HV_REGISTER_INTERNAL_ACTIVITY_STATE: {
         hv_internal_activity_register state{};
         state.as_uint64 = value.reg64;

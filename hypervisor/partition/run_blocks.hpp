@@ -19,6 +19,7 @@ public:
         held = 1u << 3,              ///< somebody looks at its state
         waiting = 1u << 4,           ///< halted or not started: an event ends it
         removed = 1u << 5,           ///< it is being destroyed
+        time_stopped = 1u << 6,      ///< its partition's time stands still
     };
 
     [[nodiscard]] std::uint32_t all() const { return word_.load(std::memory_order_seq_cst); }

@@ -17,14 +17,23 @@
 
 namespace hypervisor {
 
+namespace {
+
+/// In the extended state.
+constexpr std::size_t xmm_offset = 160;
+
+} // namespace
+
 VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
-    LogicalProcessor& lp, bool is_bootstrap)
+    CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap)
     : parent_lp{&lp},
+      cpuid_cache{answers},
       partition_{partition},
       index_{index},
       cpu_{cpu},
       lp_{&lp},
       startup_{!is_bootstrap},
+      tsc_offset_{partition.clock().tsc_offset()},
       apic_{partition.is_root() ? lp.apic_id() : index, is_bootstrap,
           VirtualLocalApic::Features{.x2apic = partition.is_root() ||
                   (partition.creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) != 0}} {
@@ -34,7 +43,6 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
             hv_notification_message_payload{.sint_index = sint});
     }
     cpu_.set_address_space(partition.space().root());
-    cpu_.set_tsc_offset(partition.tsc_offset());
     if (startup_.waits()) {
         set_block(waiting);
     }
@@ -124,6 +132,7 @@ VirtualProcessor::Hold::~Hold() {
 void VirtualProcessor::run(LogicalProcessor& lp) {
     counters.count(VpCounter::lp_dispatches);
     const std::uint64_t begin = read_tsc();
+    cpu_.set_tsc_offset(partition_.clock().hardware_offset(tsc_offset()));
     cpu_.load();
     is_settled_ = false;
     rearm(lp);
@@ -189,6 +198,9 @@ VirtualProcessor::Entry VirtualProcessor::look_at_what_is_due(LogicalProcessor& 
         return event_pending_.load() ? Entry::again : Entry::leave;
     }
     process_timers();
+    if (pending_exception_.event_pending != 0) {
+        raise_pending_exception();
+    }
     if (!deliver_interrupts() && (blocks() & waiting) != 0) {
         rearm(lp);
         return event_pending_.load(std::memory_order_seq_cst) ? Entry::again : Entry::leave;
@@ -205,6 +217,7 @@ bool VirtualProcessor::handle_startup() {
         cpu_.reset();
         cpu_.set(CpuRegister::rip, 0xfff0);
         apic_.init();
+        pending_exception_ = {};
         cpu_.load();
         set_block(waiting);
         timers_changed();
@@ -270,6 +283,33 @@ bool VirtualProcessor::deliver_interrupts() {
     return true;
 }
 
+void VirtualProcessor::raise_pending_exception() {
+    const auto under_way = cpu_.pending_event();
+    if (under_way && under_way->type != CpuEvent::Type::interrupt) {
+        return; // that one first
+    }
+    const hv_x64_pending_exception_event event = pending_exception_;
+    pending_exception_ = {};
+    if (event.vector == exception_page_fault) {
+        cpu_.set(CpuRegister::cr2, event.exception_parameter);
+    }
+    cpu_.raise(static_cast<std::uint8_t>(event.vector),
+        event.deliver_error_code != 0 ? std::optional{std::uint32_t{event.error_code}}
+                                      : std::nullopt);
+}
+
+hv_x64_pending_interruption_register VirtualProcessor::pending_interruption() const {
+    hv_x64_pending_interruption_register result{};
+    if (const auto event = cpu_.pending_event(); event) {
+        result.interruption_pending = 1;
+        result.interruption_type = static_cast<std::uint32_t>(event->type) & 7;
+        result.deliver_error_code = event->has_error_code;
+        result.interruption_vector = event->vector;
+        result.error_code = event->error_code;
+    }
+    return result;
+}
+
 /// The guest has left: the local APIC is to be as if it had written the EOI that it could spare,
 /// and of what comes now it may have to tell.
 void VirtualProcessor::settle_eoi() {
@@ -281,16 +321,22 @@ void VirtualProcessor::settle_eoi() {
 // ---- Time ----
 
 ApicTime VirtualProcessor::apic_time() const {
-    const std::uint64_t tsc = partition_.guest_tsc();
-    return {.bus = clock::bus_from_tsc(tsc), .tsc = tsc};
+    const std::uint64_t ticks = partition_.clock().ticks(read_tsc());
+    return {.bus = clock::bus_from_tsc(ticks), .tsc = ticks + tsc_offset()};
+}
+
+std::uint64_t VirtualProcessor::tsc() const {
+    return partition_.clock().ticks(read_tsc()) + tsc_offset();
 }
 
 std::uint64_t VirtualProcessor::nearest_deadline() const {
-    std::uint64_t nearest = partition_.host_tsc_at(synthetic_timers_.deadline());
+    const PartitionClock& time = partition_.clock();
+    std::uint64_t nearest = time.host_at_reference_time(synthetic_timers_.deadline());
     if (const auto apic = apic_.timer_deadline(); apic) {
-        const std::uint64_t guest =
-            apic->clock == ApicTimerDeadline::Clock::bus ? clock::tsc_from_bus(apic->at) : apic->at;
-        nearest = std::min(nearest, partition_.host_tsc_of(guest));
+        nearest = std::min(nearest,
+            apic->clock == ApicTimerDeadline::Clock::bus
+                ? time.host_at_ticks(clock::tsc_from_bus(apic->at))
+                : time.host_at_counter(apic->at, tsc_offset()));
     }
     return nearest;
 }
@@ -299,10 +345,11 @@ void VirtualProcessor::process_timers() {
     if (TimerEntry::queued && read_tsc() < TimerEntry::deadline) {
         return;
     }
-    if (!TimerEntry::queued && !timers_dirty_ && TimerEntry::deadline == TimerEntry::never) {
+    if (!TimerEntry::queued && !timers_dirty_.load(std::memory_order_relaxed) &&
+        TimerEntry::deadline == TimerEntry::never) {
         return;
     }
-    timers_dirty_ = true;
+    timers_changed();
     if (apic_.timer_deadline()) {
         (void)apic_.timer_expire(apic_time());
     }
@@ -319,14 +366,14 @@ void VirtualProcessor::process_timers() {
 
 /// Puts the nearest deadline into the queue of the LP that it runs on.
 void VirtualProcessor::rearm(LogicalProcessor& lp) {
-    if (!timers_dirty_ && timer_lp_ == &lp) {
+    if (!timers_dirty_.load(std::memory_order_relaxed) && timer_lp_ == &lp) {
         return;
     }
     if (timer_lp_ != nullptr) {
         const SpinGuard guard{timer_lp_->queue_lock};
         timer_lp_->timers().remove(*this);
     }
-    timers_dirty_ = false;
+    (void)timers_dirty_.exchange(false, std::memory_order_seq_cst); // before time is looked at
     timer_lp_ = &lp;
     TimerEntry::deadline = nearest_deadline();
     if (TimerEntry::deadline != TimerEntry::never) {
@@ -406,8 +453,12 @@ void VirtualProcessor::fill_register_page() {
     page.cr8 = cpu_.cr8();
     page.efer = cpu_.get(CpuRegister::efer);
     page.dr7 = cpu_.get(CpuRegister::dr7);
-    page.pending_interruption.as_uint64 = 0;
-    page.interrupt_state.as_uint64 = cpu_.interrupt_shadow() ? 1 : 0;
+    static_assert(sizeof page.xmm_registers == 6 * sizeof(hv_u128));
+    std::memcpy(page.xmm_registers, cpu_.extended_state() + xmm_offset, sizeof page.xmm_registers);
+    page.pending_interruption = pending_interruption();
+    page.interrupt_state.as_uint64 = 0;
+    page.interrupt_state.interrupt_shadow = cpu_.interrupt_shadow();
+    page.interrupt_state.nmi_masked = cpu_.nmi_masked();
     page.xfem = cpu_.get(CpuRegister::xcr0);
     page.is_valid = 1;
 }
@@ -474,6 +525,11 @@ void VirtualProcessor::resume_from_intercept() {
     if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS) &&
         register_rules().allow(CpuRegister::rflags, page.rflags)) {
         cpu_.set(CpuRegister::rflags, page.rflags);
+    }
+    if (is_dirty(HV_X64_REGISTER_CLASS_XMM)) {
+        std::memcpy(
+            cpu_.extended_state() + xmm_offset, page.xmm_registers, sizeof page.xmm_registers);
+        extended_state::mark_in_use(cpu_.extended_state(), extended_state::sse);
     }
     if (is_dirty(HV_X64_REGISTER_CLASS_SEGMENT)) {
         for (unsigned i = 0; i < 6; ++i) {

@@ -9,6 +9,8 @@
 #include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/emulate/known_instructions.hpp"
 #include "hypervisor/memory/address_space.hpp"
+#include "hypervisor/partition/cpuid_cache.hpp"
+#include "hypervisor/partition/cpuid_overrides.hpp"
 #include "hypervisor/partition/run_blocks.hpp"
 #include "hypervisor/partition/startup.hpp"
 #include "hypervisor/partition/statistics.hpp"
@@ -37,7 +39,7 @@ public:
     enum class Place : std::uint8_t { nowhere, queued, running };
 
     VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
-        LogicalProcessor& lp, bool is_bootstrap);
+        CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap);
     VirtualProcessor(const VirtualProcessor&) = delete;
     VirtualProcessor& operator=(const VirtualProcessor&) = delete;
 
@@ -101,6 +103,16 @@ public:
     void set_lp(LogicalProcessor& lp) { lp_.store(&lp, std::memory_order_release); }
     [[nodiscard]] bool is_pinned() const;
 
+    // Events of its own that the parent raises; it is held.
+
+    [[nodiscard]] hv_x64_pending_interruption_register pending_interruption() const;
+    [[nodiscard]] const hv_x64_pending_exception_event& pending_exception() const {
+        return pending_exception_;
+    }
+    void set_pending_exception(const hv_x64_pending_exception_event& event) {
+        pending_exception_ = event;
+    }
+
     // Intercepts: the parent handles them.
 
     /// Suspends the virtual processor and hands the message to its parent.
@@ -126,13 +138,32 @@ public:
     /// Takes it out of the queue of timers: it is about to go away.
     void disarm();
     /// Recomputes the deadline after timers have changed.
-    void timers_changed() { timers_dirty_ = true; }
+    void timers_changed() { timers_dirty_.store(true, std::memory_order_relaxed); }
+    /// The partition's time has changed: one that is halted puts its deadline right too. From any
+    /// LP.
+    void time_changed() {
+        timers_changed();
+        notify_event();
+    }
+    /// The time-stamp counter that its guest reads, and how it is set; see PartitionClock.
+    [[nodiscard]] std::uint64_t tsc() const;
+    [[nodiscard]] std::uint64_t tsc_offset() const {
+        return tsc_offset_.load(std::memory_order_relaxed);
+    }
+    void set_tsc_offset(std::uint64_t offset) {
+        tsc_offset_.store(offset, std::memory_order_relaxed);
+        timers_changed();
+    }
 
     /// What an access to the local APIC asks for.
     void apply(const LocalApicEffect& effect);
     void end_of_interrupt();
 
     KnownInstructions known_instructions{};
+
+    CpuidCache& cpuid_cache;
+    /// What the parent has registered for this one.
+    CpuidOverrides cpuid_overrides{};
 
     // Registers that are the virtual processor's own and simply keep their values.
     std::uint64_t vp_assist_page = 0;
@@ -174,6 +205,7 @@ private:
     void rearm(LogicalProcessor& lp);
     bool deliver_interrupts();
     void settle_eoi();
+    void raise_pending_exception();
     bool report_deliverable_sints();
     void send_intercept(std::uint32_t type, const void* payload, std::uint8_t size);
     void publish_intercept();
@@ -190,10 +222,11 @@ private:
     std::atomic<bool> event_pending_{false};
     std::atomic<bool> nmi_pending_{false};
     Startup startup_;
-    bool timers_dirty_ = true;
+    std::atomic<bool> timers_dirty_{true};
     /// No interrupt or event is requested that the last look has not delivered; one that comes from
     /// elsewhere is in event_pending_.
     bool is_settled_ = false;
+    std::atomic<std::uint64_t> tsc_offset_;
     bool intercept_unsent_ = false;
     std::uint64_t seen_tlb_epoch_ = 0;
     VirtualLocalApic apic_;
@@ -201,6 +234,8 @@ private:
     Synic synic_{};
     SyntheticTimers synthetic_timers_{};
     SynicMessage intercept_message_{};
+    /// Delivered behind the interruption that is under way.
+    hv_x64_pending_exception_event pending_exception_{};
 
 public:
     [[nodiscard]] bool waits_for_startup() const { return startup_.waits(); }

@@ -3,20 +3,17 @@
 other ends of network loads. A file system of Debian's packages, for chroot, and what boots the
 kernel."""
 
-import os
 import pathlib
 import shutil
-import subprocess
 import tempfile
 
-from . import cache, debian, filesystem
+from . import cache, debian, filesystem, unpacked
 from .cpio import Archive
 from .errors import RecipeError
 from .progress import Progress
 
 PACKAGES = ("busybox", "fio", "iperf3", "linux-image-amd64", "qemu-system-x86")
 LABEL = "tools"
-ROOM = 256 << 20  # bytes beside the files, for what the file system itself needs
 
 # What a host of the lab needs, which the root's own kernel has built in, and what QEMU does.
 MODULES = ("virtio_pci", "virtio_console", "virtio_blk", "virtio_net", "9pnet_virtio", "9p", "ext4",
@@ -35,7 +32,8 @@ exec /init "$@"
 
 
 def inputs():
-    return {"packages": PACKAGES, "recipe": cache.digest_of_file(__file__)}
+    return {"packages": PACKAGES, "recipe": cache.digest_of_file(__file__),
+            "unpacked": cache.digest_of_file(unpacked.__file__)}
 
 
 def build():
@@ -61,15 +59,9 @@ def _make(product):
     with Progress("bench tools: fetching and unpacking packages"), \
             tempfile.TemporaryDirectory(dir=product) as work:
         tree = pathlib.Path(work) / "tree"
-        # Nothing is installed, only unpacked: no script of a package has to run for a program to.
-        _run(["mmdebstrap", "--quiet", "--mode=chrootless", "--variant=extract", "--format=dir",
-              f"--include={','.join(PACKAGES)}", debian.RELEASE, str(tree), *lines])
+        unpacked.unpack(tree, debian.RELEASE, PACKAGES, lines)
         _take_kernel(tree, product)
-        for name in ("dev", "mnt", "proc", "sys", "tmp"):  # for mounts
-            (tree / name).mkdir(exist_ok=True)
-        size = sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file())
-        _run(["mke2fs", "-q", "-t", "ext4", "-L", LABEL, "-O", "^has_journal", "-d", str(tree),
-              str(product / "tools.img"), str((size + ROOM) >> 10)])
+        unpacked.make_image(tree, LABEL, product / "tools.img")
 
 
 def _take_kernel(tree, product):
@@ -79,10 +71,10 @@ def _take_kernel(tree, product):
         raise RecipeError(f"linux-image-amd64 came with {len(images)} kernels; expected one "
                           "boot/vmlinuz-*")
     release = images[0].name.removeprefix("vmlinuz-")
-    _run(["depmod", "-b", str(tree), release])
+    unpacked.run(["depmod", "-b", str(tree), release])
     order = {}
     for name in MODULES:
-        said = _run(["modprobe", "-d", str(tree), "-S", release, "--show-depends", name])
+        said = unpacked.run(["modprobe", "-d", str(tree), "-S", release, "--show-depends", name])
         for kind, _, file in (line.rstrip().partition(" ") for line in said.splitlines()):
             if kind == "insmod":
                 order[pathlib.Path(file).name] = file
@@ -95,12 +87,3 @@ def _take_kernel(tree, product):
     shutil.move(images[0], product / "vmlinuz")
     for folder in ("boot", "lib/modules"):
         shutil.rmtree(tree / folder)
-
-
-def _run(command):
-    result = subprocess.run(command, capture_output=True, text=True, check=False,
-                            env={**os.environ, "LC_ALL": "C"})
-    if result.returncode != 0:
-        words = (result.stderr.strip() or "no reason given").splitlines()
-        raise RecipeError(f"{command[0]} failed: " + "; ".join(words[-3:]))
-    return result.stdout

@@ -19,6 +19,7 @@ RELEASE = "bookworm"
 
 # Where linux-source of 6.15 and later comes from: the backports of the stable release.
 BACKPORTS = "trixie-backports"
+STABLE = "trixie"
 
 
 def sources():
@@ -46,6 +47,12 @@ def sources():
                           "indextargets'); expected its main component: run this on Debian 12, or "
                           "add it to apt's sources")
     return lines, main
+
+
+def stable_sources():
+    """Lines for the stable release and its backports, from the same site."""
+    _, main = sources()
+    return [f"deb [signed-by={KEYRING}] {main} {suite} main" for suite in (STABLE, BACKPORTS)]
 
 
 class Archive:

@@ -207,9 +207,9 @@ TEST(Abi, Partition) {
     EXPECT_EQ(sizeof(hv_input_get_partition_property_ex), 24u);
     EXPECT_EQ(offsetof(hv_input_get_partition_property_ex, property_code), 8u);
     EXPECT_EQ(offsetof(hv_input_get_partition_property_ex, arg), 16u);
-    EXPECT_EQ(sizeof(hv_partition_property_vmm_capabilities), 16u);
-    EXPECT_EQ(offsetof(hv_partition_property_vmm_capabilities, bank_count), 0u);
-    EXPECT_EQ(offsetof(hv_partition_property_vmm_capabilities, bank0), 8u);
+    EXPECT_EQ(sizeof(hv_partition_property_banks), 16u);
+    EXPECT_EQ(offsetof(hv_partition_property_banks, bank_count), 0u);
+    EXPECT_EQ(offsetof(hv_partition_property_banks, bank0), 8u);
     EXPECT_EQ(sizeof(hv_input_create_vp), 40u);
     EXPECT_EQ(offsetof(hv_input_create_vp, vp_index), 8u);
     EXPECT_EQ(offsetof(hv_input_create_vp, subnode_type), 15u);
