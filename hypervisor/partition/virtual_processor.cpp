@@ -121,6 +121,7 @@ VirtualProcessor::Hold::Hold(VirtualProcessor& vp)
 VirtualProcessor::Hold::~Hold() {
     if (is_self_) {
         vp_.cpu().load();
+        vp_.is_settled_ = false;
         return;
     }
     vp_.blocks_.let_go();
