@@ -32,8 +32,8 @@ protected:
         result.code = code.data();
         return result;
     }
-    std::optional<std::uint8_t> find(const KnownInstructions::Place& place) {
-        return known.find(place, [this](std::uint64_t gpa) {
+    std::optional<std::uint8_t> find(const KnownInstructions::Place& where) {
+        return known.find(where, [this](std::uint64_t gpa) {
             asked_for = gpa;
             return other_top;
         });
