@@ -130,7 +130,10 @@ public:
     /// the timer is not relied on alone: an emulated processor may have lost it (QEMU notes a
     /// virtual interrupt at VMRUN without the lock that device threads note theirs with).
     [[nodiscard]] bool timer_is_stale() const {
-        return queue_changed_.load(std::memory_order_seq_cst) || read_tsc() >= armed_for_;
+        return queue_has_changed() || read_tsc() >= armed_for_;
+    }
+    [[nodiscard]] bool queue_has_changed() const {
+        return queue_changed_.load(std::memory_order_seq_cst);
     }
     /// Under queue_lock, from any processor: one more waits for its turn here.
     void note_queue_changed() { queue_changed_.store(true, std::memory_order_seq_cst); }

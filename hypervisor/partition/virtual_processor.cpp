@@ -173,7 +173,7 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
         cpu_.flush_tlb();
     }
     if (lp.reschedule_requested() || event_pending_.load(std::memory_order_seq_cst) ||
-        blocks() != 0 || lp.timer_is_stale()) {
+        blocks() != 0 || lp.queue_has_changed()) {
         lp.leave_guest();
         settle_eoi();
         return Entry::again;
