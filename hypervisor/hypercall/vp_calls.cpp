@@ -112,7 +112,7 @@ Status get_state(
         if (!page) {
             return Status::insufficient_memory;
         }
-        return copy_pages(call, pages, {pointer_to<std::byte>(page), page_size}, true)
+        return copy_pages(call, pages, {pointer_to<std::byte>(*page), page_size}, true)
             ? Status::success
             : Status::invalid_parameter;
     }
@@ -168,7 +168,7 @@ Status set_state(
         if (!page) {
             return Status::insufficient_memory;
         }
-        return copy_pages(call, pages, {pointer_to<std::byte>(page), page_size}, false)
+        return copy_pages(call, pages, {pointer_to<std::byte>(*page), page_size}, false)
             ? Status::success
             : Status::invalid_parameter;
     }
@@ -482,15 +482,26 @@ Status register_intercept_result(Call& call) {
     return status;
 }
 
-/// Ports are intercepted in a child whether asked for or not; other intercepts can't be had yet.
+/// In a child ports are intercepted, and calls about connections that nobody knows are its
+/// parent's, whether asked for or not.
 Status install_intercept(Call& call) {
     const auto in = call.in<hv_input_install_intercept>();
     const auto target = find_target(call, in.partition_id);
     if (!target || target->is_root()) {
         return Status::invalid_partition_id;
     }
-    return in.intercept_type == HV_INTERCEPT_TYPE_X64_IO_PORT ? Status::success
-                                                              : Status::invalid_parameter;
+    switch (in.intercept_type) {
+    case HV_INTERCEPT_TYPE_X64_IO_PORT:
+    case HV_INTERCEPT_TYPE_HYPERCALL:
+    case HV_INTERCEPT_TYPE_UNKNOWN_SYNIC_CONNECTION:
+        return Status::success;
+    case HV_INTERCEPT_TYPE_RETARGET_INTERRUPT_WITH_UNKNOWN_DEVICE_ID:
+        target->parent_retargets_interrupts.store(
+            (in.access_type & HV_INTERCEPT_ACCESS_MASK_EXECUTE) != 0);
+        return Status::success;
+    default:
+        return Status::invalid_parameter;
+    }
 }
 
 } // namespace hypervisor::hypercall
