@@ -77,4 +77,15 @@
         hlt
         end_guest guest_says_nmi
 
+        // Real mode: what it gives to XMM5 is to be seen; then says what is there.
+        .code16
+        guest guest_gives_and_says_xmm
+        mov $0x5678, %eax
+        movd %eax, %xmm5
+        out %eax, $REPORT_PORT
+        movd %xmm5, %eax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_gives_and_says_xmm
+
         .section .note.GNU-stack, "", @progbits

@@ -218,6 +218,17 @@ TEST(Time, ThePageIsVoidWhileCountersDiffer) {
     teller.expect_page_to_agree();
 }
 
+/// A guest that waits for what it is given to handle.
+struct Pauser {
+    Pauser(std::uint8_t vector, Code handler) {
+        machine.load(CODE(pauses));
+        machine.start_in_long_mode();
+        machine.handle(vector, handler);
+    }
+
+    GuestMachine machine;
+};
+
 TEST(Properties, TellWhatAChildHas) {
     GuestMachine machine;
     const hv::Partition& partition = machine.partition();
@@ -272,10 +283,8 @@ TEST(State, APageOfTheSynicIsKeptUntilItIsPlaced) {
 TEST(State, ANonMaskableInterruptTravelsInTheLocalApics) {
     constexpr std::size_t request_at = 4 * 21;
     constexpr std::uint8_t nmi = 1u << 2;
-    GuestMachine machine;
-    machine.load(CODE(pauses));
-    machine.start_in_long_mode();
-    machine.handle(2, CODE(says_nmi));
+    Pauser pauser{2, CODE(says_nmi)};
+    GuestMachine& machine = pauser.machine;
     auto state = machine.vp().get_state(hv::VpState::local_apic);
     EXPECT_EQ(state.at(request_at) & nmi, 0);
     machine.partition().assert_interrupt({.type = HV_X64_INTERRUPT_TYPE_NMI});
@@ -306,10 +315,8 @@ TEST(Registers, ControlRegistersHaveAnotherName) {
 }
 
 TEST(Registers, AnExceptionIsRaised) {
-    GuestMachine machine;
-    machine.load(CODE(pauses));
-    machine.start_in_long_mode();
-    machine.handle(13, CODE(says_error_code));
+    Pauser pauser{13, CODE(says_error_code)};
+    GuestMachine& machine = pauser.machine;
     hv_register_assoc event = hv::register_name(HV_REGISTER_PENDING_EVENT0);
     event.value.pending_exception_event.event_pending = 1;
     event.value.pending_exception_event.deliver_error_code = 1;
@@ -326,10 +333,8 @@ TEST(Registers, AnExceptionIsRaised) {
 }
 
 TEST(Registers, AnInterruptionStaysWhenNoExceptionIsPending) {
-    GuestMachine machine;
-    machine.load(CODE(pauses));
-    machine.start_in_long_mode();
-    machine.handle(13, CODE(says_error_code));
+    Pauser pauser{13, CODE(says_error_code)};
+    GuestMachine& machine = pauser.machine;
     hv_register_assoc interruption = hv::register_name(HV_REGISTER_PENDING_INTERRUPTION);
     interruption.value.pending_interruption.interruption_pending = 1;
     interruption.value.pending_interruption.interruption_type = HV_X64_PENDING_EXCEPTION;
