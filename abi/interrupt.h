@@ -106,6 +106,15 @@ struct hv_input_unmap_device_interrupt {
     uint32_t flags;
 } HV_PACKED;
 
+/* HvCallRetargetDeviceInterrupt; the set of processors is a variable header. */
+struct hv_input_retarget_device_interrupt {
+    uint64_t partition_id;
+    uint64_t device_id;
+    struct hv_interrupt_entry interrupt_entry;
+    uint64_t reserved;
+    struct hv_device_interrupt_target target;
+} HV_PACKED;
+
 /* HvCallSendSyntheticClusterIpi(Ex) */
 struct hv_input_send_synthetic_cluster_ipi {
     uint32_t vector;

@@ -68,6 +68,18 @@ struct Doorbell {
     int event = -1;
 };
 
+/// What CPUID is to answer: of each of EAX, EBX, ECX and EDX the bits of a mask. Bits that follow
+/// the processor's state stay its own.
+struct CpuidAnswer {
+    std::uint32_t leaf = 0;
+    /// Without one, for all that have none of their own.
+    std::optional<std::uint32_t> subleaf{};
+    /// Without one, for all processors, now and later.
+    std::optional<std::uint32_t> vp{};
+    std::array<std::uint32_t, 4> value{};
+    std::array<std::uint32_t, 4> mask{};
+};
+
 enum class PageAccess { accessed, dirty };
 enum class PageAccessUpdate { keep, clear, set };
 
@@ -119,6 +131,9 @@ public:
     /// HV_INTERCEPT_ACCESS_MASK_…
     virtual void install_intercept(
         hv_intercept_type type, std::uint32_t access, std::uint64_t parameter) = 0;
+
+    /// In place of an earlier one for the same (HvCallRegisterInterceptResult).
+    virtual void register_cpuid(const CpuidAnswer& answer) = 0;
 
     /// Sets an event flag of a VP (HvCallSignalEventDirect); answers whether it was clear.
     virtual bool signal_event(std::uint32_t vp, std::uint8_t sint, std::uint16_t flag) = 0;

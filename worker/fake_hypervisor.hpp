@@ -178,6 +178,7 @@ public:
         record_.doorbells.erase(doorbell.gpa);
     }
     void install_intercept(hv_intercept_type, std::uint32_t, std::uint64_t) override {}
+    void register_cpuid(const hv::CpuidAnswer&) override {}
     bool signal_event(std::uint32_t, std::uint8_t, std::uint16_t) override { return true; }
     bool post_message(std::uint32_t, std::uint8_t, const hv_message&) override { return true; }
     void notify_deliverable(std::uint32_t, std::uint16_t) override {}

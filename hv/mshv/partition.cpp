@@ -192,6 +192,26 @@ void MshvPartition::install_intercept(
         HVCALL_INSTALL_INTERCEPT, input);
 }
 
+void MshvPartition::register_cpuid(const CpuidAnswer& answer) {
+    hv_input_register_intercept_result input{};
+    input.vp_index = answer.vp.value_or(HV_ANY_VP);
+    input.intercept_type = HV_INTERCEPT_TYPE_X64_CPUID;
+    input.cpuid.input.eax = answer.leaf;
+    input.cpuid.input.ecx = answer.subleaf.value_or(0);
+    input.cpuid.input.subleaf_specific = answer.subleaf.has_value() ? 1 : 0;
+    input.cpuid.input.always_override = 1;
+    input.cpuid.result.eax = answer.value[0];
+    input.cpuid.result.eax_mask = answer.mask[0];
+    input.cpuid.result.ebx = answer.value[1];
+    input.cpuid.result.ebx_mask = answer.mask[1];
+    input.cpuid.result.ecx = answer.value[2];
+    input.cpuid.result.ecx_mask = answer.mask[2];
+    input.cpuid.result.edx = answer.value[3];
+    input.cpuid.result.edx_mask = answer.mask[3];
+    file_.call(fmt::format("register what CPUID answers in leaf {:#x}", answer.leaf),
+        HVCALL_REGISTER_INTERCEPT_RESULT, input);
+}
+
 bool MshvPartition::signal_event(std::uint32_t vp, std::uint8_t sint, std::uint16_t flag) {
     hv_input_signal_event_direct input{};
     input.target_vp = vp;

@@ -27,6 +27,7 @@ public:
     void disconnect_doorbell(const Doorbell& doorbell) override;
     void install_intercept(
         hv_intercept_type type, std::uint32_t access, std::uint64_t parameter) override;
+    void register_cpuid(const CpuidAnswer& answer) override;
     bool signal_event(std::uint32_t vp, std::uint8_t sint, std::uint16_t flag) override;
     bool post_message(std::uint32_t vp, std::uint8_t sint, const hv_message& message) override;
     void notify_deliverable(std::uint32_t vp, std::uint16_t sints) override;

@@ -18,6 +18,7 @@ constexpr std::size_t mxcsr_end = 32; // with its mask
 constexpr std::size_t xmm_at = 160;
 constexpr std::size_t xmm_end = 416;
 constexpr std::uint32_t mxcsr_reset = 0x1f80;
+constexpr std::uint16_t fcw_reset = 0x37f;
 // In the header.
 constexpr std::size_t states_in_use_at = 512;
 constexpr std::size_t format_at = 520;
@@ -115,6 +116,8 @@ void XsaveLayout::expand(std::span<const std::byte> area, std::span<std::byte> s
     if ((in_use & x87) != 0) {
         copy(area, standard, 0, mxcsr_at);
         copy(area, standard, mxcsr_end, xmm_at);
+    } else {
+        store(standard, 0, fcw_reset);
     }
     store(standard, mxcsr_at, mxcsr_reset);
     if ((in_use & sse) != 0) {

@@ -194,4 +194,11 @@ Status unmap_device_interrupt(Call& call) {
     return Status::invalid_parameter;
 }
 
+/// A child's devices are its parent's, which says when it wants to hear of them.
+Status retarget_device_interrupt(Call& call) {
+    const Partition& partition = call.caller.partition();
+    call.for_parent = !partition.is_root() && partition.parent_retargets_interrupts.load();
+    return Status::invalid_parameter; // the hypervisor knows no such device
+}
+
 } // namespace hypervisor::hypercall

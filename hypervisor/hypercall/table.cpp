@@ -49,6 +49,8 @@ constexpr std::uint64_t none = 0;
 // before.
 constexpr std::uint16_t map_device_interrupt_header =
     offsetof(hv_input_map_device_interrupt, target.vp_set.valid_bank_mask);
+constexpr std::uint16_t retarget_device_interrupt_header =
+    offsetof(hv_input_retarget_device_interrupt, target.vp_set.valid_bank_mask);
 constexpr std::uint16_t ipi_ex_header =
     offsetof(hv_input_send_synthetic_cluster_ipi_ex, vp_set.bank_contents);
 
@@ -122,6 +124,8 @@ constexpr CallEntry entries[] = {
         sizeof(hv_output_map_device_interrupt), 0, false, true, machine, map_device_interrupt},
     simple<hv_input_unmap_device_interrupt>(HVCALL_UNMAP_DEVICE_INTERRUPT,
         "HvCallUnmapDeviceInterrupt", machine, unmap_device_interrupt),
+    {HVCALL_RETARGET_DEVICE_INTERRUPT, "HvCallRetargetDeviceInterrupt",
+        retarget_device_interrupt_header, 0, 0, 0, false, true, none, retarget_device_interrupt},
     simple<hv_input_enter_sleep_state>(
         HVCALL_ENTER_SLEEP_STATE, "HvCallEnterSleepState", machine, enter_sleep_state),
     simple<hv_input_notify_partition_event>(HVCALL_NOTIFY_PARTITION_EVENT,

@@ -54,6 +54,7 @@ Status send_synthetic_cluster_ipi(Call& call);
 Status send_synthetic_cluster_ipi_ex(Call& call);
 Status map_device_interrupt(Call& call);
 Status unmap_device_interrupt(Call& call);
+Status retarget_device_interrupt(Call& call);
 
 // port_calls.cpp
 Status create_port(Call& call);

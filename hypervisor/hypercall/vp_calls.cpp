@@ -70,11 +70,32 @@ std::uint32_t state_size(const VirtualProcessor& vp) {
     return std::max(extended_state::size(states), extended_state::compacted_size(states));
 }
 
+/// A pending NMI travels in IRR, where there is no such vector.
+constexpr std::uint32_t local_apic_nmi = 1u << 2;
+
+/// The page of messages or event flags, which is there before the guest has placed it as soon as
+/// its content counts. \return nothing if the partition has no memory for it.
+std::optional<SpaPage> synic_page(VirtualProcessor& vp, std::uint32_t type) {
+    Overlay& overlay = (type & ~HV_VP_STATE_TYPE_PFN) == HV_VP_STATE_SIM_PAGE
+        ? vp.overlays.message
+        : vp.overlays.event_flags;
+    const SpinGuard guard{vp.partition().space_lock()};
+    if (overlay.page == SpaPage{}) {
+        const auto page = vp.partition().deposits().allocate();
+        if (!page) {
+            return std::nullopt;
+        }
+        overlay.page = *page;
+    }
+    return overlay.page;
+}
+
 Status get_state(
     VirtualProcessor& vp, Call& call, std::uint32_t type, std::span<const std::uint64_t> pages) {
     switch (type) {
     case HV_VP_STATE_LAPIC | HV_VP_STATE_TYPE_PFN: {
         LocalApicState state = vp.apic().save(vp.apic_time());
+        state.interrupt_request[0] |= vp.nmi_pending() ? local_apic_nmi : 0;
         const auto bytes = std::as_writable_bytes(std::span{&state, 1});
         return copy_pages(call, pages, bytes, true) ? Status::success : Status::invalid_parameter;
     }
@@ -87,12 +108,11 @@ Status get_state(
     }
     case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
     case HV_VP_STATE_SIEF_PAGE | HV_VP_STATE_TYPE_PFN: {
-        const bool messages = type == (HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN);
-        const SpaPage page = messages ? vp.overlays.message.page : vp.overlays.event_flags.page;
-        if (page == SpaPage{}) {
-            return Status::invalid_vp_state;
+        const auto page = synic_page(vp, type);
+        if (!page) {
+            return Status::insufficient_memory;
         }
-        return copy_pages(call, pages, {pointer_to<std::byte>(page), page_size}, true)
+        return copy_pages(call, pages, {pointer_to<std::byte>(*page), page_size}, true)
             ? Status::success
             : Status::invalid_parameter;
     }
@@ -115,8 +135,15 @@ Status set_state(
         if (!copy_pages(call, pages, std::as_writable_bytes(std::span{&state, 1}), false)) {
             return Status::invalid_parameter;
         }
+        const bool has_nmi = (state.interrupt_request[0] & local_apic_nmi) != 0;
+        state.interrupt_request[0] &= ~local_apic_nmi;
         if (!vp.apic().restore(state, vp.apic_time())) {
             return Status::invalid_register_value;
+        }
+        if (has_nmi) {
+            vp.accept_nmi();
+        } else {
+            vp.forget_nmi();
         }
         vp.timers_changed();
         vp.notify_event();
@@ -137,12 +164,11 @@ Status set_state(
     }
     case HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN:
     case HV_VP_STATE_SIEF_PAGE | HV_VP_STATE_TYPE_PFN: {
-        const bool messages = type == (HV_VP_STATE_SIM_PAGE | HV_VP_STATE_TYPE_PFN);
-        const SpaPage page = messages ? vp.overlays.message.page : vp.overlays.event_flags.page;
-        if (page == SpaPage{}) {
-            return Status::invalid_vp_state;
+        const auto page = synic_page(vp, type);
+        if (!page) {
+            return Status::insufficient_memory;
         }
-        return copy_pages(call, pages, {pointer_to<std::byte>(page), page_size}, false)
+        return copy_pages(call, pages, {pointer_to<std::byte>(*page), page_size}, false)
             ? Status::success
             : Status::invalid_parameter;
     }
@@ -456,15 +482,26 @@ Status register_intercept_result(Call& call) {
     return status;
 }
 
-/// Ports are intercepted in a child whether asked for or not; other intercepts can't be had yet.
+/// In a child ports are intercepted, and calls about connections that nobody knows are its
+/// parent's, whether asked for or not.
 Status install_intercept(Call& call) {
     const auto in = call.in<hv_input_install_intercept>();
     const auto target = find_target(call, in.partition_id);
     if (!target || target->is_root()) {
         return Status::invalid_partition_id;
     }
-    return in.intercept_type == HV_INTERCEPT_TYPE_X64_IO_PORT ? Status::success
-                                                              : Status::invalid_parameter;
+    switch (in.intercept_type) {
+    case HV_INTERCEPT_TYPE_X64_IO_PORT:
+    case HV_INTERCEPT_TYPE_HYPERCALL:
+    case HV_INTERCEPT_TYPE_UNKNOWN_SYNIC_CONNECTION:
+        return Status::success;
+    case HV_INTERCEPT_TYPE_RETARGET_INTERRUPT_WITH_UNKNOWN_DEVICE_ID:
+        target->parent_retargets_interrupts.store(
+            (in.access_type & HV_INTERCEPT_ACCESS_MASK_EXECUTE) != 0);
+        return Status::success;
+    default:
+        return Status::invalid_parameter;
+    }
 }
 
 } // namespace hypervisor::hypercall

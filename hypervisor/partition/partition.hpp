@@ -138,6 +138,8 @@ public:
     // Properties.
     std::uint64_t synthetic_features = 0;
     std::uint64_t unimplemented_msr_action = HV_UNIMPLEMENTED_MSR_ACTION_FAULT;
+    /// The parent answers HvRetargetDeviceInterrupt.
+    std::atomic<bool> parent_retargets_interrupts{false};
     /// What the topology of CPUID shows as one package; 0 for all.
     std::uint32_t processors_per_socket = 0;
     /// Set before there is a virtual processor, then never changed.

@@ -70,6 +70,8 @@ public:
     /// One of its message slots may be free: what waits for one comes.
     void look_at_slots();
     void accept_nmi();
+    [[nodiscard]] bool nmi_pending() const { return nmi_pending_.load(std::memory_order_seq_cst); }
+    void forget_nmi() { nmi_pending_.store(false, std::memory_order_seq_cst); }
     void accept_init();
     void accept_startup(std::uint8_t page);
     /// Something has happened that a waiting virtual processor must look at.

@@ -84,6 +84,7 @@ TEST(XsaveLayout, WhatIsNotInUseIsInItsInitialState) {
     put<std::uint64_t>(compacted, 512, 1u << opmask);
     Area standard;
     layout().expand(compacted, standard);
+    EXPECT_EQ(get<std::uint16_t>(standard, 0), 0x37fu);
     EXPECT_EQ(get<std::uint32_t>(standard, 24), 0x1f80u);
     EXPECT_EQ(get<std::uint64_t>(standard, 160), 0u);
     EXPECT_EQ(get<std::uint64_t>(standard, 1088), 0x5555u);
