@@ -29,13 +29,13 @@
 
 extern char bare_page_tables[];
 
-static _Alignas(BARE_PAGE_SIZE) char vmcb[BARE_PAGE_SIZE];
+static _Alignas(BARE_PAGE_SIZE) volatile uint64_t vmcb[BARE_PAGE_SIZE / sizeof(uint64_t)];
 static _Alignas(BARE_PAGE_SIZE) char host_state[BARE_PAGE_SIZE];
 static char stack[256];
 static uint64_t samples[SAMPLES];
 
 static void put(unsigned offset, uint64_t value) {
-    *(volatile uint64_t*)(vmcb + offset) = value;
+    vmcb[offset / sizeof(uint64_t)] = value;
 }
 
 static uint64_t read_control(unsigned which) {
