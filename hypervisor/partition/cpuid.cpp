@@ -46,8 +46,8 @@ CpuidResult features(const Partition& partition) {
 
 CpuidResult recommendations() {
     constexpr std::uint32_t never_notify_spins = 0xffffffff;
-    return {.eax = HV_RECOMMEND_APIC_MSRS | HV_RECOMMEND_RELAXED_TIMING |
-            HV_RECOMMEND_DEPRECATE_AUTO_EOI | HV_RECOMMEND_SYNTHETIC_CLUSTER_IPI |
+    return {.eax = HV_RECOMMEND_HYPERCALL_REMOTE_FLUSH | HV_RECOMMEND_APIC_MSRS |
+            HV_RECOMMEND_RELAXED_TIMING | HV_RECOMMEND_DEPRECATE_AUTO_EOI | HV_RECOMMEND_SYNTHETIC_CLUSTER_IPI |
             HV_RECOMMEND_EX_PROCESSOR_MASKS,
         .ebx = never_notify_spins,
         .ecx = 0,
