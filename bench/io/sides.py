@@ -237,9 +237,6 @@ class Kvm(Side):
 
     def start_guest(self):
         self.host.run(f"""set -e
-            mkdir -p /cache
-            mountpoint -q /cache || mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro \
-                -o cache=loose share1 /cache
             mount --rbind /cache {TOOLS}/mnt
             ip tuntap add bench-tap mode tap vnet_hdr
             ip link set bench-tap master {BRIDGE} up""", check=True)
