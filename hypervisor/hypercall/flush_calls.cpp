@@ -15,7 +15,10 @@ constexpr std::uint64_t known_flags = HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_VIR
 /// Has those forget whom `for_each(f)` names by f(index); answers false if it names nobody rightly.
 template <class ForEach>
 Status flush(Call& call, std::uint64_t flags, ForEach&& for_each) {
-    if ((flags & ~known_flags) != 0) {
+    // A list has global mappings and others alike.
+    const bool is_list = call.rep_count != 0;
+    if ((flags & ~known_flags) != 0 ||
+        (is_list && (flags & HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY) != 0)) {
         return Status::invalid_parameter;
     }
     Partition& partition = call.caller.partition();

@@ -134,7 +134,7 @@ public:
     std::uint64_t hypercall_page = 0;
     std::uint64_t reference_tsc_page = 0;
     std::uint32_t reference_tsc_sequence = 0; ///< under space_lock()
-    Overlay hypercall_overlay{};
+    Overlay hypercall_overlay{.is_writable = false};
     Overlay reference_tsc_overlay{};
 
     // Properties.
