@@ -6,9 +6,9 @@
 
 namespace hypervisor {
 
-/// Which translations are still good: those that were made since its epoch last changed. There is one
-/// for a partition, whose guest physical pages change, and one for each virtual processor, whose guest
-/// changes its page tables.
+/// Which translations are still good: those that were made since its epoch last changed. There is
+/// one for a partition, whose guest physical pages change, and one for each virtual processor,
+/// whose guest changes its page tables.
 class TlbDomain final {
 public:
     [[nodiscard]] std::uint64_t epoch() const { return epoch_.load(std::memory_order_seq_cst); }

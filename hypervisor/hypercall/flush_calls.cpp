@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Translations of guests (TLFS "Virtual MMU"). A virtual processor that is to forget some forgets all:
-// which are whose, the hardware doesn't say.
+// Translations of guests (TLFS "Virtual MMU"). A virtual processor that is to forget some forgets
+// all: which are whose, the hardware doesn't say.
 #include "abi/memory.h"
 #include "hypervisor/hypercall/table.hpp"
 #include "hypervisor/hypercall/vp_set.hpp"
@@ -9,8 +9,9 @@ namespace hypervisor::hypercall {
 
 namespace {
 
-constexpr std::uint64_t known_flags = HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES |
-    HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY | HV_FLUSH_USE_EXTENDED_RANGE_FORMAT;
+constexpr std::uint64_t known_flags = HV_FLUSH_ALL_PROCESSORS |
+    HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES | HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY |
+    HV_FLUSH_USE_EXTENDED_RANGE_FORMAT;
 
 /// Has those forget whom `for_each(f)` names by f(index); answers false if it names nobody rightly.
 template <class ForEach>

@@ -62,8 +62,8 @@ Status send_synthetic_cluster_ipi(Call& call) {
         return Status::invalid_parameter;
     }
     Partition& partition = call.caller.partition();
-    for_each_in_mask(in.processor_mask,
-        [&](std::uint32_t index) { send_ipi(partition, index, in.vector); });
+    for_each_in_mask(
+        in.processor_mask, [&](std::uint32_t index) { send_ipi(partition, index, in.vector); });
     return Status::success;
 }
 
@@ -79,9 +79,8 @@ Status send_synthetic_cluster_ipi_ex(Call& call) {
         return Status::invalid_parameter;
     }
     Partition& partition = call.caller.partition();
-    const bool complete =
-        for_each_in_set(call, in.format, in.valid_banks, sizeof in, call.input.size(),
-            [&](std::uint32_t index) { send_ipi(partition, index, in.vector); });
+    const bool complete = for_each_in_set(call, in.format, in.valid_banks, sizeof in,
+        call.input.size(), [&](std::uint32_t index) { send_ipi(partition, index, in.vector); });
     return complete ? Status::success : Status::invalid_hypercall_input;
 }
 
@@ -116,9 +115,9 @@ Status map_device_interrupt(Call& call) {
     }
     VirtualProcessor* vp = nullptr;
     const auto valid_banks = call.in<std::uint64_t>(sizeof in);
-    const bool complete =
-        for_each_in_set(call, in.format, valid_banks, sizeof in + sizeof(std::uint64_t),
-            call.input.size(), [&](std::uint32_t index) { vp = vp == nullptr ? target->vp(index) : vp; });
+    const bool complete = for_each_in_set(call, in.format, valid_banks,
+        sizeof in + sizeof(std::uint64_t), call.input.size(),
+        [&](std::uint32_t index) { vp = vp == nullptr ? target->vp(index) : vp; });
     if (!complete || vp == nullptr) {
         return Status::invalid_vp_index;
     }

@@ -30,9 +30,9 @@ struct TapSettings {
     MacAddress guest_address;
 };
 
-/// A TAP device of Linux, with checksums and segmentation left to it. Which queue a frame comes by is
-/// chosen by a program in the kernel as the guest wants it; where this process may not have one, by
-/// the kernel, which sends the answers of a flow by the queue that the flow came by.
+/// A TAP device of Linux, with checksums and segmentation left to it. Which queue a frame comes by
+/// is chosen by a program in the kernel as the guest wants it; where this process may not have one,
+/// by the kernel, which sends the answers of a flow by the queue that the flow came by.
 class Tap final : public BackEnd {
 public:
     /// Opens it, makes it if there is none, and brings it up. Errors: one line that says what was

@@ -159,8 +159,7 @@ TEST(TlbShootdown, NobodyUsesTranslationsThatHaveExpired) {
             constexpr int nothing = -1;
             int remembered = nothing;
             for (unsigned entry = 0; entry < 10 && !done; ++entry) {
-                if (lp.presence().enter(
-                        {domain, seen_of_partition[i]}, {vps[i], seen_of_vp[i]})) {
+                if (lp.presence().enter({domain, seen_of_partition[i]}, {vps[i], seen_of_vp[i]})) {
                     remembered = nothing;
                 }
                 for (auto left = random() % 50; left > 0 && !lp.kicked.exchange(false); --left) {

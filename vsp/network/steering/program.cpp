@@ -38,8 +38,10 @@ struct Version {
     std::uint32_t hash_addresses;
     std::uint32_t hash_tcp;
 };
-constexpr Version ipv4{true, ipv4_header_size, 9, 12, 8, protocol::hash_ipv4, protocol::hash_tcp_ipv4};
-constexpr Version ipv6{false, ipv6_header_size, 6, 8, 32, protocol::hash_ipv6, protocol::hash_tcp_ipv6};
+constexpr Version ipv4{
+    true, ipv4_header_size, 9, 12, 8, protocol::hash_ipv4, protocol::hash_tcp_ipv4};
+constexpr Version ipv6{
+    false, ipv6_header_size, 6, 8, 32, protocol::hash_ipv6, protocol::hash_tcp_ipv6};
 constexpr std::int16_t ipv4_fragment = 6;
 constexpr std::uint16_t ipv4_is_fragment = 0x3fff; // more of them, or an offset
 constexpr std::int32_t ports_size = 4;
@@ -51,7 +53,9 @@ public:
         std::vector<std::size_t> jumps;
     };
 
-    void set(std::uint8_t to, std::int32_t value) { add(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value); }
+    void set(std::uint8_t to, std::int32_t value) {
+        add(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value);
+    }
     void copy(std::uint8_t to, std::uint8_t from) { add(BPF_ALU64 | BPF_MOV | BPF_X, to, from); }
     /// operation: BPF_ADD …
     void compute(std::uint8_t operation, std::uint8_t to, std::int32_t value) {
@@ -138,8 +142,8 @@ void unless_hashed(Assembler& code, std::uint32_t hash, Assembler::Label& label)
 }
 
 /// From a frame of that version on to its hash.
-void hash_packet(Assembler& code, const Version& version, Assembler::Label& hashed,
-    Assembler::Label& other) {
+void hash_packet(
+    Assembler& code, const Version& version, Assembler::Label& hashed, Assembler::Label& other) {
     Assembler::Label no_ports;
     code.copy(scratch, network_header);
     code.load_bytes(header, version.size, other);

@@ -19,7 +19,6 @@ using ToeplitzTable = std::array<std::array<std::uint32_t, 256>, longest_input>;
 void fill(ToeplitzTable& table, std::span<const std::uint8_t> key);
 
 /// Of up to longest_input bytes, in the order in which they are in a packet.
-[[nodiscard]] std::uint32_t hash(
-    const ToeplitzTable& table, std::span<const std::uint8_t> input);
+[[nodiscard]] std::uint32_t hash(const ToeplitzTable& table, std::span<const std::uint8_t> input);
 
 } // namespace croft::vsp::network::steering
