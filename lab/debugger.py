@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QEMU's gdb stub, for tests that change what a running machine has in its memory, and for looking at
-what its hypervisor is called with."""
+"""QEMU's gdb stub, for tests that change what a running machine has in its memory, and for looking
+at what its hypervisor is called with."""
 
 import os
 import select

@@ -18,7 +18,7 @@ MESSAGE_HEADER = 16
 
 
 class MessageRecorder:
-    """Listens inside a `with` block to a host with one processor. `payloads` are there afterwards."""
+    """Listens to a host with one processor inside a `with` block; then there are `payloads`."""
 
     def __init__(self, host):
         self._debugger = Debugger(host, virtual=True)

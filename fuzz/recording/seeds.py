@@ -112,8 +112,8 @@ def integration(kind, channel):
 
 
 def messages(payloads):
-    """Messages to the bus: as they came from the first on, and one of each kind; the host's are taken
-    between them. Devices and memory are the few of the target."""
+    """Messages to the bus: as they came from the first on, and one of each kind; the host's are
+    taken between them. Devices and memory are the few of the target."""
     take = bytes([2, 0]) * 4
     steps = []
     kinds = {}

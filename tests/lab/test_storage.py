@@ -14,7 +14,8 @@ CHANNELS = "/sys/bus/vmbus/drivers/hv_storvsc/*/channels"
 
 
 def guest_with(host, artifacts, *drives, processors=2, line=""):
-    return Child(host, artifacts, "hv_storvsc,sd_mod,sr_mod", *drives, processors=processors, line=line)
+    return Child(host, artifacts, "hv_storvsc,sd_mod,sr_mod", *drives, processors=processors,
+                 line=line)
 
 
 class StorageTest(unittest.TestCase):
@@ -110,8 +111,9 @@ class StorageTest(unittest.TestCase):
             guest = guest_with(host, self.artifacts, "--disk", "/tmp/a.vhdx", "--name", "pauses",
                                "--control", "/run/croft/vm/pauses.sock")
             guest.run("dd if=/dev/urandom of=/tmp/data bs=64k count=100; ( rm -f /tmp/stop; "
-                      "while [ ! -e /tmp/stop ]; do dd if=/tmp/data of=/dev/sda bs=64k oflag=direct && "
-                      "cmp -n 6553600 /tmp/data /dev/sda || exit; done; touch /tmp/ok ) 2>/dev/null &")
+                      "while [ ! -e /tmp/stop ]; do dd if=/tmp/data of=/dev/sda bs=64k "
+                      "oflag=direct && cmp -n 6553600 /tmp/data /dev/sda || exit; done; "
+                      "touch /tmp/ok ) 2>/dev/null &")
             written = "awk '{ print $7 }' /sys/block/sda/stat"
             for _ in range(5):
                 before = int(guest.run(written))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest sees of its disks when the host's storage fails it: the right error, on the disk that
-it befalls, and what was acknowledged is there afterwards."""
+"""What a guest sees of its disks when the host's storage fails it: the right error, on the disk
+that it befalls, and what was acknowledged is there afterwards."""
 
 import contextlib
 import unittest
@@ -13,7 +13,8 @@ CROFT = "/build/cli/croft"
 SOCKET = "/run/croft/vm/faults.sock"
 
 # What the guest's lines below use.
-WORDS = ('unit() { echo /sys/bus/scsi/devices/*:0:0:$1; }; node() { echo /dev/$(ls $(unit $1)/block); }; '
+WORDS = ('unit() { echo /sys/bus/scsi/devices/*:0:0:$1; }; '
+         'node() { echo /dev/$(ls $(unit $1)/block); }; '
          'wait_for() { until eval "$1"; do usleep 100000; done; }; '
          "dd if=/dev/urandom of=/tmp/data bs=1M count=4")
 
@@ -43,8 +44,8 @@ class StorageFaultsTest(unittest.TestCase):
                      f"{CROFT} disk create -q --block-size 1M /tmp/small/disk.vhdx 64M", check=True)
             guest = self._guest(host, "/tmp/small/disk.vhdx")
             guest.run("dd if=/tmp/data of=$(node 0) bs=1M conv=fsync")
-            said = guest.run("for at in 16 20 24 28; do dd if=/tmp/data of=$(node 0) bs=1M seek=$at "
-                             "oflag=direct || break; done; test $at != 28")
+            said = guest.run("for at in 16 20 24 28; do dd if=/tmp/data of=$(node 0) bs=1M "
+                             "seek=$at oflag=direct || break; done; test $at != 28")
             self.assertIn("No space left on device", said)
             guest.run("cmp -n 4194304 /tmp/data $(node 0)")
             host.run("mount -o remount,size=64M /tmp/small", check=True)
@@ -63,7 +64,7 @@ class StorageFaultsTest(unittest.TestCase):
                       "2>/tmp/said; touch /tmp/ended ) & true")
             host.run("echo 1 >$(readlink -f /sys/block/vda/device)/../remove", check=True)
             guest.run("wait_for '[ -e /tmp/ended ]'")
-            self.assertRegex(guest.run("cat /tmp/said"), "I/O error|No medium found|Remote I/O error")
+            self.assertRegex(guest.run("cat /tmp/said"), "I/O error|No medium found")
             guest.run("dd if=$(node 0) of=/dev/null iflag=direct bs=4096 count=1", status=1)
             guest.run("dd if=/tmp/data of=$(node 1) bs=1M conv=fsync && "
                       "cmp -n 4194304 /tmp/data $(node 1)")
@@ -74,7 +75,8 @@ class StorageFaultsTest(unittest.TestCase):
     def test_device_grows(self):
         """A loop device, whose size isn't its own to say."""
         with self._host("grows") as host:
-            host.run("truncate -s 32M /tmp/back.img && losetup /dev/loop0 /tmp/back.img", check=True)
+            host.run("truncate -s 32M /tmp/back.img && losetup /dev/loop0 /tmp/back.img",
+                     check=True)
             guest = self._guest(host, "/dev/loop0")
             guest.run("test $(cat $(unit 0)/block/*/size) = 65536")
             host.run("truncate -s 64M /tmp/back.img && losetup -c /dev/loop0", check=True)
@@ -92,13 +94,15 @@ class StorageFaultsTest(unittest.TestCase):
                      f"{CROFT} disk create -q /tmp/b.vhdx 64M", check=True)
             guest = self._guest(host, "/tmp/a.vhdx", "/tmp/b.vhdx")
             for _ in range(3):
-                guest.run("rm -f /tmp/ended; ( disk=$(node 1); while dd if=/tmp/data of=$disk bs=64k "
-                          "oflag=direct 2>/dev/null; do touch /tmp/begun; done; touch /tmp/ended ) & "
-                          "wait_for '[ -e /tmp/begun ]'")
+                guest.run("rm -f /tmp/ended; ( disk=$(node 1); while dd if=/tmp/data of=$disk "
+                          "bs=64k oflag=direct 2>/dev/null; do touch /tmp/begun; done; "
+                          "touch /tmp/ended ) & wait_for '[ -e /tmp/begun ]'")
                 host.run([CROFT, "vm", "detach-disk", "faults", "1"], check=True)
-                guest.run("wait_for '[ -e /tmp/ended ]'; rm /tmp/begun; wait_for '[ ! -e $(unit 1) ]'")
+                guest.run("wait_for '[ -e /tmp/ended ]'; rm /tmp/begun; "
+                          "wait_for '[ ! -e $(unit 1) ]'")
                 host.run([CROFT, "disk", "check", "/tmp/b.vhdx"], check=True)
-                host.run([CROFT, "vm", "attach-disk", "faults", "/tmp/b.vhdx", "--lun", "1"], check=True)
+                host.run([CROFT, "vm", "attach-disk", "faults", "/tmp/b.vhdx", "--lun", "1"],
+                         check=True)
                 guest.run("wait_for '[ -e $(unit 1)/block ]'; "
                           "dd if=/tmp/data of=$(node 1) bs=1M conv=fsync && "
                           "cmp -n 4194304 /tmp/data $(node 1)")
