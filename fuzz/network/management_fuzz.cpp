@@ -28,6 +28,7 @@ public:
     [[nodiscard]] std::uint16_t queue_count() const override { return 4; }
     [[nodiscard]] Queue& queue(std::uint16_t) override { return queue_; }
     void set_coalescing(Coalescing) override {}
+    void set_scaling(const ReceiveScaling&) override {}
     void set_plugged(bool) override {}
 
 private:

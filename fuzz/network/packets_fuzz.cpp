@@ -157,6 +157,7 @@ public:
     [[nodiscard]] std::uint16_t queue_count() const override { return 1; }
     [[nodiscard]] Queue& queue(std::uint16_t) override { return only; }
     void set_coalescing(Coalescing) override {}
+    void set_scaling(const ReceiveScaling&) override {}
     void set_plugged(bool) override {}
 
     ListQueue only;
