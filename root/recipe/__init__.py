@@ -16,6 +16,7 @@ class Artifacts:
     filesystem: pathlib.Path  # the root's user land, an initramfs without the lab's agent
     child_kernel: pathlib.Path  # Debian's generic kernel
     child_cloud_kernel: pathlib.Path  # Debian's kernel for cloud images
+    child_newest_kernel: pathlib.Path  # the same of Debian's backports
     child_userland: pathlib.Path  # the child's initramfs
 
 
@@ -29,5 +30,6 @@ def obtain(refresh=False):
         filesystem=filesystem.build() / "initramfs.cpio",
         child_kernel=kernels / "vmlinuz",
         child_cloud_kernel=kernels / "vmlinuz-cloud",
+        child_newest_kernel=kernels / child.NEWEST,
         child_userland=child.build_userland(kernels) / "initramfs.cpio",
     )

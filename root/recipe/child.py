@@ -20,13 +20,17 @@ INIT = HERE.parent / "child" / "init"
 # The kernel that a Debian 12 installation has, and the one of its cloud images.
 KERNELS = {"vmlinuz": "linux-image-amd64", "vmlinuz-cloud": "linux-image-cloud-amd64"}
 
+# The newest that Debian has for cloud images, in its backports.
+NEWEST = "vmlinuz-newest"
+NEWEST_PACKAGE = r"linux-image-(\d+(?:\.\d+)+)\+\S*-cloud-amd64"
+
 # Of its drivers, those that the user land has at hand, with all that they need.
 DRIVERS = ("hv_utils", "hv_storvsc", "hv_netvsc", "sd_mod", "sr_mod")
 
 
 def kernels(refresh=False):
-    """Records of the kernel packages in use; chosen once, then kept (see kernel.source)."""
-    file = cache.directory() / "child-kernels.json"
+    """Records of the packages of each kernel in use; chosen once, then kept (see kernel.source)."""
+    file = cache.directory() / "child-kernel-packages.json"
     if not refresh:
         with contextlib.suppress(OSError, ValueError):
             return json.loads(file.read_text())
@@ -40,10 +44,17 @@ def kernels(refresh=False):
             if not match:
                 raise RecipeError(f"{package} depends on '{depends}'; expected a linux-image-* "
                                   "package: is the mirror complete?")
-            record = archive.candidate(match[0])
-            records[file_name] = {name: record[name] for name in ("Package", "Version", "SHA256")}
+            records[file_name] = _parts(archive, archive.candidate(match[0]))
+        records[NEWEST] = _parts(archive, archive.newest(NEWEST_PACKAGE))
     file.write_text(json.dumps(records, indent=2) + "\n")
     return records
+
+
+def _parts(archive, image):
+    """Of an image's package, or of those with its parts that newer ones depend on."""
+    names = re.findall(r"linux-(?:base|binary|modules)-[0-9][^ ,]*", image.get("Depends", ""))
+    return [{name: record[name] for name in ("Package", "Version", "SHA256")}
+            for record in [archive.candidate(name) for name in names] or [image]]
 
 
 def kernel_inputs(records):
@@ -51,7 +62,7 @@ def kernel_inputs(records):
 
 
 def build_kernels(records):
-    """The directory with vmlinuz and vmlinuz-cloud, as Debian ships them, and drivers of each under
+    """The directory with the kernels, as Debian ships them, and drivers of each under
     modules/<name>, laid out as in a root file system."""
     debian.require("depmod")
 
@@ -60,28 +71,40 @@ def build_kernels(records):
         with Progress("child: downloading Debian's kernels"), \
                 tempfile.TemporaryDirectory(dir=product) as work:
             archive.update()
-            for name, record in records.items():
-                current = archive.candidate(record["Package"])
-                if current.get("SHA256") != record["SHA256"]:
-                    raise RecipeError(f"the mirror has {record['Package']} {current.get('Version')}"
-                                      f"; expected {record['Version']}, which was chosen before: "
-                                      "run 'root/build --refresh' to take the new one")
-                deb = archive.download(current, work)
+            for name, parts in records.items():
                 tree = pathlib.Path(work) / name
-                debian.extract(deb, tree, "./boot/vmlinuz-*", "./lib/modules/*")
-                images = list((tree / "boot").glob("vmlinuz-*"))
-                if len(images) != 1:
-                    raise RecipeError(f"{record['Package']} holds {len(images)} kernels; expected "
-                                      "one boot/vmlinuz-*")
-                release = images[0].name.removeprefix("vmlinuz-")
-                images[0].rename(product / name)
-                _keep_drivers(tree, release, product / "modules" / name)
+                for part in parts:
+                    debian.extract(_download(archive, part, work), tree)
+                _take_kernel(tree, product / name)
+                _keep_drivers(tree, product / "modules" / name)
 
     return cache.obtain("child-kernel", kernel_inputs(records), make)
 
 
-def _keep_drivers(tree, release, into):
-    """Copies DRIVERS and what they depend on from an unpacked kernel package."""
+def _download(archive, record, into):
+    current = archive.candidate(record["Package"])
+    if current.get("SHA256") != record["SHA256"]:
+        raise RecipeError(f"the mirror has {record['Package']} {current.get('Version')}; expected "
+                          f"{record['Version']}, which was chosen before: run 'root/build "
+                          "--refresh' to take the new one")
+    return archive.download(current, into)
+
+
+def _take_kernel(tree, to):
+    """Moves the kernel out of its unpacked packages, and its modules to /lib/modules, where older
+    ones have them."""
+    if (tree / "usr/lib/modules").is_dir():
+        (tree / "lib").mkdir()
+        (tree / "usr/lib/modules").rename(tree / "lib/modules")
+    images = [*tree.glob("boot/vmlinuz-*"), *tree.glob("lib/modules/*/vmlinuz")]
+    if len(images) != 1:
+        raise RecipeError(f"the packages of {to.name} hold {len(images)} kernels; expected one")
+    images[0].rename(to)
+
+
+def _keep_drivers(tree, into):
+    """Copies DRIVERS and what they depend on from unpacked packages of a kernel."""
+    release, = [folder.name for folder in (tree / "lib/modules").iterdir()]
     modules = pathlib.Path("lib") / "modules" / release
     _depmod(tree, release)
     needed = {}

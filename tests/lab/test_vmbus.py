@@ -59,14 +59,16 @@ class VmbusTest(unittest.TestCase):
     def test_kernels_connect(self):
         """Each with its newest version of the protocol, on whatever processors it has."""
         with self._host("vmbus-connect") as host:
-            for kernel, processors in ((self.artifacts.child_kernel, 1),
-                                       (self.artifacts.child_cloud_kernel, 4)):
+            for kernel, processors, version in (
+                    (self.artifacts.child_kernel, 1, "5.3"),
+                    (self.artifacts.child_cloud_kernel, 4, "5.3"),
+                    (self.artifacts.child_newest_kernel, 2, "6.0")):
                 with self.subTest(kernel=kernel.name, processors=processors):
                     child = Child(host, self.artifacts, "croft.do=poweroff", processors, kernel)
                     result = child.worker.wait(180)
                     self.assertEqual(result.status, 0, result.output)
                     self.assertIn("child: module hv_utils 0", result.output)
-                    self.assertRegex(result.output, r"hv_vmbus: Vmbus version:5\.[23]")
+                    self.assertIn(f"hv_vmbus: Vmbus version:{version}", result.output)
                     for words in ("Heartbeat IC version 3.0", "Shutdown IC version 3.2",
                                   "TimeSync IC version 4.0"):
                         self.assertIn(words, result.output)
