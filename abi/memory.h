@@ -93,6 +93,7 @@ struct hv_output_translate_virtual_address {
 #define HV_FLUSH_ALL_PROCESSORS 0x1ull
 #define HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES 0x2ull
 #define HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY 0x4ull
+#define HV_FLUSH_USE_EXTENDED_RANGE_FORMAT 0x8ull
 
 struct hv_input_flush_virtual_address_space {
     uint64_t address_space;

@@ -12,6 +12,15 @@
 
 namespace croft::disk {
 
+namespace {
+
+// A device that has gone while it was open has no size any more.
+bool is_gone(Store& store) {
+    return store.traits().block_device && (!store.remeasure() || store.size() == 0);
+}
+
+} // namespace
+
 Disk::Disk(std::unique_ptr<Chain> chain)
     : chain_{std::move(chain)},
       service_{std::make_unique<Service>(*chain_)} {}
@@ -314,7 +323,9 @@ void Queue::io_done(Part& part, int result) noexcept {
     const bool whole = part.moved >= part.extent.length;
     // A file that ends within an extent has lost payload; a write that moves nothing has no room.
     const int nothing_moved = request.operation == Operation::read ? EIO : ENOSPC;
-    const int error = again ? ECANCELED : result == 0 ? nothing_moved : -result;
+    int error = again ? ECANCELED : result == 0 ? nothing_moved : -result;
+    if (!whole && !again && is_gone(part.image->store()))
+        error = ENODEV; // the kernel says that there is no room on it
     part.image->finish(part.extent,
         !whole                                     ? Image::Outcome::failed
             : request.operation == Operation::read ? Image::Outcome::was_read

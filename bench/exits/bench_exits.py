@@ -18,7 +18,6 @@ and once of 2 MiB.
 """
 
 import argparse
-import dataclasses
 import json
 import pathlib
 import re
@@ -30,15 +29,12 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 sys.dont_write_bytecode = True
 
-from lab import Host  # noqa: E402
+from lab import Host, LabError, bare_guest, peer  # noqa: E402
 from lab.host import build_directory  # noqa: E402
 from lab.machine import QEMU, accelerator  # noqa: E402
-from root import recipe  # noqa: E402
-from root.recipe import bench_tools  # noqa: E402
 
 GUEST = "/build/bench/exits/exits-guest"
 BARE_SWITCH = "bench/exits/bare-switch"
-TOOLS = "/tools"
 
 # The guest's words, and what they mean.
 ROWS = {
@@ -67,12 +63,10 @@ def rows_of(text):
 
 
 def run_guest(host, command):
-    """Runs the guest to its last word; answers its rows."""
-    running = host.start_command(command)
-    running.wait_for(r"^done\r?$", timeout=400)
-    said = running.output.decode(errors="replace")
-    running.signal(9)
-    running.wait(30)
+    """The rows that the guest has measured."""
+    said = bare_guest.run(host, command)
+    if not said.rstrip().endswith("done"):
+        raise LabError(f"the guest did not come to its end; its last words: {said[-500:]!r}")
     return rows_of(said)
 
 
@@ -93,36 +87,19 @@ def run_all(host, run):
 
 def undercroft(counting):
     with Host(memory="2G", name="bench-exits", boot_timeout=240, **machine(counting)) as host:
-        found = run_all(host, lambda: run_guest(host, [
-            "/build/worker/croft-worker", "--kernel", GUEST, "--memory", "256M",
-            "--processors", "2"]))
+        found = run_all(host, lambda: run_guest(host, bare_guest.worker(GUEST)))
         host.power_off()
     return found
 
 
 def kvm(counting):
-    artifacts = dataclasses.replace(
-        recipe.obtain(), kernel=bench_tools.build() / "vmlinuz",
-        filesystem=bench_tools.build_host_filesystem())
-    tools = bench_tools.build() / "tools.img"
-    with Host(memory="2G", name="bench-exits-kvm", hypervisor=False, artifacts=artifacts,
-              boot_timeout=240,
-              kernel_options=[f"rdinit=/{bench_tools.INIT}", "tsc=reliable"],
-              qemu=["-drive", f"file={tools},if=none,id=tools,format=raw,readonly=on",
-                    "-device", "virtio-blk-pci,drive=tools"], **machine(counting)) as host:
-        host.run(f"""set -e
-            mkdir -p {TOOLS}
-            mount -t ext4 -o ro /dev/vdb {TOOLS}
-            for folder in dev proc sys tmp; do mount --rbind /$folder {TOOLS}/$folder; done
-            cp {GUEST} /tmp/guest
-            until dmesg | grep -q 'Refined TSC'; do usleep 50000; done""", check=True, timeout=120)
+    with Host(memory="2G", name="bench-exits-kvm", boot_timeout=240, qemu=peer.tools_disk(),
+              **peer.kvm(), **machine(counting)) as host:
+        host.run(f"{peer.MOUNT_TOOLS}cp {GUEST} /tmp/\n{peer.WAIT_FOR_CLOCK}", check=True,
+                 timeout=120)
 
         def run(irqchip="on"):
-            return run_guest(host, [
-                "env", "TMPDIR=/tmp/.", "chroot", TOOLS, "qemu-system-x86_64", "-M",
-                f"q35,accel=kvm,kernel-irqchip={irqchip}", "-cpu", "host", "-smp", "2", "-m",
-                "256M", "-nodefaults", "-display", "none", "-serial", "stdio", "-kernel",
-                "/tmp/guest"])
+            return run_guest(host, peer.qemu_for_bare_guest("/tmp/exits-guest", irqchip=irqchip))
 
         found = run_all(host, run)
         found["mmio-read"] = run("split")["mmio-read"]

@@ -179,6 +179,19 @@ def compare(runs, peer):
     return rows
 
 
+def rows_of(runs):
+    """All rows: ours, its first, beside each peer's, and what has a limit."""
+    rows = [row for peer in list(runs)[1:] for row in compare(runs, peer)]
+    memory = statistics.median(runs[sides.Undercroft][MEMORY, "KiB"])
+    return [*rows, {"name": MEMORY, "unit": "KiB", "undercroft": memory,
+                    "peer": MOST_MEMORY >> 10, "ratio": round((MOST_MEMORY >> 10) / memory, 2)}]
+
+
+def write(rows, output):
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(rows, indent=2) + "\n")
+
+
 COLUMNS = ("thousand instructions", "guest's world switches", "host's world switches",
            "µs of the worker")
 
@@ -239,13 +252,10 @@ def main():
                         runs[kind].setdefault(row, []).append(value)
                 print(f"{name}: {kind.name} done in {time.monotonic() - begin:.0f} s",
                       file=sys.stderr, flush=True)
-    rows = [row for peer in kinds[1:] for row in compare(runs, peer)]
-    memory = statistics.median(runs[sides.Undercroft][MEMORY, "KiB"])
-    rows.append({"name": MEMORY, "unit": "KiB", "undercroft": memory, "peer": MOST_MEMORY >> 10,
-                 "ratio": round((MOST_MEMORY >> 10) / memory, 2)})
+            # As far as it has come: what is left takes long.
+            rows = rows_of(runs)
+            write(rows, arguments.output)
     print(table(rows))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same Debian guest on the same emulated machine: on Undercroft, and on KVM with QEMU."""
 
-import dataclasses
 import math
 import re
 import time
 
-from lab import Host, statistics
+from lab import Host, peer, statistics
 from lab.errors import LabError
 from lab.guest import DebianGuest, boot_line, in_cache
 from lab.guest_shell import GuestShell
-from root import recipe
-from root.recipe import bench_tools
 from root.recipe import guest as guest_recipe
 
-TOOLS = "/tools"
 MEMORY = "512M"
 
 # Of the machine and of the guest. QEMU as an emulator of AMD-V keeps the number of an interrupt
@@ -42,9 +38,7 @@ class Side:
     options = {}
 
     def __init__(self, disk, counting=False):
-        tools = bench_tools.build() / "tools.img"
-        qemu = ["-drive", f"file={tools},if=none,id=tools,format=raw,readonly=on",
-                "-device", "virtio-blk-pci,drive=tools"]
+        qemu = peer.tools_disk()
         more = dict(self.options)
         if counting:
             # Without sleep an idle machine's time leaps past disks that are still at work.
@@ -76,10 +70,7 @@ class Side:
         self.host.__exit__(kind, value, trace)
 
     def _prepare(self):
-        self.host.run(f"""set -e
-            mkdir -p {TOOLS}
-            mount -t ext4 -o ro /dev/vdb {TOOLS}
-            for folder in dev proc sys tmp; do mount --rbind /$folder {TOOLS}/$folder; done
+        self.host.run(f"""{peer.MOUNT_TOOLS}
             ip link add {BRIDGE} type bridge
             ip address add {HOST_ADDRESS}/24 dev {BRIDGE}
             ip link set {BRIDGE} up""", check=True)
@@ -90,7 +81,7 @@ class Side:
 
     def tool(self, *words):
         """A command line of a program of the tools."""
-        return ["chroot", TOOLS, *words]
+        return ["chroot", peer.TOOLS, *words]
 
     def _settle(self):
         """Waits until the guest has nothing left to do of its start."""
@@ -200,9 +191,7 @@ class QemuGuest(DebianGuest):
         def there(name):
             return in_cache(system / name).replace("/cache", "/mnt", 1)
 
-        self.console = self.host.start_command([
-            # By /tmp itself it would mean /var/tmp.
-            "env", "TMPDIR=/tmp/.", "chroot", TOOLS, "qemu-system-x86_64",
+        self.console = self.host.start_command(peer.qemu(
             "-M", "q35,accel=kvm,kernel-irqchip=on", "-cpu", self._processor,
             "-smp", str(PROCESSORS),
             "-m", MEMORY, "-nodefaults", "-display", "none", "-serial", "stdio",
@@ -216,7 +205,7 @@ class QemuGuest(DebianGuest):
             "-device", f"virtio-blk-pci,drive=load,iothread=io,num-queues={PROCESSORS}",
             "-netdev", "tap,id=net,ifname=bench-tap,script=no,downscript=no,"
                        f"vhost={'on' if self._vhost else 'off'}",
-            "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="])
+            "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="))
         self._shell = GuestShell(self.console)
 
 
@@ -226,28 +215,18 @@ class Kvm(Side):
     vhost = False
 
     def __init__(self, disk, counting=False):
-        # Without that word Linux distrusts the clock of an AMD processor that doesn't promise a
-        # constant one, which QEMU doesn't; then it asks an emulated device for the time.
-        self.options = {
-            "hypervisor": False, "kernel_options": [f"rdinit=/{bench_tools.INIT}", "tsc=reliable"],
-            "artifacts": dataclasses.replace(
-                recipe.obtain(), kernel=bench_tools.build() / "vmlinuz",
-                filesystem=bench_tools.build_host_filesystem())}
+        self.options = peer.kvm()
         super().__init__(disk, counting)
 
     def start_guest(self):
         self.host.run(f"""set -e
-            mkdir -p /cache
-            mountpoint -q /cache || mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,ro \
-                -o cache=loose share1 /cache
-            mount --rbind /cache {TOOLS}/mnt
+            mount --rbind /cache {peer.TOOLS}/mnt
             ip tuntap add bench-tap mode tap vnet_hdr
             ip link set bench-tap master {BRIDGE} up""", check=True)
         if self.counting:
             # It looks for work in a loop before it sleeps: instructions that mean nothing.
             self.host.run("echo 0 >/sys/module/kvm/parameters/halt_poll_ns", check=True)
-        # Until then its clock's rate changes, and guests of before would go by a wrong one.
-        self.host.run("until dmesg | grep -q 'Refined TSC'; do usleep 50000; done", check=True)
+        self.host.run(peer.WAIT_FOR_CLOCK, check=True)
         # An exit at the end of each interrupt is soon after its injection; see PROCESSORS.
         guest = QemuGuest(self.host, self.vhost,
                           "host,kvm-pv-eoi=off" if self.counting else "host")

@@ -9,6 +9,11 @@ from .rings import PAGE
 # A target takes so much at most.
 LONGEST = 4096
 
+# Of the memory that the target of the bus has (vmbus/testing/test_memory.hpp).
+FIRST_PAGE = 16
+# To the bus itself: the version, the end.
+VERSION_MESSAGES = (14, 16)
+
 NETWORK = 0xf8615163
 STORAGE = 0xba6163d9
 HEARTBEAT = 0x57164f39
@@ -104,6 +109,44 @@ def integration(kind, channel):
         if kind == 0:
             result += bytes([4, 8])
     return {"messages": result[:LONGEST]}
+
+
+def messages(payloads):
+    """Messages to the bus: as they came from the first on, and one of each kind; the host's are taken
+    between them. Devices and memory are the few of the target."""
+    take = bytes([2, 0]) * 4
+    steps = []
+    kinds = {}
+    for payload in payloads:
+        step = bytes([0, len(payload)]) + in_small_memory(payload) + take
+        steps.append(step)
+        kinds.setdefault(payload[0], step)
+    return {"start": whole(steps), "kinds": whole(kinds.values())}
+
+
+def in_small_memory(payload):
+    """A message to the bus with other channels and page numbers."""
+    gpadl_header, gpadl_body, page_count, devices = 8, 9, 56, 3
+    kind = payload[0]
+    changed = bytearray(payload)
+    pages = {gpadl_header: 28, gpadl_body: 16}.get(kind, len(payload))
+    if kind != gpadl_body and len(payload) >= 12 and kind not in VERSION_MESSAGES:
+        relid = struct.unpack_from("<I", payload, 8)[0]
+        struct.pack_into("<I", changed, 8, (relid + devices - 1) % devices + 1)
+    for at in range(pages, len(payload) - 7, 8):
+        page = struct.unpack_from("<Q", payload, at)[0]
+        struct.pack_into("<Q", changed, at, FIRST_PAGE + page % page_count)
+    return bytes(changed)
+
+
+def whole(steps):
+    """As many as a target takes."""
+    result = b""
+    for step in steps:
+        if len(result) + len(step) > LONGEST:
+            break
+        result += step
+    return result
 
 
 def rings(channels):

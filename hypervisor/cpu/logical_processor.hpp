@@ -88,8 +88,8 @@ public:
 
     /// Between these two the processor may be in a guest and use its translations: as
     /// GuestPresence::enter.
-    [[nodiscard]] bool enter_guest(const TlbDomain& domain, std::uint64_t& seen) {
-        return presence_.enter(domain, seen);
+    [[nodiscard]] bool enter_guest(GuestPresence::View partition, GuestPresence::View vp) {
+        return presence_.enter(partition, vp);
     }
     void leave_guest() {
         presence_.leave();

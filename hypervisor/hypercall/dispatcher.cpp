@@ -83,9 +83,10 @@ std::optional<Control> check(std::uint64_t word, const CallEntry& entry) {
     return control;
 }
 
-/// Whether a parameter lies in one page and is aligned; its size is not 0.
+/// Whether a parameter lies in one page of the address space and is aligned; its size is not 0.
 bool is_well_placed(std::uint64_t gpa, std::size_t size) {
-    return (gpa & 7) == 0 && size <= page_size - (gpa & (page_size - 1));
+    return (gpa & 7) == 0 && size <= page_size - (gpa & (page_size - 1)) &&
+        gpa < Slat::address_limit;
 }
 
 struct Outcome {

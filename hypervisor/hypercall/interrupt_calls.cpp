@@ -3,9 +3,8 @@
 #include "hypervisor/cpu/logical_processor.hpp"
 #include "hypervisor/hypercall/table.hpp"
 #include "hypervisor/hypercall/target.hpp"
+#include "hypervisor/hypercall/vp_set.hpp"
 #include "hypervisor/partition/interrupts.hpp"
-
-#include <bit>
 
 namespace hypervisor::hypercall {
 
@@ -13,30 +12,6 @@ namespace {
 
 constexpr unsigned first_vector = 0x10;
 constexpr unsigned last_vector = 0xff;
-
-/// Calls `f(index)` for each member of a set of virtual processors whose banks follow at `banks` in
-/// the input. \return false if there are fewer banks than the mask says.
-template <class F>
-bool for_each_in_set(
-    const Call& call, std::uint64_t format, std::uint64_t valid_banks, std::size_t banks, F&& f) {
-    if (format == HV_GENERIC_SET_ALL) {
-        call.caller.partition().for_each_vp([&f](VirtualProcessor& vp) { f(vp.index()); });
-        return true;
-    }
-    for (unsigned bank = 0; bank < HV_MAX_SPARSE_BANKS; ++bank) {
-        if ((valid_banks & (1ull << bank)) == 0) {
-            continue;
-        }
-        if (banks + sizeof(std::uint64_t) > call.input.size()) {
-            return false;
-        }
-        for (auto members = call.in<std::uint64_t>(banks); members != 0; members &= members - 1) {
-            f(bank * HV_VPS_PER_SPARSE_BANK + static_cast<unsigned>(std::countr_zero(members)));
-        }
-        banks += sizeof(std::uint64_t);
-    }
-    return true;
-}
 
 bool is_ipi_vector(std::uint32_t vector) {
     return vector >= first_vector && vector <= last_vector;
@@ -86,10 +61,9 @@ Status send_synthetic_cluster_ipi(Call& call) {
     if (!is_ipi_vector(in.vector)) {
         return Status::invalid_parameter;
     }
-    for (std::uint64_t mask = in.processor_mask; mask != 0; mask &= mask - 1) {
-        send_ipi(
-            call.caller.partition(), static_cast<std::uint32_t>(std::countr_zero(mask)), in.vector);
-    }
+    Partition& partition = call.caller.partition();
+    for_each_in_mask(
+        in.processor_mask, [&](std::uint32_t index) { send_ipi(partition, index, in.vector); });
     return Status::success;
 }
 
@@ -106,7 +80,7 @@ Status send_synthetic_cluster_ipi_ex(Call& call) {
     }
     Partition& partition = call.caller.partition();
     const bool complete = for_each_in_set(call, in.format, in.valid_banks, sizeof in,
-        [&](std::uint32_t index) { send_ipi(partition, index, in.vector); });
+        call.input.size(), [&](std::uint32_t index) { send_ipi(partition, index, in.vector); });
     return complete ? Status::success : Status::invalid_hypercall_input;
 }
 
@@ -141,9 +115,9 @@ Status map_device_interrupt(Call& call) {
     }
     VirtualProcessor* vp = nullptr;
     const auto valid_banks = call.in<std::uint64_t>(sizeof in);
-    const bool complete =
-        for_each_in_set(call, in.format, valid_banks, sizeof in + sizeof(std::uint64_t),
-            [&](std::uint32_t index) { vp = vp == nullptr ? target->vp(index) : vp; });
+    const bool complete = for_each_in_set(call, in.format, valid_banks,
+        sizeof in + sizeof(std::uint64_t), call.input.size(),
+        [&](std::uint32_t index) { vp = vp == nullptr ? target->vp(index) : vp; });
     if (!complete || vp == nullptr) {
         return Status::invalid_vp_index;
     }

@@ -49,7 +49,8 @@ std::uint64_t privileges_of(std::uint64_t features) {
 constexpr std::uint64_t assignable_features() {
     std::uint64_t mask = HV_SYNTHETIC_HYPERVISOR_PRESENT | HV_SYNTHETIC_HV1 |
         HV_SYNTHETIC_DIRECT_SYNTHETIC_TIMERS | HV_SYNTHETIC_EXTENDED_PROCESSOR_MASKS |
-        HV_SYNTHETIC_CLUSTER_IPI | HV_SYNTHETIC_NOTIFY_LONG_SPIN_WAIT;
+        HV_SYNTHETIC_TB_FLUSH_HYPERCALLS | HV_SYNTHETIC_CLUSTER_IPI |
+        HV_SYNTHETIC_NOTIFY_LONG_SPIN_WAIT;
     for (const SyntheticFeature& known : synthetic_features) {
         mask |= known.feature;
     }

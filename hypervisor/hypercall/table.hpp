@@ -33,6 +33,10 @@ Status unmap_gpa_pages(Call& call);
 Status get_gpa_pages_access_states(Call& call);
 Status translate_virtual_address(Call& call);
 
+// flush_calls.cpp; each is a list's as well
+Status flush_virtual_address_space(Call& call);
+Status flush_virtual_address_space_ex(Call& call);
+
 // vp_calls.cpp
 Status create_vp(Call& call);
 Status delete_vp(Call& call);

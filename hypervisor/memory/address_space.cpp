@@ -106,7 +106,8 @@ Status AddressSpace::lay(Overlay& overlay, GpaPage gpa) {
         return Status::insufficient_memory;
     }
     lift(overlay);
-    (void)slat_.exchange(gpa, NestedPageEntry::overlay(overlay.page), overlay.below); // can't fail
+    const auto entry = NestedPageEntry::overlay(overlay.page, overlay.is_writable);
+    (void)slat_.exchange(gpa, entry, overlay.below); // can't fail
     overlay.gpa = gpa;
     overlay.active = true;
     overlay.next = first_;

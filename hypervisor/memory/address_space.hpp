@@ -10,7 +10,8 @@ namespace hypervisor {
 /// A page of the hypervisor's that lies over a guest page: what is mapped below comes back when it
 /// goes (TLFS "GPA Overlay Pages").
 struct Overlay {
-    SpaPage page{}; ///< 0 until it has been allocated
+    bool is_writable = true; ///< by the guest
+    SpaPage page{};          ///< 0 until it has been allocated
     GpaPage gpa{};
     NestedPageEntry below{};
     Overlay* next = nullptr;

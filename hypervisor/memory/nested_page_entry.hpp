@@ -27,8 +27,9 @@ public:
         return NestedPageEntry{raw};
     }
     /// A page of the hypervisor's that lies over what the guest has there; it refers to nothing.
-    static constexpr NestedPageEntry overlay(SpaPage page) {
-        return NestedPageEntry{page.address() | present | writable | user | overlay_mark};
+    static constexpr NestedPageEntry overlay(SpaPage page, bool is_writable) {
+        return NestedPageEntry{
+            page.address() | present | (is_writable ? writable : 0) | user | overlay_mark};
     }
     static constexpr NestedPageEntry no_access() { return NestedPageEntry{no_access_mark}; }
     /// Part of 2 MiB without access, kept in the entry of the table above so that it costs no

@@ -385,6 +385,7 @@ Slat::Mapping Slat::lookup(GpaPage gpa) const {
             const std::uint64_t within = gpa.number() & ((1ull << (9 * level)) - 1);
             return {.access = Access::mapped,
                 .large = level != page_level,
+                .overlay = entry.is_overlay(),
                 .map_flags = entry.map_flags(),
                 .page = entry.page() + within};
         }

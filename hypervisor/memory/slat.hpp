@@ -48,6 +48,7 @@ public:
     struct Mapping {
         Access access = Access::unmapped;
         bool large = false;
+        bool overlay = false;        ///< of the hypervisor's
         std::uint32_t map_flags = 0; ///< HV_MAP_GPA_… that are in force
         SpaPage page{};              ///< the 4 KiB page that was asked for
     };

@@ -40,15 +40,16 @@ CpuidResult features(const Partition& partition) {
     return {.eax = static_cast<std::uint32_t>(privileges),
         .ebx = static_cast<std::uint32_t>(privileges >> 32),
         .ecx = 0,
-        .edx = HV_FEATURE_FREQUENCY_REGS | HV_FEATURE_DIRECT_SYNTHETIC_TIMERS |
+        .edx = HV_FEATURE_FREQUENCY_REGS | HV_FEATURE_EXTENDED_GVA_RANGES |
+            HV_FEATURE_DIRECT_SYNTHETIC_TIMERS |
             (partition.is_root() ? 0 : HV_FEATURE_GUEST_CRASH_REGS)};
 }
 
 CpuidResult recommendations() {
     constexpr std::uint32_t never_notify_spins = 0xffffffff;
-    return {.eax = HV_RECOMMEND_APIC_MSRS | HV_RECOMMEND_RELAXED_TIMING |
-            HV_RECOMMEND_DEPRECATE_AUTO_EOI | HV_RECOMMEND_SYNTHETIC_CLUSTER_IPI |
-            HV_RECOMMEND_EX_PROCESSOR_MASKS,
+    return {.eax = HV_RECOMMEND_HYPERCALL_REMOTE_FLUSH | HV_RECOMMEND_APIC_MSRS |
+            HV_RECOMMEND_RELAXED_TIMING | HV_RECOMMEND_DEPRECATE_AUTO_EOI |
+            HV_RECOMMEND_SYNTHETIC_CLUSTER_IPI | HV_RECOMMEND_EX_PROCESSOR_MASKS,
         .ebx = never_notify_spins,
         .ecx = 0,
         .edx = 0};

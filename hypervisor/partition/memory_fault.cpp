@@ -132,6 +132,11 @@ void handle_memory_fault(VirtualProcessor& vp, const Exit& exit) {
     if (allows(mapping, exit)) {
         return; // it has been mapped meanwhile
     }
+    if (mapping.overlay) {
+        // A write to the hypercall page (TLFS "Establishing the Hypercall Interface").
+        vp.cpu().raise(exception_general_protection, 0);
+        return;
+    }
     if (mapping.access == Slat::Access::unmapped) {
         if (is_apic_access(vp, exit.gpa) && access_apic(vp, exit.gpa)) {
             return;

@@ -54,6 +54,11 @@ void Partition::flush_tlb() {
         tlb_, LogicalProcessor::all(), [](LogicalProcessor& lp) { lp.kick(); }, [] { pause(); });
 }
 
+void Partition::wait_for_flushes() {
+    wait_for_ended_epochs(
+        tlb_, LogicalProcessor::all(), [](LogicalProcessor& lp) { lp.kick(); }, [] { pause(); });
+}
+
 void Partition::flush_and_release(ReleaseList& released) {
     flush_tlb();
     released.release(records_, *table_pool_);

@@ -94,6 +94,8 @@ public:
     PageRecords& records() { return records_; }
     /// Makes every LP drop its translations of the space before it goes on; returns when all have.
     void flush_tlb();
+    /// Returns when none of its virtual processors uses translations any more that have expired.
+    void wait_for_flushes();
     [[nodiscard]] const TlbDomain& tlb() const { return tlb_; }
     /// Flushes, then releases what changes to the space have set free.
     void flush_and_release(ReleaseList& released);
@@ -132,7 +134,7 @@ public:
     std::uint64_t hypercall_page = 0;
     std::uint64_t reference_tsc_page = 0;
     std::uint32_t reference_tsc_sequence = 0; ///< under space_lock()
-    Overlay hypercall_overlay{};
+    Overlay hypercall_overlay{.is_writable = false};
     Overlay reference_tsc_overlay{};
 
     // Properties.

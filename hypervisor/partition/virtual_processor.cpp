@@ -169,7 +169,7 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
             return entry;
         }
     }
-    if (lp.enter_guest(partition_.tlb(), seen_tlb_epoch_)) {
+    if (lp.enter_guest({partition_.tlb(), seen_partition_epoch_}, {tlb_, seen_epoch_})) {
         cpu_.flush_tlb();
     }
     if (lp.reschedule_requested() || event_pending_.load(std::memory_order_seq_cst) ||

@@ -6,6 +6,7 @@
 #include "hypervisor/apic/eoi_assist.hpp"
 #include "hypervisor/apic/virtual_local_apic.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
+#include "hypervisor/cpu/tlb_shootdown.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/emulate/known_instructions.hpp"
 #include "hypervisor/memory/address_space.hpp"
@@ -74,6 +75,9 @@ public:
     void forget_nmi() { nmi_pending_.store(false, std::memory_order_seq_cst); }
     void accept_init();
     void accept_startup(std::uint8_t page);
+    /// It drops all that it remembers of its page tables before it next enters its guest; see
+    /// Partition::wait_for_flushes.
+    void expire_translations() { tlb_.advance(); }
     /// Something has happened that a waiting virtual processor must look at.
     void notify_event();
 
@@ -230,7 +234,9 @@ private:
     bool is_settled_ = false;
     std::atomic<std::uint64_t> tsc_offset_;
     bool intercept_unsent_ = false;
-    std::uint64_t seen_tlb_epoch_ = 0;
+    TlbDomain tlb_{};
+    std::uint64_t seen_epoch_ = 0;
+    std::uint64_t seen_partition_epoch_ = 0;
     VirtualLocalApic apic_;
     EoiAssist eoi_assist_{};
     Synic synic_{};

@@ -75,16 +75,25 @@ GUEST_CODE std::uint64_t parameter(Random& random) {
     return scratch_page(random) + (kind < 6 ? random.below(512) * 8 : 0);
 }
 
+/// The hypercall page may lie there, which can't be written.
+GUEST_CODE void store(std::uint64_t gpa, std::uint64_t word) {
+    asm volatile("mov %0, %%rcx\n\tmov %1, %%rdx\n\t" RESUME "mov %%rdx, (%%rcx)\n1:"
+                 :
+                 : "m"(gpa), "m"(word)
+                 : EVERYTHING);
+}
+
 GUEST_CODE void fill(Random& random, std::uint64_t gpa) {
-    auto* const words = reinterpret_cast<volatile std::uint64_t*>(gpa & ~std::uint64_t{7});
+    const std::uint64_t words = gpa & ~std::uint64_t{7};
     for (unsigned i = 0; i < 8; ++i) {
-        words[i] = value(random);
+        store(words + 8 * i, value(random));
     }
     if (!random.one_in(4)) {
-        words[0] = random.one_in(2) ? ~std::uint64_t{0} : random.below(6); // a partition
+        store(words, random.one_in(2) ? ~std::uint64_t{0} : random.below(6)); // a partition
     }
     if (!random.one_in(4)) {
-        words[1] = random.one_in(4) ? 0xfffffffe : random.below(4); // one of its processors
+        // One of its processors.
+        store(words + 8, random.one_in(4) ? 0xfffffffe : random.below(4));
     }
 }
 
@@ -122,11 +131,10 @@ GUEST_CODE void ask_for_registers(Random& random) {
     constexpr std::uint64_t rip = 0x00020010;
     const std::uint64_t code = random.one_in(2) ? HVCALL_GET_VP_REGISTERS : HVCALL_SET_VP_REGISTERS;
     const std::uint64_t input = scratch_page(random);
-    auto* const words = reinterpret_cast<volatile std::uint64_t*>(input);
-    words[0] = ~std::uint64_t{0};
-    words[1] = random.below(4);
-    words[2] = random.one_in(2) ? rip : random.below(0x20);
-    words[3] = value(random);
+    store(input, ~std::uint64_t{0});
+    store(input + 8, random.below(4));
+    store(input + 16, random.one_in(2) ? rip : random.below(0x20));
+    store(input + 24, value(random));
     call(code | std::uint64_t{1} << HV_HYPERCALL_REP_COUNT_SHIFT, input, scratch_page(random));
 }
 

@@ -42,6 +42,29 @@ class DebianTest(DebianTestCase):
             self.assertIn("nameserver 10.177.0.1", guest.run("cat /etc/resolv.conf"))
             self.assertEqual(guest.shut_down().status, 0)
 
+    def test_receive_scaling(self):
+        """What comes by which channel is the guest's to say."""
+        with self.guest("scaling") as guest:
+            guest.start("--nic", "tap=tap0,queues=2")
+            guest.host.run("ip address add 192.168.77.1/24 dev tap0", check=True)
+            guest.run("ip address add 192.168.77.2/24 dev eth0; ip link set eth0 up; "
+                      "test $(ethtool -x eth0 | grep -c '^ *[0-9]*: .*[01]') -gt 0")
+            for channel in (1, 0, 1):
+                weights = "0 1" if channel else "1 0"
+                guest.run(f"ethtool -X eth0 weight {weights}")
+                before = self._received(guest)
+                guest.host.run(["ping", "-c", "20", "-i", "0.1", "192.168.77.2"], check=True)
+                after = self._received(guest)
+                self.assertGreaterEqual(after[channel] - before[channel], 20)
+                self.assertLess(after[1 - channel] - before[1 - channel], 10)
+            self.assertEqual(guest.shut_down().status, 0)
+
+    @staticmethod
+    def _received(guest):
+        """Packets by channel."""
+        said = guest.run("ethtool -S eth0 | grep -E 'rx_queue_[01]_packets'")
+        return [int(line.split()[1]) for line in said.splitlines()]
+
     def test_trim_shrinks_the_file(self):
         with self.guest("trim") as guest:
             guest.start()

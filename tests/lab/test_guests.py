@@ -2,10 +2,9 @@
 """Children of a few instructions, over the hv library: modes, intercepts, signals, scheduling; and
 kernels in plain C."""
 
-import re
 import unittest
 
-from lab import Host
+from lab import Host, bare_guest, tap
 
 
 class GuestsTest(unittest.TestCase):
@@ -20,16 +19,12 @@ class GuestsTest(unittest.TestCase):
                 host.power_off()
 
     def _check_plain_c(self, host, guest):
-        """It speaks TAP, and doesn't end by itself."""
-        worker = host.start_command(["/build/worker/croft-worker", "--kernel",
-                                     f"/build/tests/guests/bare/{guest}", "--memory", "64M"])
-        worker.wait_for(r"^done\r?$")
-        said = worker.output.decode().replace("\r", "")
-        worker.signal()
-        worker.wait(30)
-        planned = int(re.search(r"^1\.\.(\d+)$", said, re.MULTILINE)[1])
-        self.assertGreater(planned, 10)
-        self.assertEqual(len(re.findall(r"^ok ", said, re.MULTILINE)), planned, said)
+        command = bare_guest.worker(f"/build/tests/guests/bare/{guest}", memory="64M", processors=1)
+        said = bare_guest.run(host, command, timeout=60)
+        report = tap.parse(said)
+        self.assertTrue(report.complete, said)
+        self.assertGreater(report.planned, 10)
+        self.assertEqual([check.result for check in report.checks], ["ok"] * report.planned, said)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,11 @@ from root import recipe
 CROFT = "/build/cli/croft"
 
 
-def guest_with(host, artifacts, *drives, processors=2):
-    return Child(host, artifacts, "hv_storvsc,sd_mod,sr_mod", *drives, processors=processors)
+CHANNELS = "/sys/bus/vmbus/drivers/hv_storvsc/*/channels"
+
+
+def guest_with(host, artifacts, *drives, processors=2, line=""):
+    return Child(host, artifacts, "hv_storvsc,sd_mod,sr_mod", *drives, processors=processors, line=line)
 
 
 class StorageTest(unittest.TestCase):
@@ -62,6 +65,62 @@ class StorageTest(unittest.TestCase):
             guest.run("seq 5 100000 | head -c 65536 | cmp - $(node 5)")
             guest.run("dd if=$(node 6) of=/dev/null count=1", status=1)
             self.assertEqual(guest.end().status, 0)
+            host.power_off()
+
+    def test_channels_and_versions(self):
+        """Each version of VMBus that a guest may ask for; four processors share out the channels,
+        which then move from processor to processor under load where the version has that."""
+        with Host(name="storage-channels") as host:
+            host.run([CROFT, "disk", "create", "-q", "/tmp/a.vhdx", "64M"], check=True)
+            for version in ("4.0", "4.1", "5.0", "5.2", "5.3"):
+                with self.subTest(version):
+                    major, minor = version.split(".")
+                    guest = guest_with(
+                        host, self.artifacts, "--disk", "/tmp/a.vhdx", processors=4,
+                        line=f"hv_vmbus.max_version={int(major) << 16 | int(minor)} "
+                             "hv_storvsc.storvsc_vcpus_per_sub_channel=1")
+                    self.assertIn(f"Vmbus version:{version}",
+                                  guest.run("dmesg | grep -F 'Vmbus version'"))
+                    self.assertEqual(guest.run(f"cat {CHANNELS}/*/cpu | sort").split(),
+                                     ["0", "1", "2", "3"])
+                    self._write_from_all(guest, moving=version != "4.0")
+                    self.assertEqual(guest.end().status, 0)
+            host.power_off()
+
+    def _write_from_all(self, guest, moving):
+        """Each processor writes a part of its own, while channels are `moving`."""
+        guest.run("dd if=/dev/urandom of=/tmp/data bs=64k count=25; rm -f /tmp/*.ok; "
+                  "for cpu in 0 1 2 3; do ( for round in 1 2 3; do taskset -c $cpu dd if=/tmp/data "
+                  "of=/dev/sda bs=16k seek=$((cpu * 512)) oflag=direct conv=notrunc || exit; done; "
+                  "touch /tmp/$cpu.ok ) 2>/dev/null & done")
+        for shift in range(1, 9) if moving else ():
+            guest.run(f"cpu={shift}; for channel in {CHANNELS}/*; do "
+                      "echo $((cpu % 4)) >$channel/cpu || break; cpu=$((cpu + 1)); done")
+            found = guest.run(f"cat {CHANNELS}/*/cpu").split()
+            self.assertEqual(found, [str((shift + i) % 4) for i in range(4)])
+        guest.run("wait; good=0; for cpu in 0 1 2 3; do [ -e /tmp/$cpu.ok ] && "
+                  "cmp -n 1638400 /tmp/data /dev/sda 0 $((cpu * 8388608)) && good=$((good + 1)); "
+                  "done; test $good = 4", timeout=300)
+
+    def test_pauses_under_load(self):
+        """The guest stands still in the midst of its writes, and goes on as if nothing had been."""
+        with Host(name="storage-pauses") as host:
+            host.run("mkdir -p /run/croft/vm; "
+                     f"{CROFT} disk create -q /tmp/a.vhdx 64M", check=True)
+            guest = guest_with(host, self.artifacts, "--disk", "/tmp/a.vhdx", "--name", "pauses",
+                               "--control", "/run/croft/vm/pauses.sock")
+            guest.run("dd if=/dev/urandom of=/tmp/data bs=64k count=100; ( rm -f /tmp/stop; "
+                      "while [ ! -e /tmp/stop ]; do dd if=/tmp/data of=/dev/sda bs=64k oflag=direct && "
+                      "cmp -n 6553600 /tmp/data /dev/sda || exit; done; touch /tmp/ok ) 2>/dev/null &")
+            written = "awk '{ print $7 }' /sys/block/sda/stat"
+            for _ in range(5):
+                before = int(guest.run(written))
+                guest.run(f"until [ $({written}) -gt {before + 1000} ]; do usleep 10000; done")
+                host.run([CROFT, "vm", "pause", "pauses"], check=True)
+                host.run([CROFT, "vm", "resume", "pauses"], check=True)
+            guest.run("touch /tmp/stop; wait; test -e /tmp/ok")
+            self.assertEqual(guest.end().status, 0)
+            host.run([CROFT, "disk", "check", "/tmp/a.vhdx"], check=True)
             host.power_off()
 
     def test_drives_come_and_go(self):

@@ -53,6 +53,10 @@ void Adapter::make_settings() {
     if (settings_ == nullptr || settings_->coalescing != made->coalescing) {
         back_end_.set_coalescing(made->coalescing);
     }
+    if (scaling_ != rndis.scaling) {
+        scaling_ = rndis.scaling;
+        back_end_.set_scaling(scaling_);
+    }
     settings_ = std::move(made);
 }
 

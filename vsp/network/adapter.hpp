@@ -113,6 +113,8 @@ private:
     Negotiation negotiation_;
     RndisControl rndis_;
     std::shared_ptr<const DataSettings> settings_;
+    /// What the back end goes by.
+    ReceiveScaling scaling_;
     /// By channel.
     std::vector<Counters> counters_;
     std::map<std::uint16_t, std::unique_ptr<Channel>> channels_;

@@ -21,7 +21,7 @@ constexpr const char* record_type = "netvsp";
 constexpr const char* channel_type = "netvsp-channel";
 constexpr const char* reply_type = "netvsp-reply";
 constexpr const char* transaction_type = "netvsp-transaction";
-constexpr std::uint32_t record_version = 1;
+constexpr std::uint32_t record_version = 2;
 constexpr std::uint32_t channel_version = 2;
 
 constexpr std::size_t address_size = sizeof(MacAddress::bytes);
@@ -145,6 +145,7 @@ void save_rndis(const RndisState& state, Record& record) {
         .set_flag("coalesces_ipv4", state.coalescing.ipv4)
         .set_flag("coalesces_ipv6", state.coalescing.ipv6)
         .set_flag("scales", state.scaling.enabled)
+        .set("scaling_hashed", state.scaling.hashed)
         .set_bytes("scaling_table", bytes_of(state.scaling.table))
         .set_bytes("scaling_key", state.scaling.key);
 }
@@ -165,6 +166,7 @@ RndisState load_rndis(const Record& record) {
     }
     state.coalescing = {record.get_flag("coalesces_ipv4"), record.get_flag("coalesces_ipv6")};
     state.scaling.enabled = record.get_flag("scales");
+    state.scaling.hashed = record.get<std::uint32_t>("scaling_hashed");
     state.scaling.table =
         get_numbers<std::uint32_t>(record, "scaling_table", protocol::receive_scale_table_entries);
     state.scaling.key = record.get_bytes("scaling_key", protocol::receive_scale_key_size);

@@ -410,15 +410,24 @@ TEST_F(AdapterTest, UsesSubChannels) {
     EXPECT_EQ(table.count, 16U);
     EXPECT_EQ(table.table[4], 1U);
     Bytes scaling = concatenate(protocol::ReceiveScaleParameters{
-        {protocol::object_rss_parameters, 2, 28}, 0, 0, 1, 16, 0, 28, 40, 0, 44});
+        {protocol::object_rss_parameters, 2, 28}, 0, 0, 0x201, 16, 0, 28, 40, 0, 44});
     for (const std::uint32_t entry : {0U, 1U, 2U, 0U}) {
         const Bytes bytes = concatenate(entry);
         scaling.insert(scaling.end(), bytes.begin(), bytes.end());
     }
     scaling.resize(44 + 40);
+    scaling.back() = 9;
     EXPECT_EQ(driver_.set(*primary_, Oid::receive_scale_parameters, scaling), 0U);
-    scaling[28] = 3;
+    Bytes key(40);
+    key.back() = 9;
+    const ReceiveScaling wanted{true, protocol::hash_tcp_ipv4, {0, 1, 2, 0}, key};
+    EXPECT_EQ(network_.scaling(), wanted);
+    scaling[28] = 3; // there is no such channel
     EXPECT_NE(driver_.set(*primary_, Oid::receive_scale_parameters, scaling), 0U);
+    EXPECT_EQ(network_.scaling(), wanted);
+    scaling[4] = protocol::receive_scale_disabled;
+    EXPECT_EQ(driver_.set(*primary_, Oid::receive_scale_parameters, scaling), 0U);
+    EXPECT_FALSE(network_.scaling().enabled);
 }
 
 TEST_F(AdapterTest, TellsHowTheLinkIs) {

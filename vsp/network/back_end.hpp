@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <sys/uio.h>
+#include <vector>
 
 namespace croft::vsp::network {
 
@@ -14,6 +15,18 @@ struct Coalescing {
     bool ipv6 = false;
 
     friend bool operator==(const Coalescing&, const Coalescing&) = default;
+};
+
+/// How a guest wants the frames that it gets to be spread over its channels (RSS): by a Toeplitz
+/// hash with the key over `hashed` (protocol::hash_…), whose lowest bits choose an entry of the
+/// table, a channel. Others go by channel 0.
+struct ReceiveScaling {
+    bool enabled = false;
+    std::uint32_t hashed = 0;
+    std::vector<std::uint32_t> table;
+    std::vector<std::uint8_t> key;
+
+    friend bool operator==(const ReceiveScaling&, const ReceiveScaling&) = default;
 };
 
 /// One way into the network, of several that an adapter may have side by side. It is used by one
@@ -50,6 +63,9 @@ public:
     [[nodiscard]] virtual Queue& queue(std::uint16_t index) = 0;
     /// From now on, of frames that come by any queue. The bus's thread.
     virtual void set_coalescing(Coalescing coalescing) = 0;
+    /// By which queue frames come from now on, as far as the network can tell them apart: a queue
+    /// is a channel's. While it isn't enabled, that is the network's choice. The bus's thread.
+    virtual void set_scaling(const ReceiveScaling& scaling) = 0;
     /// Whether the guest is plugged in, for those at the other end. The bus's thread.
     virtual void set_plugged(bool plugged) = 0;
 };

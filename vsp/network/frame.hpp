@@ -38,6 +38,7 @@ constexpr std::size_t ethernet_addresses_size = 12;
 constexpr std::size_t vlan_tag_size = 4;
 constexpr std::uint16_t ethertype_vlan = 0x8100;
 constexpr std::uint16_t ethertype_ipv4 = 0x0800;
+constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
 
 constexpr std::size_t ipv4_header_size = 20;
 constexpr std::size_t ipv6_header_size = 40;

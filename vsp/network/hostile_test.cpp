@@ -296,6 +296,10 @@ TEST_F(HostileTest, ObjectsOfTheWrongLength) {
                   concatenate(protocol::ReceiveScaleParameters{
                       {0x89, 2, 28}, 0, 0, 1, 512, 0, 0xffffff00, 40, 0, 28})),
         protocol::rndis_invalid_data);
+    EXPECT_EQ(driver_.set(*primary_, Oid::receive_scale_parameters,
+                  concatenate(
+                      protocol::ReceiveScaleParameters{{0x89, 2, 28}, 12, 0, 2, 0, 0, 0, 0, 0, 0})),
+        protocol::rndis_invalid_data); // another hash
     EXPECT_EQ(driver_.set(*primary_, Oid::config_parameter,
                   concatenate(protocol::ConfigParameter{0xffffffff, 28, 2, 20, 24})),
         protocol::rndis_invalid_data);

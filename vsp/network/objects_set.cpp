@@ -106,12 +106,16 @@ std::uint32_t set_scaling(Value value, const AdapterFacts& facts, RndisState& st
     if (!wanted) {
         return protocol::rndis_invalid_length;
     }
-    if ((wanted->flags & protocol::receive_scale_disabled) != 0) {
+    if ((wanted->flags & protocol::receive_scale_disabled) != 0 || wanted->hash == 0) {
         state.scaling = {};
         return protocol::rndis_success;
     }
+    if ((wanted->hash & protocol::hash_function_mask) != protocol::hash_toeplitz) {
+        return protocol::rndis_invalid_data;
+    }
     ReceiveScaling scaling = state.scaling;
     scaling.enabled = true;
+    scaling.hashed = wanted->hash & ~protocol::hash_function_mask;
     if ((wanted->flags & protocol::receive_scale_table_unchanged) == 0) {
         const auto table = part(value, wanted->table_offset, wanted->table_size);
         const std::size_t entries = wanted->table_size / sizeof(std::uint32_t);

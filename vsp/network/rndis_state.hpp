@@ -9,16 +9,6 @@
 
 namespace croft::vsp::network {
 
-/// How a guest wants received frames to be spread: kept for it. Which channel a frame comes by is
-/// the back end's choice.
-struct ReceiveScaling {
-    bool enabled = false;
-    std::vector<std::uint32_t> table;
-    std::vector<std::uint8_t> key;
-
-    friend bool operator==(const ReceiveScaling&, const ReceiveScaling&) = default;
-};
-
 /// What a guest has set by RNDIS.
 struct RndisState {
     bool initialized = false;

@@ -151,25 +151,72 @@ Done Tap::attach(std::uint16_t queues) {
                 errno == EBUSY ? "end whoever uses it, or give another" : need_rights);
         }
         queues_.push_back(std::make_unique<FileQueue>(vmbus::Descriptor(file),
-            [this, file](bool attached) { return attach_queue(file, attached); }));
+            [this, index, file](bool attached) { return attach_queue(index, file, attached); }));
+        attached_.push_back(index);
         // Frames come when the guest takes them.
-        (void)attach_queue(file, false);
+        (void)attach_queue(index, file, false);
     }
     index_ = if_nametoindex(name_.c_str());
+    if (queues > 1) {
+        steering_ = steering::Steering::make();
+    }
     return {};
 }
 
-bool Tap::attach_queue(int file, bool attached) const {
+bool Tap::attach_queue(std::uint16_t index, int file, bool attached) {
+    const std::lock_guard lock(mutex_);
     ifreq request{};
     request.ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
     if (::ioctl(file, TUNSETQUEUE, &request) != 0) {
         return false;
     }
+    count_queue(index, attached);
     if (attached && plugged_) {
         // It can't be given while there is no queue.
         (void)set_carrier(file, true);
     }
+    steer();
     return true;
+}
+
+/// As the device does it: one that goes leaves its number to the last.
+void Tap::count_queue(std::uint16_t index, bool attached) {
+    if (attached) {
+        attached_.push_back(index);
+        return;
+    }
+    const auto place = std::ranges::find(attached_, index);
+    if (place != attached_.end()) {
+        *place = attached_.back();
+        attached_.pop_back();
+    }
+}
+
+/// Has the device spread frames as the guest wants, with the queues that are attached now.
+void Tap::steer() {
+    if (steering_ == nullptr) {
+        return;
+    }
+    if (scaling_.enabled) {
+        std::vector<std::uint8_t> numbers(queues_.size());
+        for (std::size_t number = 0; number < attached_.size(); ++number) {
+            numbers[attached_[number]] = static_cast<std::uint8_t>(number);
+        }
+        steering_->set(scaling_, numbers);
+    }
+    if (scaling_.enabled != steered_ && !attached_.empty()) {
+        int program = scaling_.enabled ? steering_->program() : -1;
+        const int file = queues_[attached_.front()]->descriptor();
+        if (::ioctl(file, TUNSETSTEERINGEBPF, &program) == 0) {
+            steered_ = scaling_.enabled;
+        }
+    }
+}
+
+void Tap::set_scaling(const ReceiveScaling& scaling) {
+    const std::lock_guard lock(mutex_);
+    scaling_ = scaling;
+    steer();
 }
 
 Done Tap::configure(const TapSettings& settings, bool is_new) {
@@ -210,6 +257,7 @@ void Tap::set_coalescing(Coalescing coalescing) {
 }
 
 void Tap::set_plugged(bool plugged) {
+    const std::lock_guard lock(mutex_);
     plugged_ = plugged;
     for (const auto& queue : queues_) {
         if (set_carrier(queue->descriptor(), plugged)) {

@@ -5,11 +5,12 @@
 #include "vsp/network/back_end.hpp"
 #include "vsp/network/file_queue.hpp"
 #include "vsp/network/mac_address.hpp"
+#include "vsp/network/steering/steering.hpp"
 
-#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,7 +30,9 @@ struct TapSettings {
     MacAddress guest_address;
 };
 
-/// A TAP device of Linux, with checksums and segmentation left to it.
+/// A TAP device of Linux, with checksums and segmentation left to it. Which queue a frame comes by
+/// is chosen by a program in the kernel as the guest wants it; where this process may not have one,
+/// by the kernel, which sends the answers of a flow by the queue that the flow came by.
 class Tap final : public BackEnd {
 public:
     /// Opens it, makes it if there is none, and brings it up. Errors: one line that says what was
@@ -46,13 +49,16 @@ public:
     }
     [[nodiscard]] Queue& queue(std::uint16_t index) override { return *queues_.at(index); }
     void set_coalescing(Coalescing coalescing) override;
+    void set_scaling(const ReceiveScaling& scaling) override;
     void set_plugged(bool plugged) override;
 
 private:
     explicit Tap(std::string name) : name_(std::move(name)) {}
 
     [[nodiscard]] std::expected<void, std::string> attach(std::uint16_t queues);
-    [[nodiscard]] bool attach_queue(int file, bool attached) const;
+    [[nodiscard]] bool attach_queue(std::uint16_t index, int file, bool attached);
+    void count_queue(std::uint16_t index, bool attached);
+    void steer();
     [[nodiscard]] std::expected<void, std::string> configure(
         const TapSettings& settings, bool is_new);
 
@@ -60,9 +66,17 @@ private:
     std::string name_;
     unsigned index_ = 0;
     std::uint32_t mtu_ = 0;
-    /// Read by whoever attaches a queue.
-    std::atomic<bool> plugged_ = true;
     std::vector<std::unique_ptr<FileQueue>> queues_;
+
+    // Queues are attached by their channels' threads.
+    std::mutex mutex_;
+    bool plugged_ = true;
+    ReceiveScaling scaling_;
+    /// Those that are attached, by the device's numbers.
+    std::vector<std::uint16_t> attached_;
+    std::unique_ptr<steering::Steering> steering_;
+    /// The device goes by the program.
+    bool steered_ = false;
 };
 
 } // namespace croft::vsp::network

@@ -96,7 +96,7 @@ void bare_set_handler(uint8_t vector, bare_handler* handler);
 
 /*
  * Runs `call(argument)`; an exception in it, or in what it calls, ends it. \return the vector, or
- * -1 if there was none. One at a time, on the first processor.
+ * -1 if there was none. One at a time, on one processor. It may have been at CPL 3.
  */
 int bare_catch(void (*call)(void*), void* argument);
 

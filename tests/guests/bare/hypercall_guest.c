@@ -10,18 +10,7 @@
 #include "abi/status.h"
 #include "hv/c/croft_hv.h"
 #include "tests/guests/bare/bare.h"
-
-static unsigned count;
-
-static void check_equal(const char* what, uint64_t found, uint64_t expected) {
-    ++count;
-    if (found == expected) {
-        bare_print("ok %u - %s\n", count, what);
-    } else {
-        bare_print("not ok %u - %s: found %llx, expected %llx\n", count, what,
-            (unsigned long long)found, (unsigned long long)expected);
-    }
-}
+#include "tests/guests/bare/tap.h"
 
 static _Alignas(BARE_PAGE_SIZE) char hypercall_page[BARE_PAGE_SIZE];
 static _Alignas(BARE_PAGE_SIZE) volatile char input[BARE_PAGE_SIZE];
@@ -117,5 +106,5 @@ void bare_program(void) {
     call();
     call_rep();
     take_down();
-    bare_print("1..%u\ndone\n", count);
+    check_plan();
 }

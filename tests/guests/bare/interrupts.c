@@ -2,6 +2,7 @@
 #include "tests/guests/bare/internal.h"
 
 #define CODE64 0x08u
+#define DATA 0x10u
 #define INTERRUPT_GATE 0x8e00u
 #define STUB_SIZE 16u
 
@@ -53,6 +54,8 @@ void bare_handle_interrupt(struct bare_frame* frame) {
         caught.vector = (int)frame->vector;
         frame->rip = caught.rip;
         frame->rsp = caught.rsp;
+        frame->cs = CODE64;
+        frame->ss = DATA;
         caught.rip = 0;
         return;
     }

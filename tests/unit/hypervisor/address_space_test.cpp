@@ -94,6 +94,19 @@ TEST_F(AddressSpaceTest, AnOverlayHidesWhatIsBelow) {
     EXPECT_TRUE(released_.empty());
 }
 
+TEST_F(AddressSpaceTest, AnOverlayIsWritableOrNot) {
+    ASSERT_EQ(space_.map(GpaPage{5}, SpaPage{10}, rwx, released_), Status::success);
+    Overlay code{.is_writable = false, .page = SpaPage{90'004}};
+    ASSERT_EQ(space_.lay(code, GpaPage{5}), Status::success);
+    EXPECT_TRUE(space_.lookup(GpaPage{5}).overlay);
+    EXPECT_EQ(space_.lookup(GpaPage{5}).map_flags, HV_MAP_GPA_READABLE | HV_MAP_GPA_EXECUTABLE);
+    ASSERT_EQ(space_.lay(one_, GpaPage{6}), Status::success);
+    EXPECT_EQ(space_.lookup(GpaPage{6}).map_flags, rwx);
+    space_.lift(code);
+    EXPECT_FALSE(space_.lookup(GpaPage{5}).overlay);
+    EXPECT_EQ(space_.lookup(GpaPage{5}).map_flags, rwx);
+}
+
 TEST_F(AddressSpaceTest, AnOverlayNeedsNothingBelow) {
     ASSERT_EQ(space_.lay(one_, GpaPage{5}), Status::success);
     EXPECT_EQ(shown(5), 90'001u);

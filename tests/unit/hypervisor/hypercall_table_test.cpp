@@ -85,7 +85,11 @@ TEST(HypercallTable, HasTheSizesThatCallersUse) {
         unsigned output;
         unsigned rep_output;
     };
-    const std::map<unsigned, Sizes> expected{{HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME, {4, 0, 32, 0}},
+    const std::map<unsigned, Sizes> expected{{HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE, {24, 0, 0, 0}},
+        {HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST, {24, 8, 0, 0}},
+        {HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE_EX, {32, 0, 0, 0}},
+        {HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST_EX, {32, 8, 0, 0}},
+        {HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME, {4, 0, 32, 0}},
         {HVCALL_NOTIFY_LONG_SPIN_WAIT, {8, 0, 0, 0}},
         {HVCALL_SEND_SYNTHETIC_CLUSTER_IPI, {16, 0, 0, 0}},
         {HVCALL_SEND_SYNTHETIC_CLUSTER_IPI_EX, {24, 0, 0, 0}},

@@ -37,7 +37,9 @@ TEST(NestedPageEntry, IsWhatTheProcessorReads) {
         0x12345000 | p | rw | us | pwt | pcd);
     EXPECT_EQ(NestedPageEntry::leaf(SpaPage{0x40000}, r | w | x, true).raw(),
         0x40000000 | p | rw | us | ps);
-    EXPECT_EQ(NestedPageEntry::overlay(page).raw() & processor_bits, 0x12345000 | p | rw | us);
+    EXPECT_EQ(
+        NestedPageEntry::overlay(page, true).raw() & processor_bits, 0x12345000 | p | rw | us);
+    EXPECT_EQ(NestedPageEntry::overlay(page, false).raw() & processor_bits, 0x12345000 | p | us);
 }
 
 TEST(NestedPageEntry, ExecutesForUserAndKernelOrNeither) {

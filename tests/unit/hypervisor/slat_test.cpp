@@ -402,7 +402,7 @@ TEST_F(SlatTest, GivingUpWhatHasNoAccessNeedsNoMemory) {
 TEST_F(SlatTest, ExchangesAndGivesBack) {
     ASSERT_EQ(slat_.map_large(GpaPage{0}, SpaPage{512}, rx, released_), Status::success);
     NestedPageEntry below{};
-    const auto overlay = NestedPageEntry::overlay(SpaPage{Machine::hypervisor});
+    const auto overlay = NestedPageEntry::overlay(SpaPage{Machine::hypervisor}, true);
     ASSERT_EQ(slat_.exchange(GpaPage{5}, overlay, below), Status::success);
     EXPECT_EQ(below.page(), SpaPage{517});
     EXPECT_EQ(below.map_flags(), rx);

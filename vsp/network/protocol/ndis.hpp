@@ -186,8 +186,14 @@ struct OffloadEncapsulation {
 };
 static_assert(sizeof(OffloadEncapsulation) == 28);
 
-// Of hashes over a packet's addresses (NDIS_HASH_…, NDIS_RSS_CAPS_…).
+// Hashes over a packet's addresses: the function, and what of (NDIS_HASH_…).
+constexpr std::uint32_t hash_function_mask = 0xff;
 constexpr std::uint32_t hash_toeplitz = 0x01;
+constexpr std::uint32_t hash_ipv4 = 0x100;
+constexpr std::uint32_t hash_tcp_ipv4 = 0x200;
+constexpr std::uint32_t hash_ipv6 = 0x400;
+constexpr std::uint32_t hash_tcp_ipv6 = 0x1000;
+// The same as a capability (NDIS_RSS_CAPS_…).
 constexpr std::uint32_t hash_capability_tcp_ipv4 = 0x100;
 constexpr std::uint32_t hash_capability_tcp_ipv6 = 0x200;
 

@@ -35,6 +35,7 @@ public:
     void break_down(std::uint16_t queue = 0);
 
     [[nodiscard]] Coalescing coalescing() const { return coalescing_; }
+    [[nodiscard]] const ReceiveScaling& scaling() const { return scaling_; }
     [[nodiscard]] bool is_plugged() const { return plugged_; }
 
     // BackEnd
@@ -43,12 +44,14 @@ public:
     }
     [[nodiscard]] Queue& queue(std::uint16_t index) override { return *queues_.at(index); }
     void set_coalescing(Coalescing coalescing) override { coalescing_ = coalescing; }
+    void set_scaling(const ReceiveScaling& scaling) override { scaling_ = scaling; }
     void set_plugged(bool plugged) override { plugged_ = plugged; }
 
 private:
     std::vector<std::unique_ptr<FileQueue>> queues_;
     std::vector<vmbus::Descriptor> ends_;
     Coalescing coalescing_;
+    ReceiveScaling scaling_;
     bool plugged_ = true;
 };
 
