@@ -3,7 +3,7 @@
 # The commands of the house. The build itself is CMake's, see CMakePresets.json.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test fuzz lint format run shell clean bench-disk bench-exits bench-io bench-signal conformance docs
+.PHONY: help deps build test fuzz lint format run shell install uninstall clean bench-disk bench-exits bench-io bench-signal conformance docs
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,6 +46,13 @@ bench-io: build ## a guest's disks and networks beside KVM's with virtio: a tabl
 
 bench-signal: build ## signals beside KVM's ioeventfd: a table, and build/bench/signal.json (BENCH_KVM_KERNEL=bzImage: a peer)
 	@cmake --build --preset release --target bench-signal
+
+install: ## install hypervisor, root kernel, GRUB's script and programs (PREFIX=/usr/local, DESTDIR=)
+	@tools/build release product
+	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(or $(PREFIX),/usr/local)"
+
+uninstall: ## remove what the last `make install` has installed (DESTDIR as there)
+	@DESTDIR="$(DESTDIR)" tools/uninstall build/release/install_manifest.txt
 
 conformance: build ## the TLFS's checks on Undercroft and on KVM: a matrix, and build/bench/conformance.json
 	@cmake --build --preset release --target conformance

@@ -14,6 +14,7 @@ from root import recipe
 from root.recipe.cpio import Archive
 from root.recipe.errors import RecipeError
 
+from . import grub
 from .agent_link import AgentLink
 from .console import Console
 from .errors import LabError
@@ -45,6 +46,9 @@ class Host:
     hypervisor_options   words for the hypervisor's command line ("loglevel=5")
     kernel_options       words for the root kernel's command line
     machine              QEMU's machine type: "q35" or "pc"
+    firmware             "bios" or "uefi": that firmware starts GRUB from a CD, and GRUB the
+                         hypervisor; without one QEMU does it all
+    disc                 what is on that CD, as grub.plain_disc
     disk                 a disk image (raw) in place of the empty disk; it is written to
     disk_size            of the empty disk
     shares               more directories for the root: {"/there": "here"}, read-only
@@ -59,11 +63,14 @@ class Host:
     """
 
     def __init__(self, *, processors=2, memory="4G", hypervisor=True, hypervisor_options=(),
-                 kernel_options=(), machine="q35", disk=None, disk_size=64 << 20, shares=None,
-                 reboot="stop", qemu=(), trace=None, gdb=None, icount=None, name=None,
-                 boot_timeout=90, on_line=None, artifacts=None):
+                 kernel_options=(), machine="q35", firmware=None, disc=grub.plain_disc, disk=None,
+                 disk_size=64 << 20, shares=None, reboot="stop", qemu=(), trace=None, gdb=None,
+                 icount=None, name=None, boot_timeout=90, on_line=None, artifacts=None):
         if reboot not in ("stop", "allow"):
             raise ValueError(f"reboot is {reboot!r}; expected 'stop' or 'allow'")
+        if firmware not in (None, *grub.FIRMWARE) or (firmware and not hypervisor):
+            raise ValueError(f"firmware is {firmware!r}; expected 'bios' or 'uefi', and a "
+                             "hypervisor for it to start")
         if icount is not None and processors != 1:
             raise ValueError(f"icount with {processors} processors; expected 1: QEMU counts "
                              "instructions on one processor only")
@@ -76,6 +83,8 @@ class Host:
         self._hypervisor_options = list(hypervisor_options)
         self._kernel_options = list(kernel_options)
         self._machine_type = machine
+        self._firmware = firmware
+        self._disc = disc
         self._disk = disk
         self._disk_size = disk_size
         self._shares = dict(shares or {})
@@ -310,14 +319,14 @@ class Host:
             arguments += ["-d", self._trace, "-D", "trace.log"]
         if self._gdb:
             arguments += ["-gdb", f"tcp:127.0.0.1:{self._gdb}", "-S"]
-        kernel_line = " ".join([
+        arguments += self._boot_arguments([
             "console=ttyS0", "earlyprintk=serial,ttyS0,115200", "panic=-1", "printk.time=1",
             "croft.address=10.0.2.15/24", "croft.gateway=10.0.2.2",
             f"croft.share={';'.join(entries)}", *self._kernel_options])
-        arguments += self._boot_arguments(kernel_line)
         return arguments + self._qemu
 
-    def _boot_arguments(self, kernel_line):
+    def _boot_arguments(self, kernel_words):
+        kernel_line = " ".join(kernel_words)
         # Short names, seen from the run's directory: a path with a space or a comma in it would
         # end QEMU's module string early.
         for name, target in (("kernel", self.artifacts.kernel), ("initramfs", self._initramfs())):
@@ -330,9 +339,20 @@ class Host:
         if not pathlib.Path(image).is_file():
             raise LabError(f"found no {image}; expected the hypervisor: build the tree "
                            "('make build')")
+        if self._firmware:
+            return self._firmware_arguments(image, kernel_words)
         escaped = kernel_line.replace(",", ",,")
         return ["-kernel", str(image), "-append", " ".join(self._hypervisor_options),
                 "-initrd", f"kernel {escaped},initramfs"]
+
+    def _firmware_arguments(self, image, kernel_words):
+        disc = self._disc(self.logs, self._hypervisor_options, kernel_words,
+                          {"hypervisor": image, "kernel": self.logs / "kernel",
+                           "initramfs": self.logs / "initramfs"})
+        grub.make_disc(self.logs / "disc.iso", *disc)
+        return [*grub.firmware_arguments(self._firmware, self.logs),
+                "-drive", "file=disc.iso,if=none,id=disc,format=raw,readonly=on",
+                "-device", "ide-cd,drive=disc,bootindex=0"]
 
     def _disk_arguments(self):
         image = self._disk

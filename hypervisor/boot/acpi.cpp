@@ -104,12 +104,11 @@ void read_table(AcpiInformation& info, std::uint64_t table) {
     }
 }
 
-bool is_rsdp(std::uint64_t address) {
-    return std::memcmp(reinterpret_cast<const void*>(address), "RSD PTR ", 8) == 0 &&
-        acpi_checksum_ok(reinterpret_cast<const void*>(address), rsdp_v1_length);
-}
-
 } // namespace
+
+bool is_rsdp(const void* bytes) {
+    return std::memcmp(bytes, "RSD PTR ", 8) == 0 && acpi_checksum_ok(bytes, rsdp_v1_length);
+}
 
 bool acpi_checksum_ok(const void* table, std::uint32_t length) {
     const auto* bytes = static_cast<const std::uint8_t*>(table);
@@ -124,12 +123,12 @@ std::uint64_t find_rsdp() {
     constexpr std::uint64_t ebda_pointer = 0x40e; // in the BIOS data area
     const std::uint64_t ebda = std::uint64_t{read_at<std::uint16_t>(ebda_pointer)} << 4;
     for (std::uint64_t at = ebda; ebda != 0 && at < ebda + 1024; at += 16) {
-        if (is_rsdp(at)) {
+        if (is_rsdp(reinterpret_cast<const void*>(at))) {
             return at;
         }
     }
     for (std::uint64_t at = 0xe0000; at < 0x100000; at += 16) {
-        if (is_rsdp(at)) {
+        if (is_rsdp(reinterpret_cast<const void*>(at))) {
             return at;
         }
     }

@@ -28,6 +28,9 @@ std::expected<AcpiInformation, std::string_view> read_acpi(std::uint64_t rsdp);
 /// Looks for the RSDP where a BIOS keeps it. \return 0 if it is not there.
 std::uint64_t find_rsdp();
 
+/// Whether there is an RSDP, of which at least the 20 bytes of its first version can be read.
+bool is_rsdp(const void* bytes);
+
 /// Whether the bytes of a table add up to zero.
 bool acpi_checksum_ok(const void* table, std::uint32_t length);
 

@@ -106,12 +106,13 @@ void fill_boot_parameters(std::span<std::uint8_t, 4096> page, std::span<const st
         static_cast<std::uint32_t>(start.command_line));
     put(std::span<std::uint8_t>{page}, acpi_rsdp, start.rsdp);
 
-    // The loader left the screen in the BIOS's text mode.
-    page[screen_mode] = 3;
-    page[screen_columns] = 80;
-    page[screen_lines] = 25;
-    page[screen_is_vga] = 1;
-    page[screen_points] = 16;
+    if (start.text_screen) {
+        page[screen_mode] = 3;
+        page[screen_columns] = 80;
+        page[screen_lines] = 25;
+        page[screen_is_vga] = 1;
+        page[screen_points] = 16;
+    }
 
     std::size_t count = 0;
     for (const MemoryRange& range : memory.ranges()) {

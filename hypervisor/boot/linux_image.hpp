@@ -32,9 +32,13 @@ struct LinuxStart {
     std::uint64_t initrd_size = 0;
     std::uint64_t command_line = 0; ///< physical address
     std::uint64_t rsdp = 0;
+    bool text_screen = true; ///< it is in the BIOS's text mode; else nothing is known of it
 };
 
-/// Fills the 4 KiB of boot parameters ("zero page").
+/// Fills the 4 KiB of boot parameters ("zero page"). They tell nothing of UEFI, so that the root
+/// runs none of its services: firmware prepares for the operating system's addresses
+/// (SetVirtualAddressMap) in memory of the boot services too, which by then is the hypervisor's and
+/// the root's. What there is to know, memory and ACPI, the parameters tell.
 void fill_boot_parameters(std::span<std::uint8_t, 4096> page, std::span<const std::uint8_t> file,
     const LinuxStart& start, const MemoryMap& memory);
 

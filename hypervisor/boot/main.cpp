@@ -2,6 +2,7 @@
 // From the loader to the root partition: what is there, what the hypervisor keeps, who runs.
 #include "hypervisor/boot/acpi.hpp"
 #include "hypervisor/boot/multiboot.hpp"
+#include "hypervisor/boot/multiboot2.hpp"
 #include "hypervisor/boot/options.hpp"
 #include "hypervisor/cpu/branch_barrier.hpp"
 #include "hypervisor/cpu/clock.hpp"
@@ -28,7 +29,7 @@ extern const std::uint8_t ap_trampoline_begin[];
 extern const std::uint8_t ap_trampoline_end[];
 extern std::uint8_t boot_stack[];
 extern std::uint64_t ap_stack;
-void boot_main(std::uint64_t multiboot_information);
+void boot_main(std::uint64_t information, std::uint32_t magic);
 void ap_main();
 }
 
@@ -42,6 +43,8 @@ constinit HostMap host_map{};
 constinit PagePool host_tables{};
 // Kept out of the stack: it is large.
 constinit BootInformation boot{};
+/// Below 1 MiB: where the other processors begin.
+constinit std::uint64_t trampoline = 0;
 
 [[noreturn]] void give_up(const char* reason) {
     log(LogLevel::error, "{}", reason);
@@ -82,9 +85,31 @@ std::uint64_t pages_up_to(std::uint64_t end) {
     return (end + page_size - 1) / page_size;
 }
 
+/// Memory that may be written to while the loader's things are still needed.
+MemoryMap free_memory() {
+    MemoryMap free;
+    if (!boot.free_memory(free)) {
+        give_up("the memory map has too many ranges to take the modules out of it");
+    }
+    return free;
+}
+
+/// The root may have the page when the processors have started.
+void choose_trampoline() {
+    constexpr std::uint64_t real_mode_end = 1ull << 20;
+    const auto page = free_memory().find_highest(page_size, page_size, real_mode_end);
+    if (!page || *page == 0) {
+        give_up("there is no free page below 1 MiB for the other processors to start in");
+    }
+    trampoline = *page;
+}
+
 /// Chooses the hypervisor's memory, as high as the first mapping reaches, and says so in the map
 /// that the root will get.
 void reserve_memory(unsigned processors) {
+    const auto image = reinterpret_cast<std::uint64_t>(image_begin);
+    const auto image_last = reinterpret_cast<std::uint64_t>(image_end);
+    (void)boot.memory.reserve(image, image_last);
     const std::uint64_t end = boot.memory.usable_end();
     constexpr std::uint64_t per_processor = 128 * 1024;
     constexpr std::uint64_t slack = 1ull << 20;
@@ -93,16 +118,13 @@ void reserve_memory(unsigned processors) {
         root::reserve_bytes(end, processors) + table_bytes + processors * per_processor + slack;
     const std::uint64_t size = (wanted + large_page_size - 1) & ~(large_page_size - 1);
     constexpr std::uint64_t first_mapping_end = 1ull << 32;
-    const auto begin = boot.memory.find_highest(size, large_page_size, first_mapping_end);
+    const auto begin = free_memory().find_highest(size, large_page_size, first_mapping_end);
     if (!begin) {
         log(LogLevel::error,
             "too little memory: the hypervisor needs {} KiB in one piece below 4 GiB", size / 1024);
         stop_processor();
     }
-    const auto image = reinterpret_cast<std::uint64_t>(image_begin);
-    const auto image_last = reinterpret_cast<std::uint64_t>(image_end);
     (void)boot.memory.reserve(*begin, *begin + size);
-    (void)boot.memory.reserve(image, image_last);
     boot_memory.initialise(*begin, *begin + size);
 
     const std::uint64_t pages = pages_up_to(end);
@@ -156,7 +178,6 @@ constinit std::atomic<bool> ap_is_up{false};
 
 /// Starts one processor (SDM vol. 3, 9.4.4). \return false if it does not answer.
 bool start_processor(std::uint32_t index, std::uint32_t apic_id) {
-    constexpr std::uint64_t trampoline = 0x8000;
     constexpr std::uint64_t patience_us = 1'000'000;
     const auto stack = boot_memory.take(LogicalProcessor::stack_size, LogicalProcessor::stack_size);
     LogicalProcessor& lp = make_lp(index, apic_id);
@@ -170,7 +191,7 @@ bool start_processor(std::uint32_t index, std::uint32_t apic_id) {
     physical_apic::send_init(apic_id);
     clock::wait_microseconds(10'000);
     for (unsigned attempt = 0; attempt < 2 && !ap_is_up.load(); ++attempt) {
-        physical_apic::send_startup(apic_id, trampoline >> page_shift);
+        physical_apic::send_startup(apic_id, static_cast<std::uint8_t>(trampoline >> page_shift));
         clock::wait_microseconds(200);
     }
     const std::uint64_t end = read_tsc() + clock::from_100ns(patience_us * 10);
@@ -207,8 +228,10 @@ void mask_legacy_interrupts() {
     out8(slave_mask, 0xff);
 }
 
-[[noreturn]] void boot_machine(std::uint64_t multiboot_information) {
-    const auto found = read_multiboot(multiboot_information);
+[[noreturn]] void boot_machine(std::uint64_t information, std::uint32_t magic) {
+    constexpr std::uint32_t multiboot2_magic = 0x36d76289; // Multiboot2 Specification 2.0, 3.3
+    const auto found =
+        magic == multiboot2_magic ? read_multiboot2(information) : read_multiboot(information);
     const BootOptions options = parse_options(found ? found->command_line : std::string_view{});
     console::initialise(options.console_port);
     console::set_level(options.log_level);
@@ -223,7 +246,11 @@ void mask_legacy_interrupts() {
     if (const char* const reason = virtualization::unsupported(); reason != nullptr) {
         give_up(reason);
     }
-    const std::uint64_t rsdp = find_rsdp();
+    if (boot.efi_system_table != 0) {
+        log(LogLevel::info, "started from UEFI, its system table is at {x}", boot.efi_system_table);
+    }
+    const std::uint64_t rsdp =
+        is_rsdp(boot.rsdp.data()) ? reinterpret_cast<std::uint64_t>(boot.rsdp.data()) : find_rsdp();
     if (rsdp == 0) {
         give_up("no ACPI tables are found");
     }
@@ -232,6 +259,7 @@ void mask_legacy_interrupts() {
         give_up(acpi.error().data());
     }
     reserve_memory(acpi->processor_count);
+    choose_trampoline();
     mask_legacy_interrupts();
     descriptor_tables::initialise();
     extended_state::initialise();
@@ -275,8 +303,8 @@ void mask_legacy_interrupts() {
 
 } // namespace hypervisor
 
-void boot_main(std::uint64_t multiboot_information) {
-    hypervisor::boot_machine(multiboot_information);
+void boot_main(std::uint64_t information, std::uint32_t magic) {
+    hypervisor::boot_machine(information, magic);
 }
 
 void ap_main() {

@@ -20,7 +20,26 @@ bool MemoryMap::insert(unsigned position, MemoryRange range) {
     return true;
 }
 
+void MemoryMap::join_neighbours() {
+    unsigned kept = 0;
+    for (unsigned i = 1; i < count_; ++i) {
+        MemoryRange& last = ranges_[kept];
+        if (last.end == ranges_[i].begin && last.type == ranges_[i].type) {
+            last.end = ranges_[i].end;
+        } else {
+            ranges_[++kept] = ranges_[i];
+        }
+    }
+    count_ = count_ == 0 ? 0 : kept + 1;
+}
+
 bool MemoryMap::add(std::uint64_t begin, std::uint64_t end, MemoryType type) {
+    const bool has_room = merge(begin, end, type);
+    join_neighbours();
+    return has_room;
+}
+
+bool MemoryMap::merge(std::uint64_t begin, std::uint64_t end, MemoryType type) {
     // Piece by piece: what lies before the next range, then where both are.
     unsigned i = 0;
     while (begin < end) {

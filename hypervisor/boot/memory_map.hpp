@@ -19,8 +19,8 @@ struct MemoryRange {
     MemoryType type = MemoryType::reserved;
 };
 
-/// Ranges in ascending order that do not overlap. Where the firmware's do, the less usable type
-/// wins.
+/// Ranges in ascending order that do not overlap, and of which no two that touch have one type.
+/// Where the firmware's overlap, the less usable type wins.
 class MemoryMap final {
 public:
     static constexpr unsigned capacity = 128;
@@ -44,7 +44,9 @@ public:
         std::uint64_t size, std::uint64_t alignment, std::uint64_t floor) const;
 
 private:
+    bool merge(std::uint64_t begin, std::uint64_t end, MemoryType type);
     bool insert(unsigned position, MemoryRange range);
+    void join_neighbours();
 
     std::array<MemoryRange, capacity> ranges_{};
     unsigned count_ = 0;

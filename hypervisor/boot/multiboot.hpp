@@ -1,28 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a Multiboot loader hands over (Multiboot Specification 0.6.96, 3.3).
+// What a Multiboot loader hands over (Multiboot Specification 0.6.96, 3.3): QEMU, or an old GRUB.
 #pragma once
 
-#include "hypervisor/boot/memory_map.hpp"
+#include "hypervisor/boot/boot_information.hpp"
 
-#include <array>
 #include <cstdint>
 #include <expected>
 #include <string_view>
 
 namespace hypervisor {
-
-struct BootModule {
-    std::uint64_t begin = 0;
-    std::uint64_t end = 0;
-    std::string_view arguments{}; ///< without the file's name
-};
-
-struct BootInformation {
-    MemoryMap memory{};
-    std::string_view command_line{}; ///< without the image's name
-    std::array<BootModule, 4> modules{};
-    unsigned module_count = 0;
-};
 
 /// Reads the loader's structures. Strings still point into the loader's memory.
 /// \param address physical address of the Multiboot information structure.

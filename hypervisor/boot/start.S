@@ -8,6 +8,17 @@
 #define MULTIBOOT_PAGE_ALIGN 1
 #define MULTIBOOT_MEMORY_INFO 2
 
+#define MULTIBOOT2_HEADER_MAGIC 0xe85250d6
+#define MULTIBOOT2_LOADER_MAGIC 0x36d76289
+#define MULTIBOOT2_I386 0
+#define MULTIBOOT2_HEADER_LENGTH (multiboot2_header_end - multiboot2_header)
+#define MULTIBOOT2_TAG_END 0
+#define MULTIBOOT2_TAG_INFORMATION_REQUEST 1
+#define MULTIBOOT2_TAG_MODULE_ALIGNMENT 6
+#define MULTIBOOT2_INFORMATION_COMMAND_LINE 1
+#define MULTIBOOT2_INFORMATION_MODULE 3
+#define MULTIBOOT2_INFORMATION_MEMORY_MAP 6
+
 #define CR0_PE (1 << 0)
 #define CR0_MP (1 << 1)
 #define CR0_NE (1 << 5)
@@ -30,15 +41,39 @@
         .long MULTIBOOT_PAGE_ALIGN | MULTIBOOT_MEMORY_INFO
         .long -(MULTIBOOT_HEADER_MAGIC + (MULTIBOOT_PAGE_ALIGN | MULTIBOOT_MEMORY_INFO))
 
+        // The same image for loaders of Multiboot2 (its specification, 3.1): the ELF header says
+        // where it goes and where it is entered, in 32-bit mode. No tag asks for UEFI's boot
+        // services: they have ended, so the loader's last memory map is true.
+        .balign 8
+multiboot2_header:
+        .long MULTIBOOT2_HEADER_MAGIC
+        .long MULTIBOOT2_I386
+        .long MULTIBOOT2_HEADER_LENGTH
+        .long -(MULTIBOOT2_HEADER_MAGIC + MULTIBOOT2_I386 + MULTIBOOT2_HEADER_LENGTH)
+1:      .short MULTIBOOT2_TAG_INFORMATION_REQUEST, 0
+        .long 2f - 1b
+        .long MULTIBOOT2_INFORMATION_COMMAND_LINE
+        .long MULTIBOOT2_INFORMATION_MODULE
+        .long MULTIBOOT2_INFORMATION_MEMORY_MAP
+2:      .balign 8
+        .short MULTIBOOT2_TAG_MODULE_ALIGNMENT, 0
+        .long 8
+        .short MULTIBOOT2_TAG_END, 0
+        .long 8
+multiboot2_header_end:
+
         .section .boot.text, "ax"
         .code32
         .globl multiboot_entry
 multiboot_entry:
         cli
         cld
+        mov %eax, %esi
         cmp $MULTIBOOT_LOADER_MAGIC, %eax
+        je 1f
+        cmp $MULTIBOOT2_LOADER_MAGIC, %eax
         jne not_multiboot
-        mov %ebx, %ebp
+1:      mov %ebx, %ebp
         mov $(boot_stack + STACK_SIZE - 16), %esp
 
         mov $0x80000000, %eax
@@ -115,6 +150,7 @@ multiboot_entry64:
         mov %eax, %gs
         mov $(boot_stack + STACK_SIZE - 16), %rsp
         mov %ebp, %edi
+        mov %esi, %esi
         xor %ebp, %ebp
         call boot_main
         ud2
@@ -174,7 +210,7 @@ boot_gdt_pointer:
         .word boot_gdt_end - boot_gdt - 1
         .long boot_gdt
 message_not_multiboot:
-        .asciz "undercroft: not started by a Multiboot loader; start it with GRUB's multiboot or QEMU's -kernel\r\n"
+        .asciz "undercroft: not started by a Multiboot loader; start it with GRUB's multiboot2 or QEMU's -kernel\r\n"
 message_no_long_mode:
         .asciz "undercroft: this processor has no 64-bit mode; an AMD64 processor with AMD-V is needed\r\n"
 

@@ -107,13 +107,6 @@ void unmap_private(Partition& root) {
     require(apic == Status::success, "the local APIC's page can't be hidden");
 }
 
-std::uint64_t page_floor(std::uint64_t address) {
-    return address & ~(page_size - 1);
-}
-std::uint64_t page_ceiling(std::uint64_t address) {
-    return page_floor(address + page_size - 1);
-}
-
 /// 32-bit protected mode, paging off, flat segments (the kernel's Documentation/arch/x86/boot.rst).
 void enter_at(VirtualProcessor& vp, std::uint64_t entry, std::uint64_t boot_parameters) {
     VirtualCpu& cpu = vp.cpu();
@@ -204,14 +197,20 @@ const char* start(const BootInformation& boot, std::uint64_t rsdp) {
     if (!image) {
         return image.error().data();
     }
-    // Where things are to go must not hold the kernel's file; an initramfs in the way is moved.
-    MemoryMap free = boot.memory;
-    (void)free.reserve(page_floor(kernel.begin), page_ceiling(kernel.end));
+    MemoryMap free;
+    if (!boot.free_memory(free)) {
+        return "the memory map has too many ranges to take the modules out of it";
+    }
     constexpr std::uint64_t low_floor = 0x10000;
     constexpr std::uint64_t low_end = 1ull << 32;
-    const auto parameters = free.find_lowest(2 * page_size, page_size, low_floor);
+    // The boot parameters, the command line, and the RSDP, which the root looks at again later.
+    constexpr std::uint64_t parameter_bytes = 3 * page_size;
+    const auto parameters = free.find_lowest(parameter_bytes, page_size, low_floor);
+    if (!parameters || !free.reserve(*parameters, *parameters + parameter_bytes)) {
+        return "too little memory for the root kernel's boot parameters";
+    }
     const auto load = free.find_lowest(image->init_size, image->alignment, image->preferred);
-    if (!parameters || !load || *load + image->init_size > low_end) {
+    if (!load || *load + image->init_size > low_end) {
         return "too little memory for the root kernel below 4 GiB";
     }
     if (!image->relocatable && *load != image->preferred) {
@@ -219,32 +218,28 @@ const char* start(const BootInformation& boot, std::uint64_t rsdp) {
                "it "
                "with CONFIG_RELOCATABLE";
     }
-    (void)free.reserve(*parameters, *parameters + 2 * page_size);
-    (void)free.reserve(*load, page_ceiling(*load + image->init_size));
     const std::string_view command_line = kernel.arguments;
     if (command_line.size() >= page_size || command_line.size() > image->command_line_size) {
         return "the root kernel's command line is too long for it";
     }
-    LinuxStart where{.load_address = *load, .command_line = *parameters + page_size, .rsdp = rsdp};
-    if (boot.module_count > 1) {
-        where.initrd_begin = boot.modules[1].begin;
-        where.initrd_size = boot.modules[1].end - boot.modules[1].begin;
-        if (where.initrd_begin < *load + image->init_size && boot.modules[1].end > *load) {
-            const auto place = free.find_highest(where.initrd_size, page_size, low_end);
-            if (!place) {
-                return "too little memory for the root's initramfs below 4 GiB";
-            }
-            std::memmove(reinterpret_cast<void*>(*place),
-                reinterpret_cast<const void*>(where.initrd_begin), where.initrd_size);
-            where.initrd_begin = *place;
-        }
+    const LinuxStart where{.load_address = *load,
+        .initrd_begin = boot.modules[1].begin,
+        .initrd_size = boot.modules[1].end - boot.modules[1].begin,
+        .command_line = *parameters + page_size,
+        .rsdp = *parameters + 2 * page_size,
+        .text_screen = boot.efi_system_table == 0};
+    std::memcpy(
+        reinterpret_cast<void*>(where.rsdp), reinterpret_cast<const void*>(rsdp), boot.rsdp.size());
+    MemoryMap memory = boot.memory;
+    if (!memory.add(where.rsdp, where.rsdp + page_size, MemoryType::acpi)) {
+        return "the memory map has too many ranges to set a page for ACPI apart";
     }
     auto* const line = reinterpret_cast<char*>(where.command_line);
     std::memcpy(line, command_line.data(), command_line.size());
     line[command_line.size()] = '\0';
     fill_boot_parameters(
         std::span<std::uint8_t, page_size>{reinterpret_cast<std::uint8_t*>(*parameters), page_size},
-        file, where, boot.memory);
+        file, where, memory);
     std::memcpy(reinterpret_cast<void*>(*load), file.subspan(image->protected_mode_offset).data(),
         image->protected_mode_size);
 

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "hypervisor/boot/acpi.hpp"
+#include "hypervisor/boot/boot_information.hpp"
 #include "hypervisor/boot/linux_image.hpp"
-#include "hypervisor/boot/multiboot.hpp"
 #include "hypervisor/hypercall/status.hpp"
 #include "hypervisor/memory/page_pool.hpp"
 #include "hypervisor/memory/page_records.hpp"

@@ -155,6 +155,9 @@ TEST(LinuxBootParameters, SayWhatTheKernelNeeds) {
     EXPECT_EQ(get<std::uint32_t>(page, 0x21c), 0x123456u);
     EXPECT_EQ(get<std::uint32_t>(page, 0x228), 0x90000u);
     EXPECT_EQ(get<std::uint64_t>(page, 0x070), 0x7ffe1234u);
+    EXPECT_EQ(page[0x06], 3) << "the BIOS's text mode";
+    EXPECT_EQ(page[0x0f], 1);
+    EXPECT_EQ(get<std::uint32_t>(page, 0x1c0), 0u) << "no signature of EFI's";
     EXPECT_EQ(page[0x1ef], 0) << "the sentinel: who fills the page clears it";
     ASSERT_EQ(page[0x1e8], 4);
     const auto entry = [&](std::size_t i) {
@@ -169,6 +172,15 @@ TEST(LinuxBootParameters, SayWhatTheKernelNeeds) {
         EXPECT_EQ(entry(i).type, memory.ranges()[i].type);
     }
     EXPECT_EQ(page[0x2d0 + 80], 0);
+}
+
+TEST(LinuxBootParameters, KnowNoScreenWithoutABios) {
+    std::array<std::uint8_t, 4096> page;
+    page.fill(0xee);
+    fill_boot_parameters(page, bzimage(), {.text_screen = false}, MemoryMap{});
+    for (std::size_t at = 0; at < 0x40; ++at) {
+        EXPECT_EQ(page[at], 0) << at;
+    }
 }
 
 TEST(LinuxBootParameters, HoldAMapOfTheGreatestSize) {

@@ -13,10 +13,13 @@ constexpr auto reserved = MemoryType::reserved;
 
 void expect_well_formed(const MemoryMap& map) {
     std::uint64_t last = 0;
+    std::optional<MemoryType> type;
     for (const MemoryRange& range : map.ranges()) {
         ASSERT_LT(range.begin, range.end);
         ASSERT_GE(range.begin, last) << "ranges ascend and do not overlap";
+        ASSERT_FALSE(range.begin == last && range.type == type) << "neighbours of one type are one";
         last = range.end;
+        type = range.type;
     }
 }
 
@@ -94,7 +97,7 @@ TEST(MemoryMap, AgreesWithAListOfBytes) {
         ASSERT_EQ(map.usable_bytes(), bytes);
         ASSERT_EQ(map.usable_end(), end);
 
-        // A place is found just if there is one; neighbours that are both usable may count as two.
+        // A place is found just if there is one.
         const std::uint64_t wanted = 1 + random() % 20;
         const std::uint64_t alignment = 1ull << random() % 5;
         const std::uint64_t limit = random() % size;
@@ -128,6 +131,18 @@ TEST(MemoryMap, SaysWhenItIsFull) {
     EXPECT_FALSE(map.add(2, 3, reserved));
     expect_well_formed(map);
     EXPECT_LE(map.ranges().size(), MemoryMap::capacity);
+}
+
+TEST(MemoryMap, HundredsOfNeighboursAreOneRange) {
+    MemoryMap map;
+    for (std::uint64_t i = 0; i < 1000; ++i) {
+        const std::uint64_t at = i % 2 == 0 ? i / 2 : 999 - i / 2;
+        ASSERT_TRUE(map.add(at * 10, at * 10 + 10, at < 500 ? usable : reserved)) << i;
+        expect_well_formed(map);
+    }
+    ASSERT_EQ(map.ranges().size(), 2u);
+    EXPECT_EQ(map.ranges()[0].end, 5000u);
+    EXPECT_EQ(map.ranges()[1].end, 10000u);
 }
 
 TEST(MemoryMap, StaysSoundAtTheEndOfTheAddressSpace) {
