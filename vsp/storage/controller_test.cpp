@@ -121,6 +121,8 @@ protected:
     RingHost host_;
     MemoryDisk disk_{16 * mebibyte};
     MemoryDisk disc_{mebibyte, disk::Format::iso, true};
+    /// It gives nothing back.
+    MemoryDisk solid_{mebibyte, disk::Format::raw, false, false};
     std::unique_ptr<Controller> controller_ =
         std::make_unique<Controller>(host_.threads(), most_sub_channels);
     vmbus::Server::DeviceId device_ = 0;
@@ -288,8 +290,7 @@ TEST_F(ControllerTest, UnmapAndWriteSameLeaveZeros) {
 }
 
 TEST_F(ControllerTest, NothingIsWrittenForADiskThatGivesNothingBack) {
-    MemoryDisk solid(mebibyte, disk::Format::raw, false, false);
-    controller_->add_disk(1, identity_of(2), solid.disk());
+    controller_->add_disk(1, identity_of(2), solid_.disk());
     boot();
     std::vector<std::uint8_t> page(8);
     ASSERT_TRUE(read({0x12, 1, 0xb2, 0, 8, 0}, page, 1).is_good());
@@ -303,9 +304,9 @@ TEST_F(ControllerTest, NothingIsWrittenForADiskThatGivesNothingBack) {
     list[8 + 11] = 16;
     EXPECT_EQ(write(cdb_10(0x42, 0, 24), list, 1).sense_code(), 0x052000U);
     // Who discards all the same has nothing written.
-    solid.contents().record = true;
-    ASSERT_TRUE(solid.disk().chain().discard(0, mebibyte));
-    EXPECT_TRUE(solid.contents().events.empty());
+    solid_.contents().record = true;
+    ASSERT_TRUE(solid_.disk().chain().discard(0, mebibyte));
+    EXPECT_TRUE(solid_.contents().events.empty());
     // Zeros that are asked for are written.
     const auto data = pattern(512, 1);
     ASSERT_TRUE(write(write_10(7, 1), data, 1).is_good());
