@@ -66,12 +66,12 @@ static void check_leaves(void) {
 
 /* ---- Registers ---- */
 
-enum access_kind { READ_WRITE, READ_ONLY, WRITE_ONLY, NOT_TO_BE_READ };
+enum { READ_WRITE, READ_ONLY, WRITE_ONLY, NOT_TO_BE_READ };
 
 struct announced_register {
     const char* name;
     uint32_t msr;
-    enum access_kind kind;
+    unsigned kind;
     uint64_t privilege; /* or a feature, if this is 0 */
     uint32_t feature;
 };

@@ -69,7 +69,8 @@ public:
         add(static_cast<std::uint8_t>(BPF_LDX | BPF_MEM | size), to, base, offset);
     }
     void load_value_address(std::uint8_t to, int map) {
-        add(BPF_LD | BPF_DW | BPF_IMM, to, BPF_PSEUDO_MAP_VALUE, 0, map);
+        // BPF_LD and BPF_IMM, which are 0
+        add(BPF_DW, to, BPF_PSEUDO_MAP_VALUE, 0, map);
         add(0, 0, 0);
     }
     /// If `condition` (BPF_JEQ …) holds of a register and a value.
