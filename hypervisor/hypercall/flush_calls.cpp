@@ -9,17 +9,17 @@ namespace hypervisor::hypercall {
 
 namespace {
 
-constexpr std::uint64_t known_flags = HV_FLUSH_ALL_PROCESSORS |
-    HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES | HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY |
-    HV_FLUSH_USE_EXTENDED_RANGE_FORMAT;
+constexpr std::uint64_t common_flags =
+    HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES;
+constexpr std::uint64_t space_flags = common_flags | HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY;
+// A list has global mappings and others alike. Its ranges may be of any form, as each is among all.
+constexpr std::uint64_t list_flags = common_flags | HV_FLUSH_USE_EXTENDED_RANGE_FORMAT;
 
-/// Has those forget whom `for_each(f)` names by f(index); answers false if it names nobody rightly.
+/// Has those forget whom `for_each(f)` names by f(index); that answers false if it names nobody
+/// rightly.
 template <class ForEach>
-Status flush(Call& call, std::uint64_t flags, ForEach&& for_each) {
-    // A list has global mappings and others alike.
-    const bool is_list = call.rep_count != 0;
-    if ((flags & ~known_flags) != 0 ||
-        (is_list && (flags & HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY) != 0)) {
+Status flush(Call& call, std::uint64_t flags, std::uint64_t known_flags, ForEach&& for_each) {
+    if ((flags & ~known_flags) != 0) {
         return Status::invalid_parameter;
     }
     Partition& partition = call.caller.partition();
@@ -33,21 +33,19 @@ Status flush(Call& call, std::uint64_t flags, ForEach&& for_each) {
         return Status::invalid_hypercall_input;
     }
     partition.wait_for_flushes();
-    call.rep_index = call.rep_count; // each range of a list is among all
+    call.rep_index = call.rep_count;
     return Status::success;
 }
 
-} // namespace
-
-Status flush_virtual_address_space(Call& call) {
+Status flush_mask(Call& call, std::uint64_t known_flags) {
     const auto in = call.in<hv_input_flush_virtual_address_space>();
-    return flush(call, in.flags, [&in](auto&& f) {
+    return flush(call, in.flags, known_flags, [&in](auto&& f) {
         for_each_in_mask(in.processor_mask, f);
         return true;
     });
 }
 
-Status flush_virtual_address_space_ex(Call& call) {
+Status flush_set(Call& call, std::uint64_t known_flags) {
     struct [[gnu::packed]] Header {
         std::uint64_t address_space;
         std::uint64_t flags;
@@ -57,10 +55,28 @@ Status flush_virtual_address_space_ex(Call& call) {
     static_assert(
         sizeof(Header) == offsetof(hv_input_flush_virtual_address_space_ex, vp_set.bank_contents));
     const auto in = call.in<Header>();
-    return flush(call, in.flags, [&](auto&& f) {
+    return flush(call, in.flags, known_flags, [&](auto&& f) {
         return for_each_in_set(
             call, in.format, in.valid_banks, sizeof in, sizeof in + call.variable_header, f);
     });
+}
+
+} // namespace
+
+Status flush_virtual_address_space(Call& call) {
+    return flush_mask(call, space_flags);
+}
+
+Status flush_virtual_address_list(Call& call) {
+    return flush_mask(call, list_flags);
+}
+
+Status flush_virtual_address_space_ex(Call& call) {
+    return flush_set(call, space_flags);
+}
+
+Status flush_virtual_address_list_ex(Call& call) {
+    return flush_set(call, list_flags);
 }
 
 } // namespace hypervisor::hypercall

@@ -60,7 +60,7 @@ constexpr CallEntry entries[] = {
     simple<hv_input_flush_virtual_address_space>(HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE,
         "HvCallFlushVirtualAddressSpace", none, flush_virtual_address_space),
     rep<hv_input_flush_virtual_address_space, std::uint64_t>(HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST,
-        "HvCallFlushVirtualAddressList", none, flush_virtual_address_space),
+        "HvCallFlushVirtualAddressList", none, flush_virtual_address_list),
     simple<hv_input_get_logical_processor_run_time, hv_output_get_logical_processor_run_time>(
         HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME, "HvCallGetLogicalProcessorRunTime", machine,
         get_logical_processor_run_time),
@@ -71,7 +71,7 @@ constexpr CallEntry entries[] = {
     {HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE_EX, "HvCallFlushVirtualAddressSpaceEx", flush_ex_header, 0,
         0, 0, false, true, none, flush_virtual_address_space_ex},
     {HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST_EX, "HvCallFlushVirtualAddressListEx", flush_ex_header,
-        sizeof(std::uint64_t), 0, 0, true, true, none, flush_virtual_address_space_ex},
+        sizeof(std::uint64_t), 0, 0, true, true, none, flush_virtual_address_list_ex},
     {HVCALL_SEND_SYNTHETIC_CLUSTER_IPI_EX, "HvCallSendSyntheticClusterIpiEx", ipi_ex_header, 0, 0,
         0, false, true, none, send_synthetic_cluster_ipi_ex},
     simple<hv_input_create_partition, hv_output_create_partition>(

@@ -33,9 +33,11 @@ Status unmap_gpa_pages(Call& call);
 Status get_gpa_pages_access_states(Call& call);
 Status translate_virtual_address(Call& call);
 
-// flush_calls.cpp; each is a list's as well
+// flush_calls.cpp
 Status flush_virtual_address_space(Call& call);
+Status flush_virtual_address_list(Call& call);
 Status flush_virtual_address_space_ex(Call& call);
+Status flush_virtual_address_list_ex(Call& call);
 
 // vp_calls.cpp
 Status create_vp(Call& call);
