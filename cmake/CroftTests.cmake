@@ -6,15 +6,16 @@ find_package(GTest REQUIRED)
 # What the presets with sanitizers build.
 add_custom_target(unit_tests)
 
-# croft_add_test(<name> SOURCES <file>… [LIBS <target>…])
+# croft_add_test(<name> [ONE_THREAD] SOURCES <file>… [LIBS <target>…])
 #
 # A GoogleTest program that runs on the build machine. Each of its cases becomes a CTest test of the
 # name <name>.<Suite>.<Case> with the label "unit"; under the presets sanitize and tsan the name begins
-# with "sanitized." and "threads.", so that one CTest run can hold all builds.
+# with "sanitized." and "threads.", so that one CTest run can hold all builds. With ONE_THREAD it has no
+# other and takes long: it is built for the thread sanitizer, and not run under it.
 function(croft_add_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "ONE_THREAD" "" "SOURCES;LIBS")
     if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
-        message(FATAL_ERROR "croft_add_test(${name}): found '${ARGN}', expected "
+        message(FATAL_ERROR "croft_add_test(${name}): found '${ARGN}', expected [ONE_THREAD] "
                             "SOURCES <file>… [LIBS <target>…]")
     endif()
     add_executable(${name} ${arg_SOURCES})
@@ -26,6 +27,9 @@ function(croft_add_test name)
     target_compile_options(${name} PRIVATE "$<$<CONFIG:RelWithDebInfo>:-O1;-g1>")
     add_dependencies(unit_tests ${name})
     set(prefix "${name}.")
+    if(CROFT_SANITIZE STREQUAL "THREADS" AND arg_ONE_THREAD)
+        return()
+    endif()
     if(CROFT_SANITIZE STREQUAL "THREADS")
         set(prefix "threads.${name}.")
     elseif(CROFT_SANITIZE)
