@@ -113,7 +113,7 @@ class StorageTest(unittest.TestCase):
             guest.run("dd if=/dev/urandom of=/tmp/data bs=64k count=100; ( rm -f /tmp/stop; "
                       "while [ ! -e /tmp/stop ]; do dd if=/tmp/data of=/dev/sda bs=64k "
                       "oflag=direct && cmp -n 6553600 /tmp/data /dev/sda || exit; done; "
-                      "touch /tmp/ok ) 2>/dev/null &")
+                      "touch /tmp/ok ) 2>/dev/null & true")
             written = "awk '{ print $7 }' /sys/block/sda/stat"
             for _ in range(5):
                 before = int(guest.run(written))
