@@ -54,6 +54,7 @@
 #define HV_FEATURE_GUEST_CRASH_REGS (1u << 10)
 #define HV_FEATURE_EXTENDED_GVA_RANGES (1u << 14)
 #define HV_FEATURE_XMM_HYPERCALL_OUTPUT (1u << 15)
+#define HV_FEATURE_HYPERCALL_MSR_LOCK (1u << 18)
 #define HV_FEATURE_DIRECT_SYNTHETIC_TIMERS (1u << 19)
 
 /* Implementation recommendations (enlightenment info EAX). */

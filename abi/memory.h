@@ -60,6 +60,7 @@ struct hv_input_get_gpa_pages_access_state {
 #define HV_TRANSLATE_GVA_VALIDATE_EXECUTE 0x4ull
 #define HV_TRANSLATE_GVA_PRIVILEGE_EXEMPT 0x8ull
 #define HV_TRANSLATE_GVA_SET_PAGE_TABLE_BITS 0x10ull
+#define HV_TRANSLATE_GVA_TLB_FLUSH_INHIBIT 0x20ull
 
 enum hv_translate_gva_result_code {
     HV_TRANSLATE_GVA_SUCCESS = 0,

@@ -23,6 +23,7 @@ enum hv_message_type {
     HVMSG_SYNIC_SINT_INTERCEPT = 0x80000061,
     HVMSG_SYNIC_SINT_DELIVERABLE = 0x80000062,
     HVMSG_ASYNC_CALL_COMPLETION = 0x80000070,
+    HVMSG_SCHEDULER_VP_SIGNAL_BITSET = 0x80000100,
     HVMSG_X64_IO_PORT_INTERCEPT = 0x80010000,
     HVMSG_X64_MSR_INTERCEPT = 0x80010001,
     HVMSG_X64_CPUID_INTERCEPT = 0x80010002,
@@ -57,6 +58,20 @@ struct hv_message {
 /* Payload of HVMSG_OPAQUE_INTERCEPT: the message itself is in the VP's intercept message page. */
 struct hv_opaque_intercept_message {
     uint32_t vp_index;
+} HV_PACKED;
+
+/*
+ * Payload of HVMSG_SCHEDULER_VP_SIGNAL_BITSET: virtual processors that the root may dispatch again.
+ * `vp_set` is sparse; what is here is its form with one bank.
+ */
+struct hv_vp_signal_bitset_scheduler_message {
+    uint64_t partition_id;
+    uint32_t overflow_count;
+    uint16_t vp_count;
+    uint16_t reserved;
+    uint64_t format;
+    uint64_t valid_bank_mask;
+    uint64_t bank_contents;
 } HV_PACKED;
 
 /* Payload of HVMSG_SYNIC_SINT_INTERCEPT: a SINT whose `as_intercept` is set has been signalled. */

@@ -30,12 +30,16 @@
 #define HV_X64_MSR_CRASH_P0 0x40000100u
 #define HV_X64_MSR_CRASH_P4 0x40000104u
 #define HV_X64_MSR_CRASH_CTL 0x40000105u
+#define HV_X64_MSR_TSC_INVARIANT_CONTROL 0x40000118u
 
 /* Layout shared by the registers that hold a page: bit 0 enables, bits 63..12 are the page. */
 #define HV_MSR_PAGE_ENABLE 1ull
 #define HV_MSR_PAGE_ADDRESS_MASK (~0xfffull)
 /* HV_X64_MSR_HYPERCALL: once set, the register cannot change before the partition is reset. */
 #define HV_MSR_HYPERCALL_LOCKED 2ull
+
+/* HV_X64_MSR_TSC_INVARIANT_CONTROL: CPUID says that the time-stamp counter is invariant. */
+#define HV_EXPOSE_INVARIANT_TSC 1ull
 
 #define HV_CRASH_CTL_CRASH_NOTIFY (1ull << 63)
 #define HV_CRASH_CTL_CRASH_MESSAGE (1ull << 62)

@@ -72,6 +72,8 @@ enum hv_partition_property_code {
     HV_PARTITION_PROPERTY_CPU_CAP = 0x00020002,
     HV_PARTITION_PROPERTY_CPU_WEIGHT = 0x00020003,
     HV_PARTITION_PROPERTY_CPU_GROUP_ID = 0x00020004,
+    /* Not in the TLFS: which NUMA node its virtual processors run on; hv_proximity_domain_info. */
+    HV_PARTITION_PROPERTY_PROXIMITY_DOMAIN = 0x0002ff00,
     HV_PARTITION_PROPERTY_TIME_FREEZE = 0x00030003,
     HV_PARTITION_PROPERTY_REFERENCE_TIME = 0x00030005,
     HV_PARTITION_PROPERTY_PROCESSORS_PER_SOCKET = 0x00050003,
@@ -89,7 +91,18 @@ enum hv_partition_property_code {
     HV_PARTITION_PROPERTY_PROCESSOR_FEATURES1 = 0x0006000b,
     HV_PARTITION_PROPERTY_VMM_CAPABILITIES = 0x00090007,
     HV_PARTITION_PROPERTY_ASSIGNABLE_SYNTHETIC_PROC_FEATURES = 0x00090009,
+    /* By HvCallSetPartitionProperty it is for all virtual processors: LPs, a bit for each. */
+    HV_PARTITION_VP_PROPERTY_SCHEDULING_AFFINITY_SET = 0x10001000,
 };
+
+/*
+ * CPU reserve and cap: a fraction of a logical processor for each virtual processor, in 1/65536.
+ * CPU weight: relative to others that share a logical processor.
+ */
+#define HV_PARTITION_CPU_FRACTION_MAX 0x10000u
+#define HV_PARTITION_CPU_WEIGHT_MIN 1u
+#define HV_PARTITION_CPU_WEIGHT_DEFAULT 100u
+#define HV_PARTITION_CPU_WEIGHT_MAX 10000u
 
 /* Values of HV_PARTITION_PROPERTY_UNIMPLEMENTED_MSR_ACTION. */
 enum hv_unimplemented_msr_action {
@@ -151,6 +164,14 @@ struct hv_partition_property_banks {
     uint64_t bank0;
 } HV_PACKED;
 
+/* Zeros behind what the property has. */
+#define HV_PARTITION_PROPERTY_EX_MAX_VAR_SIZE \
+    (HV_PAGE_SIZE - sizeof(struct hv_input_get_partition_property_ex))
+union hv_output_get_partition_property_ex {
+    uint8_t buffer[HV_PARTITION_PROPERTY_EX_MAX_VAR_SIZE];
+    struct hv_partition_property_banks banks;
+};
+
 /* HvCallCreateVp; `flags` of a root VP is the index of the LP that it belongs to. */
 struct hv_input_create_vp {
     uint64_t partition_id;
@@ -166,6 +187,40 @@ struct hv_input_delete_vp {
     uint64_t partition_id;
     uint32_t vp_index;
     uint32_t reserved;
+} HV_PACKED;
+
+/* HvCallDispatchVp: the root runs a child's virtual processor in the place of its own. */
+#define HV_DISPATCH_VP_FLAG_CLEAR_INTERCEPT_SUSPEND 0x1u
+#define HV_DISPATCH_VP_FLAG_ENABLE_CALLER_INTERRUPTS 0x2u
+#define HV_DISPATCH_VP_FLAG_SET_CALLER_SPEC_CTRL 0x4u
+#define HV_DISPATCH_VP_FLAG_SKIP_VP_SPEC_FLUSH 0x8u
+#define HV_DISPATCH_VP_FLAG_SKIP_CALLER_SPEC_FLUSH 0x10u
+#define HV_DISPATCH_VP_FLAG_SKIP_CALLER_USER_SPEC_FLUSH 0x20u
+#define HV_DISPATCH_VP_FLAG_SCAN_INTERRUPT_INJECTION 0x40u
+
+struct hv_input_dispatch_vp {
+    uint64_t partition_id;
+    uint32_t vp_index;
+    uint32_t flags;
+    uint64_t time_slice; /* 100 ns units; 0: until something happens */
+    uint64_t spec_ctrl;
+} HV_PACKED;
+
+enum hv_vp_dispatch_state {
+    HV_VP_DISPATCH_STATE_INVALID = 0,
+    HV_VP_DISPATCH_STATE_BLOCKED = 1, /* a message tells when it may be dispatched again */
+    HV_VP_DISPATCH_STATE_READY = 2,
+};
+
+enum hv_vp_dispatch_event {
+    HV_VP_DISPATCH_EVENT_INVALID = 0, /* nothing of the virtual processor's own */
+    HV_VP_DISPATCH_EVENT_SUSPEND = 1,
+    HV_VP_DISPATCH_EVENT_INTERCEPT = 2,
+};
+
+struct hv_output_dispatch_vp {
+    uint32_t dispatch_state;
+    uint32_t dispatch_event;
 } HV_PACKED;
 
 /* HvCallMapVpStatePage, HvCallUnmapVpStatePage */
@@ -267,11 +322,16 @@ enum hv_intercept_type {
     HV_INTERCEPT_TYPE_EXCEPTION = 3,
     HV_INTERCEPT_TYPE_MMIO = 5,
     HV_INTERCEPT_TYPE_X64_GLOBAL_CPUID = 6,
+    HV_INTERCEPT_TYPE_X64_APIC_SMI = 7,
     HV_INTERCEPT_TYPE_HYPERCALL = 8,
     HV_INTERCEPT_TYPE_X64_APIC_INIT_SIPI = 9,
+    HV_INTERCEPT_TYPE_X64_APIC_WRITE = 11,
     HV_INTERCEPT_TYPE_X64_MSR_INDEX = 12,
     HV_INTERCEPT_TYPE_UNKNOWN_SYNIC_CONNECTION = 13,
+    HV_INTERCEPT_TYPE_X64_APIC_EOI = 14,
     HV_INTERCEPT_TYPE_RETARGET_INTERRUPT_WITH_UNKNOWN_DEVICE_ID = 15,
+    HV_INTERCEPT_TYPE_X64_EXCEPTION_TRAP = 16,
+    HV_INTERCEPT_TYPE_X64_IO_PORT_RANGE = 17,
 };
 
 #define HV_INTERCEPT_ACCESS_MASK_NONE 0u
@@ -289,31 +349,60 @@ struct hv_input_install_intercept {
         uint32_t cpuid_index;
         uint16_t exception_vector;
         uint32_t msr_index;
+        struct {
+            uint16_t base;
+            uint16_t end; /* the last one */
+        } HV_PACKED io_port_range;
     } intercept_parameter;
 } HV_PACKED;
 
-/* HvCallRegisterInterceptResult, for CPUID. */
+/* HvCallRegisterInterceptResult: what CPUID answers, or what an MSR does that is not implemented.
+ */
+struct hv_cpuid_result_input {
+    uint32_t eax;
+    uint32_t ecx;
+    uint8_t subleaf_specific;
+    uint8_t always_override;
+    uint16_t padding;
+} HV_PACKED;
+
 struct hv_input_register_intercept_result {
     uint64_t partition_id;
     uint32_t vp_index;
     uint32_t intercept_type;
-    struct {
+    union {
         struct {
-            uint32_t eax;
-            uint32_t ecx;
-            uint8_t subleaf_specific;
-            uint8_t always_override;
-            uint16_t padding;
-        } HV_PACKED input;
+            struct hv_cpuid_result_input input;
+            struct {
+                uint32_t eax;
+                uint32_t eax_mask;
+                uint32_t ebx;
+                uint32_t ebx_mask;
+                uint32_t ecx;
+                uint32_t ecx_mask;
+                uint32_t edx;
+                uint32_t edx_mask;
+            } HV_PACKED result;
+        } HV_PACKED cpuid;
         struct {
-            uint32_t eax;
-            uint32_t eax_mask;
-            uint32_t ebx;
-            uint32_t ebx_mask;
-            uint32_t ecx;
-            uint32_t ecx_mask;
-            uint32_t edx;
-            uint32_t edx_mask;
-        } HV_PACKED result;
-    } HV_PACKED cpuid;
+            uint32_t msr_index;
+            uint32_t access_type; /* HV_INTERCEPT_ACCESS_MASK_… */
+            uint32_t action;      /* HV_UNIMPLEMENTED_MSR_ACTION_… */
+        } HV_PACKED msr;
+    };
+} HV_PACKED;
+
+/* HvCallUnregisterInterceptResult: which of them goes. */
+struct hv_input_unregister_intercept_result {
+    uint64_t partition_id;
+    uint32_t vp_index;
+    uint32_t intercept_type;
+    union {
+        struct hv_cpuid_result_input cpuid;
+        struct {
+            uint32_t msr_index;
+            uint32_t access_type;
+            uint32_t padding;
+        } HV_PACKED msr;
+    };
 } HV_PACKED;
