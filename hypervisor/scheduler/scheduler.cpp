@@ -4,39 +4,26 @@
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
 #include "hypervisor/debug/panic.hpp"
+#include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
+#include "hypervisor/scheduler/balance.hpp"
+#include "hypervisor/scheduler/root_dispatch.hpp"
 
 namespace hypervisor::scheduler {
 
 namespace {
 
-/// Where a virtual processor of a child that wakes is to run: where it ran before, unless another
-/// LP has less to do.
-LogicalProcessor& choose(VirtualProcessor& vp) {
-    LogicalProcessor* best = &vp.lp();
-    if (vp.is_pinned()) {
-        return *best;
-    }
-    unsigned least = best->load.load(std::memory_order_relaxed);
-    for (LogicalProcessor* const lp : LogicalProcessor::all()) {
-        const unsigned load = lp->load.load(std::memory_order_relaxed);
-        if (load < least && lp->added_to_root.load(std::memory_order_relaxed)) {
-            best = lp;
-            least = load;
-        }
-    }
-    return *best;
-}
+constinit bool root_schedules_children = false;
 
 /// Under schedule_lock: gives the virtual processor to an LP.
 void enqueue(VirtualProcessor& vp, LogicalProcessor& lp) {
     ScheduleEntity& entity = vp.schedule_entity();
     const SpinGuard guard{lp.queue_lock};
     if (&vp.lp() != &lp) {
-        lp.queue().adopt(entity, vp.lp().queue());
+        lp.queue().adopt(entity);
         vp.set_lp(lp);
     }
-    lp.queue().add_woken(entity);
+    lp.queue().add_woken(entity, read_tsc());
     lp.note_queue_changed();
     vp.place = VirtualProcessor::Place::queued;
     if (!vp.is_pinned()) {
@@ -46,64 +33,118 @@ void enqueue(VirtualProcessor& vp, LogicalProcessor& lp) {
 
 /// Whether `vp`, just queued at `lp`, takes the place of what runs there.
 bool preempts(LogicalProcessor& lp, VirtualProcessor& vp) {
-    const std::uint64_t granularity = clock::from_100ns(wake_granularity_100ns);
+    const auto granularity = static_cast<std::int64_t>(clock::from_100ns(wake_granularity_100ns));
     // While the lock is held, what is seen to run is not put back, and lives.
     const SpinGuard guard{lp.queue_lock};
     VirtualProcessor* const running = lp.running();
-    if (running == nullptr || running == &vp) {
+    const ScheduleEntity& own = vp.schedule_entity();
+    if (running == nullptr || running == &vp || own.list == ScheduleEntity::List::parked) {
         return false;
     }
+    ScheduleEntity& theirs = running->schedule_entity();
     const std::uint64_t now = read_tsc();
     const std::uint64_t since = lp.running_since();
-    const std::uint64_t theirs =
-        running->schedule_entity().virtual_time + (now > since ? now - since : 0);
-    return vp.schedule_entity().virtual_time + granularity < theirs;
+    const std::uint64_t ran = now > since ? now - since : 0;
+    const bool is_entitled = own.list == ScheduleEntity::List::entitled;
+    const bool other_is_entitled =
+        theirs.is_entitled(now) && theirs.reserve.left(now) > static_cast<std::int64_t>(ran);
+    if (is_entitled != other_is_entitled) {
+        return is_entitled;
+    }
+    return ScheduleEntity::lead(theirs.virtual_time + theirs.weighted(ran), own.virtual_time) >
+        granularity;
 }
 
-VirtualProcessor* find_unpinned(const RunQueue& queue) {
-    for (const ScheduleEntity* e = queue.first(); e != nullptr; e = e->next) {
-        VirtualProcessor& vp = VirtualProcessor::of(const_cast<ScheduleEntity&>(*e));
-        if (!vp.is_pinned()) {
-            return &vp;
-        }
+/// Something has happened to one that is running.
+void notify_running(const VirtualProcessor& vp) {
+    LogicalProcessor& lp = vp.lp();
+    // It may have dispatched a child's, which gives it back the LP.
+    if (vp.is_pinned() && lp.running() != &vp) {
+        lp.request_reschedule();
     }
-    return nullptr;
+    if (&lp != &LogicalProcessor::current()) {
+        lp.kick();
+    }
 }
 
-/// An LP without work takes a child's virtual processor that waits elsewhere.
-VirtualProcessor* steal(LogicalProcessor& thief) {
-    if (!thief.added_to_root.load(std::memory_order_relaxed)) {
-        return nullptr;
+/// It has been queued at `target`, which is told if it must do something about it.
+void notify_queued(const VirtualProcessor& vp, LogicalProcessor& target) {
+    if (&target == &LogicalProcessor::current()) {
+        return;
     }
-    for (LogicalProcessor* const lp : LogicalProcessor::all()) {
-        if (lp == &thief) {
-            continue;
-        }
-        const SpinGuard guard{lp->queue_lock};
-        VirtualProcessor* const found = find_unpinned(lp->queue());
-        // Locks are taken the other way round; and while this one is held, what is queued lives.
-        if (found == nullptr || !found->schedule_lock().try_lock()) {
-            continue;
-        }
-        lp->queue().remove(found->schedule_entity());
-        thief.queue().adopt(found->schedule_entity(), lp->queue());
-        lp->load.fetch_sub(1, std::memory_order_relaxed);
-        thief.load.fetch_add(1, std::memory_order_relaxed);
-        found->set_lp(thief);
-        found->place = VirtualProcessor::Place::running;
-        found->schedule_lock().unlock();
-        return found;
+    if (target.running() != &vp) {
+        target.request_reschedule();
     }
-    return nullptr;
+    target.kick();
+}
+
+/// Under schedule_lock: takes it off its LP's queue.
+void dequeue(VirtualProcessor& vp) {
+    LogicalProcessor& lp = vp.lp();
+    const SpinGuard queue{lp.queue_lock};
+    lp.queue().remove(vp.schedule_entity());
+    vp.place = VirtualProcessor::Place::nowhere;
+    lp.load.fetch_sub(1, std::memory_order_relaxed);
+}
+
+bool is_well_placed(const VirtualProcessor& vp) {
+    return vp.is_pinned() || vp.partition().placement.allows(vp.lp().index());
+}
+
+/// Under queue_lock of its LP.
+void give(ScheduleEntity& entity, const Share& share, bool is_patient) {
+    const std::uint64_t now = read_tsc();
+    const std::uint64_t period = clock::from_100ns(period_100ns);
+    entity.weight = share.weight;
+    entity.is_patient = is_patient;
+    if (entity.cap.fraction() != share.cap) {
+        entity.cap.set(share.cap, period, now);
+        entity.is_limited = share.cap < Bandwidth::whole;
+    }
+    if (entity.reserve.fraction() != share.reserve) {
+        entity.reserve.set(share.reserve, period, now);
+    }
+}
+
+/// Takes the first of the LP's own queue.
+Turn take_first(LogicalProcessor& lp) {
+    for (;;) {
+        {
+            const SpinGuard guard{lp.queue_lock};
+            const std::uint64_t now = read_tsc();
+            lp.queue().refresh(now);
+            ScheduleEntity* const first = lp.queue().first();
+            if (first == nullptr) {
+                return {};
+            }
+            VirtualProcessor& vp = VirtualProcessor::of(*first);
+            // Locks are taken the other way round; and while this one is held, what is queued
+            // lives.
+            if (vp.schedule_lock().try_lock()) {
+                (void)lp.queue().take_first();
+                vp.place = VirtualProcessor::Place::running;
+                vp.schedule_lock().unlock();
+                return {.vp = &vp, .most = balance::allowance(vp, now)};
+            }
+        }
+        pause();
+    }
 }
 
 } // namespace
 
-std::uint64_t slice() {
-    return clock::from_100ns(slice_100ns);
+bool root_schedules() {
+    return root_schedules_children;
+}
+void set_root_schedules(bool on) {
+    root_schedules_children = on;
 }
 
 void wake(VirtualProcessor& vp) {
+    if (root_schedules_children && !vp.is_pinned()) {
+        root_dispatch::wake(vp);
+        return;
+    }
     LogicalProcessor* target;
     {
         const SpinGuard guard{vp.schedule_lock()};
@@ -111,14 +152,14 @@ void wake(VirtualProcessor& vp) {
             return;
         }
         if (vp.place == VirtualProcessor::Place::running) {
-            target = &vp.lp();
-        } else {
-            if (!vp.can_run()) {
-                return;
-            }
-            target = &choose(vp);
-            enqueue(vp, *target);
+            notify_running(vp);
+            return;
         }
+        if (!vp.can_run()) {
+            return;
+        }
+        target = &balance::choose(vp);
+        enqueue(vp, *target);
     }
     if (target != &LogicalProcessor::current()) {
         if (target->running() != nullptr && target->running() != &vp && !preempts(*target, vp)) {
@@ -126,10 +167,7 @@ void wake(VirtualProcessor& vp) {
             target->kick();
             return;
         }
-        if (target->running() != &vp) {
-            target->request_reschedule();
-        }
-        target->kick();
+        notify_queued(vp, *target);
     } else if (preempts(*target, vp)) {
         target->request_reschedule();
     }
@@ -144,11 +182,7 @@ void stop(VirtualProcessor& vp) {
                 return;
             }
             if (vp.place == VirtualProcessor::Place::queued) {
-                LogicalProcessor& lp = vp.lp();
-                const SpinGuard queue{lp.queue_lock};
-                lp.queue().remove(vp.schedule_entity());
-                vp.place = VirtualProcessor::Place::nowhere;
-                lp.load.fetch_sub(1, std::memory_order_relaxed);
+                dequeue(vp);
                 return;
             }
             vp.lp().kick();
@@ -157,41 +191,80 @@ void stop(VirtualProcessor& vp) {
     }
 }
 
-VirtualProcessor* pick(LogicalProcessor& lp) {
-    for (;;) {
+void set_share(VirtualProcessor& vp, const Share& share) {
+    LogicalProcessor* target = nullptr;
+    {
+        const SpinGuard guard{vp.schedule_lock()};
+        const bool queued = vp.place == VirtualProcessor::Place::queued;
+        LogicalProcessor& lp = vp.lp();
         {
-            const SpinGuard guard{lp.queue_lock};
-            const ScheduleEntity* const first = lp.queue().first();
-            if (first == nullptr) {
-                break;
+            const SpinGuard queue{lp.queue_lock};
+            ScheduleEntity& entity = vp.schedule_entity();
+            if (queued) {
+                lp.queue().remove(entity);
             }
-            VirtualProcessor& vp = VirtualProcessor::of(const_cast<ScheduleEntity&>(*first));
-            // Locks are taken the other way round; and while this one is held, what is queued
-            // lives.
-            if (vp.schedule_lock().try_lock()) {
-                (void)lp.queue().take_first();
-                vp.place = VirtualProcessor::Place::running;
-                vp.schedule_lock().unlock();
-                return &vp;
+            give(entity, share, vp.is_pinned());
+            if (queued) {
+                lp.queue().add_preempted(entity, read_tsc());
+                lp.note_queue_changed();
             }
         }
-        pause();
+        target = &lp;
+        if (queued && !is_well_placed(vp)) {
+            dequeue(vp);
+            target = &balance::choose(vp);
+            enqueue(vp, *target);
+        }
+        if (vp.place == VirtualProcessor::Place::nowhere) {
+            return;
+        }
     }
-    return steal(lp);
+    // One that runs begins its turn anew, with what it may have now.
+    target->request_reschedule();
+    target->kick();
+}
+
+Turn pick(LogicalProcessor& lp, Before before) {
+    if (before == Before::sleep) {
+        const std::uint64_t latest = balance::latest();
+        const SpinGuard guard{lp.queue_lock};
+        lp.queue().catch_up(latest);
+    }
+    if (before == Before::whole_turn) {
+        if (const Turn turn = balance::take_one_in_need(lp); turn.vp != nullptr) {
+            return turn;
+        }
+    }
+    const Turn turn = take_first(lp);
+    if (turn.vp == nullptr) {
+        return balance::take_any(lp);
+    }
+    if (before == Before::whole_turn) {
+        balance::offer(lp);
+    }
+    return turn;
 }
 
 void put_back(LogicalProcessor& lp, VirtualProcessor& vp, std::uint64_t ran) {
     const SpinGuard schedule{vp.schedule_lock()};
-    const SpinGuard guard{lp.queue_lock};
-    lp.queue().charge(vp.schedule_entity(), ran);
-    if (vp.can_run()) {
-        lp.queue().add_preempted(vp.schedule_entity());
-        vp.place = VirtualProcessor::Place::queued;
-        return;
+    {
+        const SpinGuard guard{lp.queue_lock};
+        const std::uint64_t now = read_tsc();
+        lp.queue().charge(vp.schedule_entity(), ran, now);
+        if (vp.can_run() && is_well_placed(vp)) {
+            lp.queue().add_preempted(vp.schedule_entity(), now);
+            vp.place = VirtualProcessor::Place::queued;
+            return;
+        }
     }
     vp.place = VirtualProcessor::Place::nowhere;
     if (!vp.is_pinned()) {
         lp.load.fetch_sub(1, std::memory_order_relaxed);
+    }
+    if (vp.can_run()) {
+        LogicalProcessor& target = balance::choose(vp);
+        enqueue(vp, target);
+        notify_queued(vp, target);
     }
 }
 
