@@ -197,7 +197,9 @@ std::uint64_t GuestPageWalk::reserved_bits(std::uint64_t entry) const {
     }
     const std::uint64_t beyond = bits(51, physical_bits_);
     if (mode_ == Mode::pae && level_ == 3) {
-        return beyond | bits(63, 52) | bits(2, 1) | bits(8, 5);
+        // Bit 5 is reserved, too. But there are processors that set it, as in entries of other
+        // levels (QEMU 7.2), and then take no fault from it: nor must whoever reads code for them.
+        return beyond | bits(63, 52) | bits(2, 1) | bits(8, 6);
     }
     std::uint64_t reserved = beyond;
     reserved |= mode_ == Mode::pae ? bits(62, 52) : 0;

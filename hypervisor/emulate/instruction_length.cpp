@@ -144,6 +144,8 @@ constexpr Encoding encoding_of(InterceptedInstruction which) {
         return group(0x00, 2);
     case InterceptedInstruction::ltr:
         return group(0x00, 3);
+    case InterceptedInstruction::memory_access:
+        break;
     }
     return {};
 }

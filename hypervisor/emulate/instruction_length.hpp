@@ -60,6 +60,7 @@ enum class InterceptedInstruction : std::uint8_t {
     str,
     lldt,
     ltr,
+    memory_access, ///< any whose access is intercepted: that doesn't tell how long it is
 };
 
 inline constexpr unsigned intercepted_instruction_count = unsigned(InterceptedInstruction::ltr) + 1;

@@ -7,16 +7,15 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <span>
 
 namespace hypervisor {
 
-/// The intercepted instructions that a virtual processor came to last, for processors that don't
-/// save the next instruction pointer: how long each is, and what led to its bytes. One that comes
-/// again is not sought through the guest's page tables once more; what led to it is compared with
-/// what lies there now. For 64-bit code under four levels of tables, which is where it happens
+/// The intercepted instructions that a virtual processor came to last: what led to the bytes of
+/// each, and, for processors that don't save the next instruction pointer, how long it is. One that
+/// comes again is not sought through the guest's page tables once more; what led to it is compared
+/// with what lies there now. For 64-bit code under four levels of tables, which is where it happens
 /// often.
 class KnownInstructions final {
 public:
@@ -24,20 +23,26 @@ public:
     static constexpr std::size_t levels = 4;
     /// Bytes of an instruction that are compared; a longer one is not remembered.
     static constexpr unsigned longest = sizeof(std::uint64_t);
+    static constexpr std::uint64_t no_epoch = ~0ull; ///< they are counted from below
 
     /// What an instruction is found by.
     struct Place {
-        InterceptedInstruction which;
-        std::uint64_t rip;
-        std::uint64_t cr3;
-        std::uint64_t epoch; ///< of the translations that pointers into guest memory rest on
+        InterceptedInstruction which{};
+        std::uint64_t rip = 0;
+        std::uint64_t cr3 = 0;
+        /// Of the translations that pointers into guest memory rest on.
+        std::uint64_t epoch = no_epoch;
     };
     /// What led to it: the entries of a walk, from the top, and where they lie.
     struct Trace {
         std::array<const Word*, levels> entries{};
         std::array<std::uint64_t, levels> values{};
         unsigned depth = 0;
-        const std::byte* code = nullptr; ///< `longest` bytes can be read here
+    };
+    struct Instruction {
+        const std::byte* code =
+            nullptr; ///< `longest` bytes can be read here, or more: as remembered
+        std::uint8_t length = 0;
     };
 
     static std::uint64_t top_entry_gpa(std::uint64_t cr3, std::uint64_t rip) {
@@ -45,65 +50,80 @@ public:
     }
 
     /// \param top_entry where the entry at a GPA lies, or null: asked for when the guest has gone
-    /// to other tables, which are the same below where kernels are concerned. \return the length,
-    /// if all is as it was.
+    /// to other tables, which are the same below where kernels are concerned. \return it, until
+    /// the next call, if all is as it was; or null.
     template <class TopEntry>
-    [[nodiscard]] std::optional<std::uint8_t> find(const Place& place, TopEntry&& top_entry) {
-        Known& known = slot(place.rip);
+    [[nodiscard, gnu::always_inline]] const Instruction* find(
+        const Place& place, TopEntry&& top_entry) {
+        Known& first = first_home(place.rip);
+        Known& known = first.place.rip == place.rip ? first : second_home(place.rip);
         if (known.place.rip != place.rip || known.place.which != place.which ||
-            known.place.epoch != place.epoch || known.length == 0) {
-            return std::nullopt;
+            known.place.epoch != place.epoch) {
+            return nullptr;
         }
-        const Word* const top = known.place.cr3 == place.cr3
-            ? known.trace.entries[0]
-            : top_entry(top_entry_gpa(place.cr3, place.rip));
-        if (top == nullptr || !matches(known, top)) {
-            return std::nullopt;
+        if (known.place.cr3 != place.cr3) {
+            const Word* const top = top_entry(top_entry_gpa(place.cr3, place.rip));
+            if (top == nullptr) {
+                return nullptr;
+            }
+            known.place.cr3 = place.cr3;
+            known.trace.entries[0] = top;
         }
-        known.place.cr3 = place.cr3;
-        known.trace.entries[0] = top;
-        return known.length;
+        return matches(known) ? &known.instruction : nullptr;
     }
 
-    void remember(const Place& place, const Trace& trace, std::uint8_t length) {
-        if (length == 0 || length > longest) {
+    void remember(const Place& place, const Trace& trace, const Instruction& instruction) {
+        if (instruction.length == 0 || instruction.length > longest || trace.depth == 0) {
             return;
         }
-        Known& known = slot(place.rip);
-        known = {.place = place, .trace = trace, .length = length};
-        known.bytes = bytes_at(trace.code, length);
+        Known& known = first_home(place.rip);
+        if (known.place.rip != place.rip) { // that one goes to its other home
+            Known& second = second_home(known.place.rip);
+            (&second != &known ? second : first_home(known.place.rip)) = known;
+        }
+        known = {.place = place, .trace = trace, .instruction = instruction};
+        for (unsigned i = trace.depth; i < levels; ++i) { // so that there are as many to compare
+            known.trace.entries[i] = trace.entries[trace.depth - 1];
+            known.trace.values[i] = trace.values[trace.depth - 1];
+        }
+        known.bytes = word_at(instruction.code) & mask_of(instruction.length);
     }
 
 private:
-    static constexpr unsigned slots = 8;
+    static constexpr unsigned slots = 16; // as many as there are numbers of four bits
 
     struct Known {
         Place place{};
         Trace trace{};
+        Instruction instruction{};
         std::uint64_t bytes = 0;
-        std::uint8_t length = 0; ///< 0: there is none
     };
 
-    static std::uint64_t bytes_at(const std::byte* code, unsigned length) {
-        std::uint64_t bytes = 0;
-        std::memcpy(&bytes, code, sizeof bytes);
-        return bytes & (~std::uint64_t{0} >> (8 * (longest - length)));
+    /// Of the bytes that are the instruction's.
+    static constexpr std::uint64_t mask_of(unsigned length) {
+        return ~std::uint64_t{0} >> (8 * (longest - length));
     }
-    static bool matches(const Known& known, const Word* top) {
-        if (top->load(std::memory_order_relaxed) != known.trace.values[0]) {
-            return false;
-        }
-        for (unsigned i = 1; i < known.trace.depth; ++i) {
-            if (known.trace.entries[i]->load(std::memory_order_relaxed) != known.trace.values[i]) {
-                return false;
-            }
-        }
-        return bytes_at(known.trace.code, known.length) == known.bytes;
+    static std::uint64_t word_at(const std::byte* code) {
+        std::uint64_t word = 0;
+        __builtin_memcpy(&word, code, sizeof word); // one load, where there is no library either
+        return word;
     }
-    Known& slot(std::uint64_t rip) {
-        constexpr std::uint64_t spread = 0x9e3779b97f4a7c15; // 2^64 by the golden ratio
-        return known_[(rip * spread) >> 61];
+    static bool matches(const Known& known) {
+        const auto is_as_before = [&known](unsigned level) {
+            return known.trace.entries[level]->load(std::memory_order_relaxed) ==
+                known.trace.values[level];
+        };
+        static_assert(levels == 4);
+        return is_as_before(0) && is_as_before(1) && is_as_before(2) && is_as_before(3) &&
+            (word_at(known.instruction.code) & mask_of(known.instruction.length)) == known.bytes;
     }
+    // Each has two homes, so that a few that come again and again need not drive each other out.
+    static std::uint64_t spread(std::uint64_t rip) {
+        constexpr std::uint64_t golden_ratio = 0x9e3779b97f4a7c15; // of 2^64
+        return rip * golden_ratio;
+    }
+    Known& first_home(std::uint64_t rip) { return known_[spread(rip) >> 60]; }
+    Known& second_home(std::uint64_t rip) { return known_[(spread(rip) >> 56) % slots]; }
 
     std::array<Known, slots> known_{};
 };
