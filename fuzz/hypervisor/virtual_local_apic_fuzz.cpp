@@ -3,6 +3,8 @@
 #include "hypervisor/apic/virtual_local_apic.hpp"
 
 #include <array>
+#include <cstdint>
+#include <optional>
 
 using namespace hypervisor;
 using fuzz::require;
@@ -32,28 +34,32 @@ void check(const VirtualLocalApic& apic, std::uint32_t id, ApicTime now) {
     require(twin.save(now) == state, "and is the same again");
 }
 
-void check_effect(const VirtualLocalApic& apic, const LocalApicEffect& effect) {
+using Deliverable = std::optional<std::uint8_t>;
+
+void check_effect(
+    const VirtualLocalApic& apic, const LocalApicEffect& effect, const Deliverable& before) {
     if (effect.command) {
         require(effect.command->mode != DeliveryMode::remote_read &&
                 effect.command->mode != DeliveryMode::external,
             "a mode that can be sent");
     }
-    if (effect.end_of_interrupt) {
-        require(effect.recheck_interrupts, "an end lowers the priority");
-    }
+    const Deliverable after = apic.deliverable();
+    require(effect.recheck_interrupts || !after || after == before,
+        "who is to deliver another interrupt is told so");
     require(!effect.timer_changed || apic.mode() != VirtualLocalApic::Mode::disabled ||
             !apic.timer_deadline(),
         "no timer while disabled");
 }
 
 void step(VirtualLocalApic& apic, fuzz::FuzzInput& input, ApicTime now) {
+    const Deliverable before = apic.deliverable();
     switch (input.take<std::uint8_t>() % 14) {
     case 0:
         static_cast<void>(apic.read(input.take<std::uint16_t>(), now));
         break;
     case 1: {
         const auto offset = std::uint16_t(input.take<std::uint8_t>() << 4);
-        check_effect(apic, apic.write(offset, input.take<std::uint32_t>(), now));
+        check_effect(apic, apic.write(offset, input.take<std::uint32_t>(), now), before);
         break;
     }
     case 2:
@@ -62,13 +68,13 @@ void step(VirtualLocalApic& apic, fuzz::FuzzInput& input, ApicTime now) {
     case 3: {
         const std::uint32_t msr = 0x800U + input.take<std::uint8_t>();
         if (const auto effect = apic.write_msr(msr, input.take<std::uint64_t>(), now)) {
-            check_effect(apic, *effect);
+            check_effect(apic, *effect, before);
         }
         break;
     }
     case 4:
         if (const auto effect = apic.write_base(0xFEE00000U | input.take<std::uint16_t>())) {
-            check_effect(apic, *effect);
+            check_effect(apic, *effect, before);
         }
         break;
     case 5:

@@ -12,8 +12,8 @@ namespace hypervisor {
 
 /// A set of interrupt vectors, as IRR, ISR and TMR are. Every operation on one vector is one atomic
 /// access, so any processor may insert while another takes out; what spans several words
-/// (`highest`, `clear`) sees each word at its own instant, as hardware's 32-bit reads of these
-/// registers do.
+/// (`highest`, `empty`, `clear`) sees each word at its own instant, as hardware's 32-bit reads of
+/// these registers do.
 class VectorBitmap final {
 public:
     static constexpr std::size_t register_count = 8;
@@ -35,6 +35,14 @@ public:
 
     [[nodiscard]] bool contains(std::uint8_t vector) const {
         return (words_[vector / bits_per_word].load(std::memory_order_acquire) & bit(vector)) != 0;
+    }
+
+    [[nodiscard]] bool empty() const {
+        std::uint64_t all = 0;
+        for (const auto& each : words_) {
+            all |= each.load(std::memory_order_acquire);
+        }
+        return all == 0;
     }
 
     [[nodiscard]] std::optional<std::uint8_t> highest() const {

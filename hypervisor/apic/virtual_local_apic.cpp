@@ -76,7 +76,7 @@ VirtualLocalApic::VirtualLocalApic(std::uint32_t apic_id, bool is_bootstrap, Fea
 }
 
 void VirtualLocalApic::reset() {
-    base_.set(std::uint32_t(apic_base::address | apic_base::enabled));
+    base_.set(std::uint32_t(apic_base::address | (features_.present ? apic_base::enabled : 0)));
     init();
 }
 
@@ -223,6 +223,12 @@ LocalApicEffect VirtualLocalApic::write(std::uint16_t offset, std::uint32_t valu
     return effect;
 }
 
+bool VirtualLocalApic::is_timed(std::uint32_t msr) {
+    const auto which = ApicRegister(msr - x2apic_msr_first);
+    return is_lvt(which) || which == ApicRegister::spurious_vector ||
+        in_range(which, ApicRegister::timer_initial_count, ApicRegister::timer_divide);
+}
+
 std::expected<std::uint64_t, ApicFault> VirtualLocalApic::read_msr(
     std::uint32_t msr, ApicTime now) {
     constexpr auto fault = std::unexpected(ApicFault::general_protection);
@@ -359,6 +365,9 @@ std::optional<std::uint8_t> VirtualLocalApic::pending() const {
 }
 
 std::optional<std::uint8_t> VirtualLocalApic::deliverable() const {
+    if (irr_.empty()) { // as usual
+        return std::nullopt;
+    }
     const auto vector = pending();
     if (!vector || (*vector & priority_class_mask) <= (ppr() & priority_class_mask)) {
         return std::nullopt;
@@ -564,7 +573,8 @@ bool VirtualLocalApic::legal_base(std::uint64_t value) const {
     const bool extended = (value & apic_base::extended) != 0;
     const bool enabled = (value & apic_base::enabled) != 0;
     const std::uint64_t flags = apic_base::bootstrap | apic_base::extended | apic_base::enabled;
-    return (value & ~flags) == apic_base::address && !(extended && !(enabled && features_.x2apic));
+    return (value & ~flags) == apic_base::address && (!enabled || features_.present) &&
+        !(extended && !(enabled && features_.x2apic));
 }
 
 std::uint32_t VirtualLocalApic::id_register() const {
@@ -672,7 +682,7 @@ void VirtualLocalApic::write_register(
         break;
     case ApicRegister::end_of_interrupt:
         effect.end_of_interrupt = eoi();
-        effect.recheck_interrupts = effect.end_of_interrupt.has_value();
+        effect.recheck_interrupts = effect.end_of_interrupt.has_value() && has_request();
         break;
     case ApicRegister::logical_destination:
         ldr_.set(value);
@@ -701,11 +711,13 @@ void VirtualLocalApic::write_register(
         timer_.set_initial_count(value, now);
         effect.timer_changed = true;
         break;
-    case ApicRegister::timer_divide:
+    case ApicRegister::timer_divide: {
+        const auto before = timer_deadline();
         effect.recheck_interrupts = timer_expire(now);
         timer_.set_divide_configuration(value, now);
-        effect.timer_changed = true;
+        effect.timer_changed = timer_deadline() != before;
         break;
+    }
     default:
         break;
     }

@@ -59,6 +59,7 @@ public:
     struct Features {
         bool x2apic = true;
         bool tsc_deadline = false;
+        bool present = true; ///< else it is disabled, and stays so
     };
 
     VirtualLocalApic(std::uint32_t apic_id, bool is_bootstrap, Features features);
@@ -100,6 +101,8 @@ public:
     [[nodiscard]] LocalApicEffect write(std::uint16_t offset, std::uint32_t value, ApicTime now);
 
     /// MSRs 0x800 to 0x8FF.
+    /// Whether an access to one needs the time; any will do for the others.
+    [[nodiscard]] static bool is_timed(std::uint32_t msr);
     [[nodiscard]] std::expected<std::uint64_t, ApicFault> read_msr(std::uint32_t msr, ApicTime now);
     [[nodiscard]] std::expected<LocalApicEffect, ApicFault> write_msr(
         std::uint32_t msr, std::uint64_t value, ApicTime now);
@@ -127,6 +130,8 @@ public:
 
     // From the owner: interrupts.
 
+    /// Whether any vector is requested.
+    [[nodiscard]] bool has_request() const { return !irr_.empty() && mode() != Mode::disabled; }
     /// The highest requested vector, whether the priority lets it through or not.
     [[nodiscard]] std::optional<std::uint8_t> pending() const;
     /// The same, if its class is above the processor priority's.
