@@ -42,6 +42,15 @@ struct Call {
     }
 };
 
+/// Bits of a call's fixed input that must be zero: reserved ones, and flags and virtual trust
+/// levels that are not offered.
+struct ReservedBits {
+    std::uint16_t code;
+    std::uint8_t offset; ///< of the eight bytes that they are among
+    std::uint8_t status; ///< what the call answers if they aren't
+    std::uint64_t mask;
+};
+
 /// One row of the table of hypercalls.
 struct CallEntry {
     std::uint16_t code;

@@ -12,8 +12,6 @@
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
-#include <algorithm>
-
 namespace hypervisor::hypercall {
 
 namespace {
@@ -25,9 +23,9 @@ struct Registers {
     std::uint64_t output; ///< GPA, or the second quadword of a fast call
 };
 
-Registers read_registers(const VirtualCpu& cpu) {
+Registers read_registers(const VirtualCpu& cpu, bool is_64_bit) {
     const auto& gpr = cpu.gpr;
-    if (cpu.mode() == InstructionMode::bits64) {
+    if (is_64_bit) {
         return {gpr[GeneralRegister::rcx], gpr[GeneralRegister::rdx], gpr[GeneralRegister::r8]};
     }
     const auto pair = [&gpr](GeneralRegister high, GeneralRegister low) {
@@ -38,22 +36,15 @@ Registers read_registers(const VirtualCpu& cpu) {
         pair(GeneralRegister::rdi, GeneralRegister::rsi)};
 }
 
-void write_result(VirtualCpu& cpu, Status status, unsigned reps_completed) {
+void write_result(VirtualCpu& cpu, bool is_64_bit, Status status, unsigned reps_completed) {
     const std::uint64_t result = static_cast<std::uint64_t>(status) |
         (std::uint64_t{reps_completed} << HV_HYPERCALL_REPS_COMPLETED_SHIFT);
-    if (cpu.mode() == InstructionMode::bits64) {
+    if (is_64_bit) {
         cpu.gpr[GeneralRegister::rax] = result;
     } else {
         cpu.gpr[GeneralRegister::rax] = result & 0xffffffff;
         cpu.gpr[GeneralRegister::rdx] = result >> 32;
     }
-}
-
-const CallEntry* find(std::uint64_t code) {
-    const auto all = table();
-    const auto at = std::lower_bound(all.begin(), all.end(), code,
-        [](const CallEntry& entry, std::uint64_t wanted) { return entry.code < wanted; });
-    return at != all.end() && at->code == code ? &*at : nullptr;
 }
 
 /// The control word taken apart and checked against the call's kind.
@@ -95,26 +86,22 @@ struct Outcome {
     bool for_parent = false;
 };
 
-Outcome carry_out(VirtualProcessor& vp, const Registers& registers) {
+/// Apart from what finds it: a call that isn't one needs nothing of this.
+[[gnu::noinline]] Outcome carry_out(
+    VirtualProcessor& vp, const Registers& registers, const CallEntry& entry) {
     constexpr std::size_t fast_input = 16;
-    const CallEntry* const entry = find(registers.control & HV_HYPERCALL_CODE_MASK);
-    if (entry == nullptr) {
-        log(LogLevel::debug, "partition {}: hypercall {x} is not implemented", vp.partition().id(),
-            registers.control & HV_HYPERCALL_CODE_MASK);
-        return {Status::invalid_hypercall_code};
-    }
-    if (!vp.partition().has_privilege(entry->privilege)) {
+    if (!vp.partition().has_privilege(entry.privilege)) {
         return {Status::access_denied};
     }
-    const auto control = check(registers.control, *entry);
+    const auto control = check(registers.control, entry);
     if (!control) {
         return {Status::invalid_hypercall_input};
     }
     LogicalProcessor& lp = LogicalProcessor::current();
-    const std::size_t input_size = entry->input_size + control->variable_header +
-        std::size_t{control->rep_count} * entry->rep_input_size;
+    const std::size_t input_size = entry.input_size + control->variable_header +
+        std::size_t{control->rep_count} * entry.rep_input_size;
     const std::size_t output_size =
-        entry->output_size + std::size_t{control->rep_count} * entry->rep_output_size;
+        entry.output_size + std::size_t{control->rep_count} * entry.rep_output_size;
     if (control->fast) {
         if (input_size > fast_input || output_size != 0) {
             return {Status::invalid_hypercall_input};
@@ -133,6 +120,10 @@ Outcome carry_out(VirtualProcessor& vp, const Registers& registers) {
         if (!is_well_placed(registers.output, output_size)) {
             return {Status::invalid_alignment};
         }
+        // Before anything is done whose answer would be lost.
+        if (!vp.partition().is_writable(registers.output, output_size)) {
+            return {Status::invalid_hypercall_input};
+        }
         std::memset(lp.call_output(), 0, output_size);
     }
     Call call{.caller = vp,
@@ -141,16 +132,21 @@ Outcome carry_out(VirtualProcessor& vp, const Registers& registers) {
         .variable_header = control->variable_header,
         .rep_count = control->rep_count,
         .rep_index = control->rep_start};
-    const Status status = entry->handler(call);
+    for (const ReservedBits& bits : reserved_bits(entry)) {
+        if ((call.in<std::uint64_t>(bits.offset) & bits.mask) != 0) {
+            return {static_cast<Status>(bits.status)};
+        }
+    }
+    const Status status = entry.handler(call);
     if (call.for_parent) {
         return {.status = status, .for_parent = true};
     }
-    const unsigned reps_completed = entry->is_rep ? call.rep_index : 0;
+    const unsigned reps_completed = entry.is_rep ? call.rep_index : 0;
 
     // Of a rep call what has been completed is given back, whatever the rest came to.
-    const std::size_t first = control->rep_start * std::size_t{entry->rep_output_size};
-    const std::size_t end = entry->is_rep ? std::size_t{call.rep_index} * entry->rep_output_size
-                                          : (status == Status::success ? output_size : 0);
+    const std::size_t first = control->rep_start * std::size_t{entry.rep_output_size};
+    const std::size_t end = entry.is_rep ? std::size_t{call.rep_index} * entry.rep_output_size
+                                         : (status == Status::success ? output_size : 0);
     if (end > first &&
         !vp.partition().write_gpa(
             registers.output + first, {lp.call_output() + first, end - first})) {
@@ -160,8 +156,19 @@ Outcome carry_out(VirtualProcessor& vp, const Registers& registers) {
     const bool usual = status == Status::success || status == Status::insufficient_memory;
     log(usual ? LogLevel::trace : LogLevel::debug,
         "partition {} VP {}: {}: status {x}, reps {} of {}", vp.partition().id(), vp.index(),
-        entry->name, static_cast<unsigned>(status), reps_completed, control->rep_count);
+        entry.name, static_cast<unsigned>(status), reps_completed, control->rep_count);
     return {status, reps_completed};
+}
+
+Outcome answer(VirtualProcessor& vp, const Registers& registers) {
+    const std::uint64_t code = registers.control & HV_HYPERCALL_CODE_MASK;
+    if (const CallEntry* const entry = find(code); entry != nullptr) {
+        return carry_out(vp, registers, *entry);
+    }
+    log(LogLevel::debug, "partition {}: hypercall {x} is not implemented", vp.partition().id(),
+        code);
+    return {.status = Status::invalid_hypercall_code,
+        .for_parent = vp.partition().intercepts.unknown_hypercalls()};
 }
 
 /// The call becomes an intercept: the parent gives the result and moves the instruction pointer on.
@@ -184,18 +191,19 @@ void hand_to_parent(VirtualProcessor& vp, unsigned instruction_length) {
 
 void dispatch(VirtualProcessor& vp, unsigned instruction_length) {
     VirtualCpu& cpu = vp.cpu();
-    const bool protected_mode = (cpu.get(CpuRegister::cr0) & cr0_pe) != 0;
+    const bool is_64_bit = cpu.mode() == InstructionMode::bits64;
+    const bool protected_mode = is_64_bit || (cpu.get(CpuRegister::cr0) & cr0_pe) != 0;
     if (!protected_mode || cpu.cpl() != 0 ||
         (vp.partition().hypercall_page & HV_MSR_PAGE_ENABLE) == 0) {
         cpu.raise(exception_invalid_opcode);
         return;
     }
-    const Outcome outcome = carry_out(vp, read_registers(cpu));
+    const Outcome outcome = answer(vp, read_registers(cpu, is_64_bit));
     if (outcome.for_parent) {
         hand_to_parent(vp, instruction_length);
         return;
     }
-    write_result(cpu, outcome.status, outcome.reps_completed);
+    write_result(cpu, is_64_bit, outcome.status, outcome.reps_completed);
     cpu.advance(instruction_length);
 }
 

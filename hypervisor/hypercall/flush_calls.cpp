@@ -9,19 +9,10 @@ namespace hypervisor::hypercall {
 
 namespace {
 
-constexpr std::uint64_t common_flags =
-    HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES;
-constexpr std::uint64_t space_flags = common_flags | HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY;
-// A list has global mappings and others alike. Its ranges may be of any form, as each is among all.
-constexpr std::uint64_t list_flags = common_flags | HV_FLUSH_USE_EXTENDED_RANGE_FORMAT;
-
 /// Has those forget whom `for_each(f)` names by f(index); that answers false if it names nobody
 /// rightly.
 template <class ForEach>
-Status flush(Call& call, std::uint64_t flags, std::uint64_t known_flags, ForEach&& for_each) {
-    if ((flags & ~known_flags) != 0) {
-        return Status::invalid_parameter;
-    }
+Status flush(Call& call, std::uint64_t flags, ForEach&& for_each) {
     Partition& partition = call.caller.partition();
     if ((flags & HV_FLUSH_ALL_PROCESSORS) != 0) {
         partition.for_each_vp([](VirtualProcessor& vp) { vp.expire_translations(); });
@@ -37,15 +28,15 @@ Status flush(Call& call, std::uint64_t flags, std::uint64_t known_flags, ForEach
     return Status::success;
 }
 
-Status flush_mask(Call& call, std::uint64_t known_flags) {
+Status flush_mask(Call& call) {
     const auto in = call.in<hv_input_flush_virtual_address_space>();
-    return flush(call, in.flags, known_flags, [&in](auto&& f) {
+    return flush(call, in.flags, [&in](auto&& f) {
         for_each_in_mask(in.processor_mask, f);
         return true;
     });
 }
 
-Status flush_set(Call& call, std::uint64_t known_flags) {
+Status flush_set(Call& call) {
     struct [[gnu::packed]] Header {
         std::uint64_t address_space;
         std::uint64_t flags;
@@ -55,7 +46,7 @@ Status flush_set(Call& call, std::uint64_t known_flags) {
     static_assert(
         sizeof(Header) == offsetof(hv_input_flush_virtual_address_space_ex, vp_set.bank_contents));
     const auto in = call.in<Header>();
-    return flush(call, in.flags, known_flags, [&](auto&& f) {
+    return flush(call, in.flags, [&](auto&& f) {
         return for_each_in_set(
             call, in.format, in.valid_banks, sizeof in, sizeof in + call.variable_header, f);
     });
@@ -64,19 +55,19 @@ Status flush_set(Call& call, std::uint64_t known_flags) {
 } // namespace
 
 Status flush_virtual_address_space(Call& call) {
-    return flush_mask(call, space_flags);
+    return flush_mask(call);
 }
 
 Status flush_virtual_address_list(Call& call) {
-    return flush_mask(call, list_flags);
+    return flush_mask(call);
 }
 
 Status flush_virtual_address_space_ex(Call& call) {
-    return flush_set(call, space_flags);
+    return flush_set(call);
 }
 
 Status flush_virtual_address_list_ex(Call& call) {
-    return flush_set(call, list_flags);
+    return flush_set(call);
 }
 
 } // namespace hypervisor::hypercall

@@ -27,12 +27,11 @@ void send_ipi(Partition& partition, std::uint32_t index, std::uint32_t vector) {
 
 Status assert_virtual_interrupt(Call& call) {
     const auto in = call.in<hv_input_assert_virtual_interrupt>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_active_child(call, in.partition_id);
+    if (!target) {
+        return target.error();
     }
-    if (in.control.interrupt_type > HV_X64_INTERRUPT_TYPE_EXTINT || in.vector > 0xff ||
-        in.target_vtl != 0) {
+    if (in.control.interrupt_type > HV_X64_INTERRUPT_TYPE_EXTINT) {
         return Status::invalid_parameter;
     }
     // 255 reaches all, as in a message of an I/O APIC.
@@ -52,8 +51,7 @@ Status assert_virtual_interrupt(Call& call) {
 /// Level-triggered interrupts stay requested in the local APIC until they are delivered; there is
 /// no external interrupt line that could be taken back.
 Status clear_virtual_interrupt(Call& call) {
-    const auto target = find_target(call, call.in<std::uint64_t>());
-    return target && !target->is_root() ? Status::success : Status::invalid_partition_id;
+    return find_active_child(call, call.in<std::uint64_t>()).error();
 }
 
 Status send_synthetic_cluster_ipi(Call& call) {

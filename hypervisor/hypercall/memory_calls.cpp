@@ -26,6 +26,9 @@ bool is_assignable(Partition& root, SpaPage page) {
 }
 
 bool may_map(Call& call, SpaPage page) {
+    if (page.number() >= page_number_limit) {
+        return false; // an entry would hold only its lower bits
+    }
     Partition& root = call.caller.partition();
     switch (root.records().kind(page)) {
     case PageKind::root:
@@ -47,7 +50,10 @@ bool may_map(Call& call, SpaPage page) {
 Status deposit_memory(Call& call) {
     const auto target = find_target(call, call.in<hv_input_deposit_memory>().partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
+    }
+    if (target->state() == Partition::State::finalized) {
+        return Status::invalid_partition_state;
     }
     const auto page_of = [&call](unsigned i) {
         return SpaPage{call.rep<std::uint64_t, hv_input_deposit_memory>(i)};
@@ -58,7 +64,7 @@ Status deposit_memory(Call& call) {
     };
     if (!root_pages(call.caller.partition())
              .take_all(call.rep_count - first, next, target->slot())) {
-        return Status::invalid_parameter;
+        return Status::operation_denied;
     }
     call.caller.partition().flush_tlb();
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
@@ -71,7 +77,7 @@ Status deposit_memory(Call& call) {
 Status withdraw_memory(Call& call) {
     const auto target = find_target(call, call.in<hv_input_withdraw_memory>().partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
     }
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         const auto page = target->deposits().remove();
@@ -89,7 +95,7 @@ Status withdraw_memory(Call& call) {
 Status get_memory_balance(Call& call) {
     const auto target = find_target(call, call.in<hv_input_get_memory_balance>().partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
     }
     const auto balance = target->deposits().balance();
     call.out(hv_output_get_memory_balance{
@@ -99,9 +105,9 @@ Status get_memory_balance(Call& call) {
 
 Status map_gpa_pages(Call& call) {
     const auto in = call.in<hv_input_map_gpa_pages>();
-    const auto target = find_target(call, in.target_partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.target_partition_id);
+    if (!target) {
+        return target.error();
     }
     const bool large = (in.map_flags & HV_MAP_GPA_LARGE_PAGE) != 0;
     const std::uint64_t step = large ? pages_per_large_page : 1;
@@ -112,7 +118,6 @@ Status map_gpa_pages(Call& call) {
     }
     ReleaseList released;
     Status status = Status::success;
-    bool changed = false;
     {
         const SpinGuard guard{target->space_lock()};
         if (target->state() != Partition::State::initialized) {
@@ -121,7 +126,7 @@ Status map_gpa_pages(Call& call) {
         AddressSpace& space = target->space();
         for (; call.rep_index < call.rep_count && released.has_room(); ++call.rep_index) {
             const GpaPage gpa{in.target_gpa_base + call.rep_index * step};
-            if (gpa.number() + step > page_number_limit) {
+            if (gpa.number() > page_number_limit - step) {
                 status = Status::invalid_parameter;
                 break;
             }
@@ -133,7 +138,7 @@ Status map_gpa_pages(Call& call) {
                 if (large && spa.number() % step != 0) {
                     status = Status::invalid_alignment;
                 } else if (!may_map(call, spa)) {
-                    status = Status::access_denied;
+                    status = Status::operation_denied;
                 } else {
                     status = large ? space.map_large(gpa, spa, in.map_flags, released)
                                    : space.map(gpa, spa, in.map_flags, released);
@@ -142,10 +147,9 @@ Status map_gpa_pages(Call& call) {
             if (status != Status::success) {
                 break;
             }
-            changed = true;
         }
     }
-    if (changed && !released.empty()) {
+    if (!released.empty()) {
         target->flush_and_release(released);
     }
     machine_statistics::refresh(*target);
@@ -154,9 +158,9 @@ Status map_gpa_pages(Call& call) {
 
 Status unmap_gpa_pages(Call& call) {
     const auto in = call.in<hv_input_unmap_gpa_pages>();
-    const auto target = find_target(call, in.target_partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.target_partition_id);
+    if (!target) {
+        return target.error();
     }
     const bool large = (in.unmap_flags & HV_UNMAP_GPA_LARGE_PAGE) != 0;
     const std::uint64_t step = large ? pages_per_large_page : 1;
@@ -172,7 +176,7 @@ Status unmap_gpa_pages(Call& call) {
         }
         for (; call.rep_index < call.rep_count && released.has_room(); ++call.rep_index) {
             const GpaPage gpa{in.target_gpa_base + call.rep_index * step};
-            if (gpa.number() + step > page_number_limit) {
+            if (gpa.number() > page_number_limit - step) {
                 status = Status::invalid_parameter;
                 break;
             }
@@ -192,9 +196,9 @@ Status unmap_gpa_pages(Call& call) {
 
 Status get_gpa_pages_access_states(Call& call) {
     const auto in = call.in<hv_input_get_gpa_pages_access_state>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.partition_id);
+    if (!target) {
+        return target.error();
     }
     Status status = Status::success;
     bool changed = false;
@@ -223,7 +227,7 @@ Status translate_virtual_address(Call& call) {
     const auto in = call.in<hv_input_translate_virtual_address>();
     const auto target = find_target(call, in.partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
     }
     const auto found = find_vp(call, *target, in.vp_index);
     if (!found) {

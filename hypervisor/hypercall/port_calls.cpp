@@ -19,24 +19,27 @@ Status create_port(Call& call) {
     const auto in = call.in<hv_input_create_port>();
     const auto owner = find_target(call, in.port_partition_id);
     const auto other = find_target(call, in.connection_partition_id);
-    if (!owner || !owner->is_root() || !other) {
+    if (!owner || !owner->is_root() || !other || other->is_root()) {
         return Status::invalid_partition_id;
     }
     if (in.port_info.port_type != HV_PORT_TYPE_DOORBELL ||
         !is_valid_sint(in.port_info.doorbell.target_sint)) {
         return Status::invalid_parameter;
     }
-    const std::uint32_t id = in.port_id & HV_PORT_ID_MASK;
+    const std::uint32_t vp = in.port_info.doorbell.target_vp;
+    if (vp != HV_ANY_VP && owner->vp(vp) == nullptr) {
+        return Status::invalid_vp_index;
+    }
     const SpinGuard guard{owner->ports().lock};
-    if (id == 0 || owner->ports().find_port(id) != nullptr) {
+    if (in.port_id == 0 || owner->ports().find_port(in.port_id) != nullptr) {
         return Status::invalid_port_id;
     }
     Port* const port = owner->ports().ports.add(owner->deposits());
     if (port == nullptr) {
         return Status::insufficient_memory;
     }
-    port->id = id;
-    port->target_vp = in.port_info.doorbell.target_vp;
+    port->id = in.port_id;
+    port->target_vp = vp;
     port->target_sint = static_cast<std::uint8_t>(in.port_info.doorbell.target_sint);
     port->connection_partition = other->id();
     return Status::success;
@@ -46,14 +49,14 @@ Status delete_port(Call& call) {
     const auto in = call.in<hv_input_delete_port>();
     const auto owner = find_target(call, in.port_partition_id);
     if (!owner) {
-        return Status::invalid_partition_id;
+        return owner.error();
     }
     const SpinGuard guard{owner->ports().lock};
-    Port* const port = owner->ports().find_port(in.port_id & HV_PORT_ID_MASK);
+    Port* const port = owner->ports().find_port(in.port_id);
     if (port == nullptr) {
         return Status::invalid_port_id;
     }
-    port->in_use = false;
+    owner->ports().ports.remove(*port, owner->deposits());
     return Status::success;
 }
 
@@ -64,13 +67,15 @@ Status connect_port(Call& call) {
     if (!owner || !child || child->is_root()) {
         return Status::invalid_partition_id;
     }
-    if (in.connection_info.port_type != HV_PORT_TYPE_DOORBELL) {
+    if (in.connection_info.port_type != HV_PORT_TYPE_DOORBELL ||
+        (in.connection_info.doorbell.flags & HV_DOORBELL_FLAG_TRIGGER_SIZE_MASK) >
+            HV_DOORBELL_FLAG_TRIGGER_SIZE_QWORD) {
         return Status::invalid_parameter;
     }
     Port port;
     {
         const SpinGuard guard{owner->ports().lock};
-        const Port* const found = owner->ports().find_port(in.port_id & HV_PORT_ID_MASK);
+        const Port* const found = owner->ports().find_port(in.port_id);
         if (found == nullptr || found->connection_partition != child->id()) {
             return Status::invalid_port_id;
         }
@@ -81,6 +86,9 @@ Status connect_port(Call& call) {
     if (child->state() != Partition::State::initialized) {
         return Status::invalid_partition_state;
     }
+    if (child->ports().find_connection(in.connection_id) != nullptr) {
+        return Status::invalid_connection_id;
+    }
     Doorbell* const bell = child->ports().doorbells.add(child->deposits());
     if (bell == nullptr) {
         return Status::insufficient_memory;
@@ -88,7 +96,7 @@ Status connect_port(Call& call) {
     bell->gpa = in.connection_info.doorbell.gpa;
     bell->trigger_value = in.connection_info.doorbell.trigger_value;
     bell->flags = in.connection_info.doorbell.flags;
-    bell->connection_id = in.connection_id & HV_PORT_ID_MASK;
+    bell->connection_id = in.connection_id;
     bell->port_id = port.id;
     bell->target_vp = port.target_vp;
     bell->target_sint = port.target_sint;
@@ -99,24 +107,20 @@ Status disconnect_port(Call& call) {
     const auto in = call.in<hv_input_disconnect_port>();
     const auto child = find_target(call, in.connection_partition_id);
     if (!child) {
-        return Status::invalid_partition_id;
+        return child.error();
     }
-    const std::uint32_t id = in.connection_id & HV_PORT_ID_MASK;
     const SpinGuard guard{child->ports().lock};
-    Doorbell* const bell = child->ports().doorbells.find(
-        [id](const Doorbell& d) { return d.in_use && d.connection_id == id; });
+    Doorbell* const bell = child->ports().find_connection(in.connection_id);
     if (bell == nullptr) {
         return Status::invalid_connection_id;
     }
-    bell->in_use = false;
-    bell->waiting = false;
+    child->ports().doorbells.remove(*bell, child->deposits());
     return Status::success;
 }
 
 Status signal_event(Call& call) {
     const auto in = call.in<hv_input_signal_event>();
-    const std::uint32_t id = in.connection_id & HV_PORT_ID_MASK;
-    if (doorbell::ring_by_signal(call.caller.partition(), id)) {
+    if (doorbell::ring_by_signal(call.caller.partition(), in.connection_id)) {
         return Status::success;
     }
     // A connection that has no doorbell may be one that the parent keeps itself.
@@ -132,16 +136,15 @@ Status post_message(Call& call) {
 
 Status signal_event_direct(Call& call) {
     const auto in = call.in<hv_input_signal_event_direct>();
-    const auto target = find_target(call, in.target_partition);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.target_partition);
+    if (!target) {
+        return target.error();
     }
     VirtualProcessor* const vp = target->vp(in.target_vp);
     if (vp == nullptr) {
         return Status::invalid_vp_index;
     }
-    if (in.target_vtl != 0 || !is_valid_sint(in.target_sint) ||
-        in.flag_number >= HV_EVENT_FLAGS_COUNT) {
+    if (!is_valid_sint(in.target_sint) || in.flag_number >= HV_EVENT_FLAGS_COUNT) {
         return Status::invalid_parameter;
     }
     bool newly_signaled = false;
@@ -152,15 +155,15 @@ Status signal_event_direct(Call& call) {
 
 Status post_message_direct(Call& call) {
     const auto in = call.in<hv_input_post_message_direct>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.partition_id);
+    if (!target) {
+        return target.error();
     }
     VirtualProcessor* const vp = target->vp(in.vp_index);
     if (vp == nullptr) {
         return Status::invalid_vp_index;
     }
-    if (in.vtl != 0 || !is_valid_sint(in.sint_index)) {
+    if (!is_valid_sint(in.sint_index)) {
         return Status::invalid_parameter;
     }
     hv_message message;

@@ -7,6 +7,7 @@
 #include "hypervisor/partition/lifecycle.hpp"
 #include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/power.hpp"
+#include "hypervisor/scheduler/scheduler.hpp"
 
 namespace hypervisor::hypercall {
 
@@ -21,6 +22,7 @@ LogicalProcessor* find_lp(std::uint32_t index) {
 struct StatsObject {
     Status status = Status::invalid_parameter;
     StatisticsPage* page = nullptr;
+    VirtualProcessor* vp = nullptr; ///< whose it is, if it is one's
 };
 
 } // namespace
@@ -62,7 +64,8 @@ Status get_system_property(Call& call) {
     if (in.property_id != HV_SYSTEM_PROPERTY_SCHEDULER_TYPE) {
         return Status::unknown_property;
     }
-    call.out(hv_output_get_system_property{.value = HV_SCHEDULER_TYPE_LP});
+    call.out(hv_output_get_system_property{
+        .value = scheduler::root_schedules() ? HV_SCHEDULER_TYPE_ROOT : HV_SCHEDULER_TYPE_LP});
     return Status::success;
 }
 
@@ -85,13 +88,6 @@ Status enter_sleep_state(Call& call) {
         return Status::invalid_parameter;
     }
     power::off();
-}
-
-Status notify_long_spin_wait(Call& call) {
-    // Another virtual processor holds what this one waits for: it gets the LP.
-    (void)call;
-    LogicalProcessor::current().request_reschedule();
-    return Status::success;
 }
 
 namespace {
@@ -118,9 +114,9 @@ StatsObject find_stats(Call& call, const hv_input_stats_page& in) {
             return {};
         }
         if (!target) {
-            return {Status::invalid_partition_id, nullptr};
+            return {target.error(), nullptr};
         }
-        return {Status::success, &machine_statistics::partition_page(*target)};
+        return {Status::success, &target->statistics_page};
     }
     case HV_STATS_OBJECT_VP: {
         const auto target = find_target(call, in.identity.vp.partition_id);
@@ -128,13 +124,13 @@ StatsObject find_stats(Call& call, const hv_input_stats_page& in) {
             return {}; // one area is enough: the caller falls back to the other
         }
         if (!target) {
-            return {Status::invalid_partition_id, nullptr};
+            return {target.error(), nullptr};
         }
         VirtualProcessor* const vp = target->vp(in.identity.vp.vp_index);
         if (vp == nullptr) {
             return {Status::invalid_vp_index, nullptr};
         }
-        return {Status::success, &vp->counters.page()};
+        return {Status::success, &vp->counters.page(), vp};
     }
     default:
         return {};
@@ -158,12 +154,19 @@ Status map_stats_page(Call& call) {
             return Status::insufficient_memory;
         }
         // Another may have been faster: then its page is the one.
-        if (object.page->compare_exchange_strong(shown, pointer_to<std::uint64_t>(*page))) {
+        const bool is_first =
+            object.page->compare_exchange_strong(shown, pointer_to<std::uint64_t>(*page));
+        if (is_first) {
             shown = pointer_to<std::uint64_t>(*page);
-        } else {
-            lifecycle::unshare_page(pool, *page);
         }
         machine_statistics::refresh();
+        if (object.vp != nullptr) {
+            object.vp->show_dispatch_blocked();
+        }
+        if (!is_first) {
+            // This waits for others, who may meanwhile take away what has been found.
+            lifecycle::unshare_page(pool, *page);
+        }
     }
     call.out(hv_output_map_stats_page{.map_location = spa_page_of(shown).number()});
     return Status::success;
@@ -177,7 +180,7 @@ Status unmap_stats_page(Call& call) {
     }
     const std::uint64_t* const page = object.page->exchange(nullptr);
     if (page == nullptr) {
-        return Status::invalid_parameter;
+        return Status::operation_denied;
     }
     // Others may count on it at this moment.
     LogicalProcessor::wait_until_all_have_passed();

@@ -9,6 +9,10 @@ namespace hypervisor::hypercall {
 
 /// All hypercalls that are implemented, in ascending order of their codes.
 std::span<const CallEntry> table();
+/// One of them, or null.
+const CallEntry* find(std::uint64_t code);
+/// What must be zero in the input of one of them.
+std::span<const ReservedBits> reserved_bits(const CallEntry& entry);
 
 // The handlers, by subject; each file of that name implements its own.
 
@@ -50,8 +54,11 @@ Status map_vp_state_page(Call& call);
 Status unmap_vp_state_page(Call& call);
 Status get_vp_index_from_apic_id(Call& call);
 Status get_vp_cpuid_values(Call& call);
+
+// intercept_calls.cpp
 Status install_intercept(Call& call);
 Status register_intercept_result(Call& call);
+Status unregister_intercept_result(Call& call);
 
 // interrupt_calls.cpp
 Status assert_virtual_interrupt(Call& call);
@@ -82,6 +89,9 @@ Status set_system_property(Call& call);
 Status enter_sleep_state(Call& call);
 Status map_stats_page(Call& call);
 Status unmap_stats_page(Call& call);
+
+// scheduler_calls.cpp
+Status dispatch_vp(Call& call);
 Status notify_long_spin_wait(Call& call);
 
 } // namespace hypervisor::hypercall

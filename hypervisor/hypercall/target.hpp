@@ -2,39 +2,43 @@
 // Whom a call is about, and whether the caller may ask for it.
 #pragma once
 
-#include "abi/types.h"
 #include "hypervisor/hypercall/call.hpp"
 #include "hypervisor/partition/partition_table.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
 #include <expected>
+#include <utility>
 
 namespace hypervisor::hypercall {
 
+/// A partition that was found, or why there is none.
+class Target final {
+public:
+    Target(PartitionReference partition, Status error)
+        : partition_{std::move(partition)},
+          error_{error} {}
+    explicit operator bool() const { return error_ == Status::success; }
+    [[nodiscard]] Status error() const { return error_; }
+    Partition* operator->() const { return &*partition_; }
+    Partition& operator*() const { return *partition_; }
+
+private:
+    PartitionReference partition_;
+    Status error_;
+};
+
 /// The partition with this id: the caller's own, or a child of it. Only the root has children.
-inline PartitionReference find_target(const Call& call, std::uint64_t id) {
-    Partition& own = call.caller.partition();
-    if (id == HV_PARTITION_ID_SELF || id == own.id()) {
-        return partition_table::find(own.id());
-    }
-    return own.is_root() ? partition_table::find(id) : PartitionReference{};
-}
+Target find_target(const Call& call, std::uint64_t id);
+/// A child of the caller's.
+Target find_child(const Call& call, std::uint64_t id);
+/// One that is initialized, and not finalized. It may be finalized meanwhile: what costs its pages
+/// looks again, under the lock under which they are given back.
+Target find_active_child(const Call& call, std::uint64_t id);
 
 /// The virtual processor of a partition whose state a call is about: any of a child, or the caller
 /// itself, which HV_VP_INDEX_SELF says too. Not another one of the caller's partition: two that
 /// stop each other would wait for ever, while from parent to child no waiting comes back.
-inline std::expected<VirtualProcessor*, Status> find_vp(
-    const Call& call, Partition& partition, std::uint32_t index) {
-    const bool is_own = &call.caller.partition() == &partition;
-    VirtualProcessor* const vp =
-        index == HV_VP_INDEX_SELF && is_own ? &call.caller : partition.vp(index);
-    if (vp == nullptr) {
-        return std::unexpected(Status::invalid_vp_index);
-    }
-    if (is_own && vp != &call.caller) {
-        return std::unexpected(Status::invalid_vp_state);
-    }
-    return vp;
-}
+std::expected<VirtualProcessor*, Status> find_vp(
+    const Call& call, Partition& partition, std::uint32_t index);
 
 } // namespace hypervisor::hypercall

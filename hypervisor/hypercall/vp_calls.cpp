@@ -11,6 +11,7 @@
 #include "hypervisor/partition/lifecycle.hpp"
 #include "hypervisor/partition/registers.hpp"
 #include "hypervisor/partition/root.hpp"
+#include "hypervisor/scheduler/balance.hpp"
 #include "hypervisor/scheduler/scheduler.hpp"
 
 #include <algorithm>
@@ -27,7 +28,8 @@ bool is_suspend_register(std::uint32_t name) {
         name == HV_REGISTER_DISPATCH_SUSPEND;
 }
 
-void set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend) {
+void set_suspend_register(
+    VirtualProcessor& caller, VirtualProcessor& vp, std::uint32_t name, bool suspend) {
     const VirtualProcessor::Block block = name == HV_REGISTER_EXPLICIT_SUSPEND
         ? VirtualProcessor::explicit_suspend
         : name == HV_REGISTER_INTERCEPT_SUSPEND ? VirtualProcessor::intercept_suspend
@@ -38,12 +40,15 @@ void set_suspend_register(VirtualProcessor& vp, std::uint32_t name, bool suspend
         return;
     }
     vp.parent_lp.store(&LogicalProcessor::current(), std::memory_order_release);
-    // It goes on when the hold ends.
-    const VirtualProcessor::Hold hold{vp};
-    if (block == VirtualProcessor::intercept_suspend && (vp.blocks() & block) != 0) {
-        vp.resume_from_intercept();
+    {
+        // It goes on when the hold ends.
+        const VirtualProcessor::Hold hold{vp};
+        if (block == VirtualProcessor::intercept_suspend && (vp.blocks() & block) != 0) {
+            vp.resume_from_intercept();
+        }
+        vp.clear_block(block);
     }
-    vp.clear_block(block);
+    balance::hand_over(caller, vp);
 }
 
 /// Copies between pages of the caller and a buffer of the hypervisor's.
@@ -56,6 +61,9 @@ bool copy_pages(
         }
         const auto piece = buffer.first(std::min<std::size_t>(buffer.size(), page_size));
         const std::uint64_t gpa = GpaPage{page}.address();
+        if (page >= Slat::address_limit >> page_shift) {
+            return false;
+        }
         if (to_caller ? !caller.write_gpa(gpa, piece) : !caller.read_gpa(gpa, piece)) {
             return false;
         }
@@ -191,9 +199,9 @@ Status set_state(
 Status transfer_state(Call& call, bool set) {
     constexpr std::size_t most_pages = 8;
     const auto in = call.in<hv_input_vp_state>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.partition_id);
+    if (!target) {
+        return target.error();
     }
     VirtualProcessor* const vp = target->vp(in.vp_index);
     if (vp == nullptr) {
@@ -219,13 +227,16 @@ Status create_vp(Call& call) {
     const auto in = call.in<hv_input_create_vp>();
     const auto target = find_target(call, in.partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
     }
     if (in.vp_index >= Partition::most_vps || target->vp(in.vp_index) != nullptr) {
         return Status::invalid_vp_index;
     }
     if (target->is_root()) {
         return root::create_vp(in.vp_index, in.flags);
+    }
+    if (in.flags != 0) {
+        return Status::invalid_parameter;
     }
     if (target->state() != Partition::State::initialized) {
         return Status::invalid_partition_state;
@@ -240,9 +251,9 @@ Status create_vp(Call& call) {
 
 Status delete_vp(Call& call) {
     const auto in = call.in<hv_input_delete_vp>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.partition_id);
+    if (!target) {
+        return target.error();
     }
     return lifecycle::destroy_vp(*target, in.vp_index) ? Status::success : Status::invalid_vp_index;
 }
@@ -251,7 +262,7 @@ Status get_vp_registers(Call& call) {
     const auto in = call.in<hv_input_get_vp_registers>();
     const auto target = find_target(call, in.partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
     }
     const auto found = find_vp(call, *target, in.vp_index);
     if (!found) {
@@ -259,6 +270,7 @@ Status get_vp_registers(Call& call) {
     }
     VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
+    vp->settle_register_page();
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         hv_register_value value{};
         const Status status = get_register(
@@ -275,7 +287,7 @@ Status set_vp_registers(Call& call) {
     const auto in = call.in<hv_input_set_vp_registers>();
     const auto target = find_target(call, in.partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
     }
     const auto found = find_vp(call, *target, in.vp_index);
     if (!found) {
@@ -290,13 +302,15 @@ Status set_vp_registers(Call& call) {
         const auto assoc = call.rep<hv_register_assoc, hv_input_set_vp_registers>(call.rep_index);
         if (is_suspend_register(assoc.name)) {
             hold.reset();
-            set_suspend_register(*vp, assoc.name, (assoc.value.reg64 & 1) != 0);
+            set_suspend_register(call.caller, *vp, assoc.name, (assoc.value.reg64 & 1) != 0);
             continue;
         }
         if (!hold) {
             hold.emplace(*vp);
+            vp->settle_register_page();
         }
         const Status status = set_register(*vp, assoc.name, assoc.value);
+        vp->refresh_register_page();
         if (status != Status::success) {
             return status;
         }
@@ -313,16 +327,16 @@ Status set_vp_state(Call& call) {
 
 Status map_vp_state_page(Call& call) {
     const auto in = call.in<hv_input_map_vp_state_page>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.partition_id);
+    if (!target) {
+        return target.error();
     }
     VirtualProcessor* const vp = target->vp(in.vp_index);
     if (vp == nullptr) {
         return Status::invalid_vp_index;
     }
     const bool registers = in.type == HV_VP_STATE_PAGE_REGISTERS;
-    if ((!registers && in.type != HV_VP_STATE_PAGE_INTERCEPT_MESSAGE) || in.flags != 0) {
+    if (!registers && in.type != HV_VP_STATE_PAGE_INTERCEPT_MESSAGE) {
         return Status::invalid_parameter;
     }
     const VirtualProcessor::Hold hold{*vp};
@@ -346,9 +360,9 @@ Status map_vp_state_page(Call& call) {
 
 Status unmap_vp_state_page(Call& call) {
     const auto in = call.in<hv_input_unmap_vp_state_page>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
+    const auto target = find_child(call, in.partition_id);
+    if (!target) {
+        return target.error();
     }
     VirtualProcessor* const vp = target->vp(in.vp_index);
     if (vp == nullptr) {
@@ -375,7 +389,7 @@ Status get_vp_index_from_apic_id(Call& call) {
     const auto in = call.in<hv_input_get_vp_index_from_apic_id>();
     const auto target = find_target(call, in.partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
     }
     for (; call.rep_index < call.rep_count; ++call.rep_index) {
         const auto apic_id =
@@ -395,16 +409,11 @@ Status get_vp_cpuid_values(Call& call) {
     const auto in = call.in<hv_input_get_vp_cpuid_values>();
     const auto target = find_target(call, in.partition_id);
     if (!target) {
-        return Status::invalid_partition_id;
+        return target.error();
     }
     const auto found = find_vp(call, *target, in.vp_index);
     if (!found) {
         return found.error();
-    }
-    constexpr std::uint32_t known_flags =
-        HV_GET_VP_CPUID_VALUES_USE_VP_XFEM_XSS | HV_GET_VP_CPUID_VALUES_APPLY_REGISTERED_VALUES;
-    if ((in.flags & ~known_flags) != 0 || in.reserved != 0) {
-        return Status::invalid_parameter;
     }
     VirtualProcessor* const vp = *found;
     const VirtualProcessor::Hold hold{*vp};
@@ -420,88 +429,6 @@ Status get_vp_cpuid_values(Call& call) {
         call.out(result, call.rep_index * sizeof result);
     }
     return Status::success;
-}
-
-namespace {
-
-CpuidOverride override_of(const hv_input_register_intercept_result& in) {
-    const auto& from = in.cpuid;
-    return {.leaf = from.input.eax,
-        .subleaf = from.input.ecx,
-        .value = {from.result.eax, from.result.ebx, from.result.ecx, from.result.edx},
-        .mask = {from.result.eax_mask, from.result.ebx_mask, from.result.ecx_mask,
-            from.result.edx_mask},
-        .subleaf_specific = from.input.subleaf_specific != 0,
-        .always = from.input.always_override != 0};
-}
-
-Status status_of(CpuidOverrides::Added added) {
-    switch (added) {
-    case CpuidOverrides::Added::yes:
-        return Status::success;
-    case CpuidOverrides::Added::no_memory:
-        return Status::insufficient_memory;
-    case CpuidOverrides::Added::too_many:
-        break;
-    }
-    return Status::no_resources;
-}
-
-Status register_for_all(Partition& partition, const CpuidOverride& one) {
-    const SpinGuard guard{partition.cpuid_lock};
-    // What is finalized gives its pages back under this lock, and takes no more.
-    if (partition.state() == Partition::State::finalized) {
-        return Status::invalid_partition_state;
-    }
-    return status_of(partition.cpuid_overrides.add(one, partition.deposits()));
-}
-
-} // namespace
-
-Status register_intercept_result(Call& call) {
-    const auto in = call.in<hv_input_register_intercept_result>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
-    }
-    if (in.intercept_type != HV_INTERCEPT_TYPE_X64_CPUID) {
-        return Status::invalid_parameter;
-    }
-    Status status = Status::success;
-    if (in.vp_index == HV_ANY_VP) {
-        status = register_for_all(*target, override_of(in));
-    } else {
-        VirtualProcessor* const vp = target->vp(in.vp_index);
-        if (vp == nullptr) {
-            return Status::invalid_vp_index;
-        }
-        const VirtualProcessor::Hold hold{*vp};
-        status = status_of(vp->cpuid_overrides.add(override_of(in), target->deposits()));
-    }
-    target->cpuid_changed();
-    return status;
-}
-
-/// In a child ports are intercepted, and calls about connections that nobody knows are its
-/// parent's, whether asked for or not.
-Status install_intercept(Call& call) {
-    const auto in = call.in<hv_input_install_intercept>();
-    const auto target = find_target(call, in.partition_id);
-    if (!target || target->is_root()) {
-        return Status::invalid_partition_id;
-    }
-    switch (in.intercept_type) {
-    case HV_INTERCEPT_TYPE_X64_IO_PORT:
-    case HV_INTERCEPT_TYPE_HYPERCALL:
-    case HV_INTERCEPT_TYPE_UNKNOWN_SYNIC_CONNECTION:
-        return Status::success;
-    case HV_INTERCEPT_TYPE_RETARGET_INTERRUPT_WITH_UNKNOWN_DEVICE_ID:
-        target->parent_retargets_interrupts.store(
-            (in.access_type & HV_INTERCEPT_ACCESS_MASK_EXECUTE) != 0);
-        return Status::success;
-    default:
-        return Status::invalid_parameter;
-    }
 }
 
 } // namespace hypervisor::hypercall
