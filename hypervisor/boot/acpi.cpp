@@ -36,6 +36,9 @@ constexpr std::uint32_t fadt_pm1b_control = 68;
 constexpr std::uint32_t fadt_pm_timer = 76;
 constexpr std::uint32_t madt_entries = 44;
 
+constexpr std::uint32_t srat_entries = 48;
+
+enum SratEntry : std::uint8_t { srat_local_apic = 0, srat_local_x2apic = 2 };
 enum MadtEntry : std::uint8_t { madt_local_apic = 0, madt_io_apic = 1, madt_local_x2apic = 9 };
 
 template <class T>
@@ -50,20 +53,29 @@ void add_processor(AcpiInformation& info, std::uint32_t apic_id, std::uint32_t f
     if ((flags & enabled) == 0) {
         return;
     }
-    if (info.processor_count == AcpiInformation::most_processors || apic_id > 254) {
+    if (info.processor_count == AcpiInformation::most_processors ||
+        apic_id > AcpiInformation::last_apic_id) {
         ++info.left_out;
         return;
     }
     info.apic_ids[info.processor_count++] = apic_id;
 }
 
-void read_madt(AcpiInformation& info, std::uint64_t table, std::uint32_t length) {
-    for (std::uint64_t at = table + madt_entries; at + 2 <= table + length;) {
-        const auto type = read_at<std::uint8_t>(at);
+/// Calls `f(type, size, address)` for each entry of a table, up to one that is damaged.
+template <class F>
+void for_each_entry(std::uint64_t begin, std::uint64_t end, F&& f) {
+    for (std::uint64_t at = begin; at + 2 <= end;) {
         const auto size = read_at<std::uint8_t>(at + 1);
-        if (size < 2 || at + size > table + length) {
+        if (size < 2 || at + size > end) {
             return;
         }
+        f(read_at<std::uint8_t>(at), size, at);
+        at += size;
+    }
+}
+
+void read_madt(AcpiInformation& info, std::uint64_t table, std::uint32_t length) {
+    const auto read_entry = [&info](std::uint8_t type, std::uint8_t size, std::uint64_t at) {
         if (type == madt_local_apic && size >= 8) {
             add_processor(info, read_at<std::uint8_t>(at + 3), read_at<std::uint32_t>(at + 4));
         } else if (type == madt_local_x2apic && size >= 16) {
@@ -72,8 +84,29 @@ void read_madt(AcpiInformation& info, std::uint64_t table, std::uint32_t length)
             info.io_apic_count < info.io_apics.size()) {
             info.io_apics[info.io_apic_count++] = read_at<std::uint32_t>(at + 4);
         }
-        at += size;
-    }
+    };
+    for_each_entry(table + madt_entries, table + length, read_entry);
+}
+
+void read_srat(AcpiInformation& info, std::uint64_t table, std::uint32_t length) {
+    const auto place = [&info](std::uint32_t apic_id, std::uint32_t domain, std::uint32_t flags) {
+        constexpr std::uint32_t enabled = 1;
+        if ((flags & enabled) != 0 && apic_id <= AcpiInformation::last_apic_id) {
+            info.proximity_domains[apic_id] = domain;
+        }
+    };
+    const auto read_entry = [&place](std::uint8_t type, std::uint8_t size, std::uint64_t at) {
+        if (type == srat_local_apic && size >= 16) {
+            // The domain's first byte stands apart from the others.
+            const std::uint32_t high = read_at<std::uint32_t>(at + 8) & 0xffffff00;
+            place(read_at<std::uint8_t>(at + 3), high | read_at<std::uint8_t>(at + 2),
+                read_at<std::uint32_t>(at + 4));
+        } else if (type == srat_local_x2apic && size >= 24) {
+            place(read_at<std::uint32_t>(at + 8), read_at<std::uint32_t>(at + 4),
+                read_at<std::uint32_t>(at + 12));
+        }
+    };
+    for_each_entry(table + srat_entries, table + length, read_entry);
 }
 
 void read_fadt(AcpiInformation& info, std::uint64_t table, std::uint32_t length) {
@@ -99,6 +132,8 @@ void read_table(AcpiInformation& info, std::uint64_t table) {
     const std::string_view signature{header.signature, sizeof header.signature};
     if (signature == "APIC") {
         read_madt(info, table, header.length);
+    } else if (signature == "SRAT") {
+        read_srat(info, table, header.length);
     } else if (signature == "FACP") {
         read_fadt(info, table, header.length);
     }

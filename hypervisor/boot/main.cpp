@@ -18,6 +18,7 @@
 #include "hypervisor/memory/page_pool.hpp"
 #include "hypervisor/memory/page_records.hpp"
 #include "hypervisor/partition/root.hpp"
+#include "hypervisor/scheduler/scheduler.hpp"
 
 #include <cstring>
 #include <new>
@@ -151,10 +152,10 @@ void reserve_memory(unsigned processors) {
 
 LogicalProcessor& make_lp(std::uint32_t index, std::uint32_t apic_id) {
     const std::uint64_t input = boot_memory.take(2 * page_size, page_size);
-    constexpr std::uint64_t sleeper_bonus_100ns = 20'000;
     return *new (reinterpret_cast<void*>(boot_memory.take(sizeof(LogicalProcessor), 64)))
-        LogicalProcessor{index, apic_id, clock::from_100ns(sleeper_bonus_100ns),
-            SpaPage::containing(input), SpaPage::containing(input + page_size)};
+        LogicalProcessor{index, apic_id, clock::from_100ns(scheduler::sleeper_bonus_100ns),
+            clock::from_100ns(scheduler::balance_lag_100ns), SpaPage::containing(input),
+            SpaPage::containing(input + page_size)};
 }
 
 /// What every processor does for itself. Its LogicalProcessor can be found.
@@ -177,10 +178,11 @@ void stop_others() {
 constinit std::atomic<bool> ap_is_up{false};
 
 /// Starts one processor (SDM vol. 3, 9.4.4). \return false if it does not answer.
-bool start_processor(std::uint32_t index, std::uint32_t apic_id) {
+bool start_processor(std::uint32_t index, std::uint32_t apic_id, std::uint32_t domain) {
     constexpr std::uint64_t patience_us = 1'000'000;
     const auto stack = boot_memory.take(LogicalProcessor::stack_size, LogicalProcessor::stack_size);
     LogicalProcessor& lp = make_lp(index, apic_id);
+    lp.proximity_domain = domain;
     lp.set_host_save_area(SpaPage::containing(boot_memory.take(page_size, page_size)));
     LogicalProcessor::of_stack(stack) = &lp;
     require(host_map.hide(host_tables, stack), "the host's page tables don't fit");
@@ -208,7 +210,8 @@ void start_processors(const AcpiInformation& acpi) {
         if (acpi.apic_ids[i] == own) {
             continue;
         }
-        if (start_processor(index, acpi.apic_ids[i])) {
+        const std::uint32_t apic_id = acpi.apic_ids[i];
+        if (start_processor(index, apic_id, acpi.proximity_domain_of(apic_id))) {
             ++index;
         } else {
             log(LogLevel::warning, "processor with APIC id {} does not start", acpi.apic_ids[i]);
@@ -243,6 +246,7 @@ void mask_legacy_interrupts() {
         log(LogLevel::warning, "option \"{}\" is not understood", options.unknown);
     }
     boot = *found;
+    scheduler::set_root_schedules(options.root_schedules);
     if (const char* const reason = virtualization::unsupported(); reason != nullptr) {
         give_up(reason);
     }
@@ -271,6 +275,7 @@ void mask_legacy_interrupts() {
         clock::tsc_frequency() / 1000, clock::apic_frequency() / 1000);
 
     LogicalProcessor& lp = make_lp(0, physical_apic::id());
+    lp.proximity_domain = acpi->proximity_domain_of(lp.apic_id());
     lp.set_host_save_area(SpaPage::containing(boot_memory.take(page_size, page_size)));
     const auto stack = reinterpret_cast<std::uint64_t>(boot_stack);
     LogicalProcessor::of_stack(stack) = &lp;
@@ -284,6 +289,8 @@ void mask_legacy_interrupts() {
     require(
         host_map.build(host_tables, boot.memory.usable_end()) && host_map.hide(host_tables, stack),
         "the host's page tables don't fit");
+    virtualization::initialise(
+        SpaPage::containing(boot_memory.take(virtualization::shared_size(), page_size)));
     enable_processor();
     LogicalProcessor::add(lp);
     set_processor_stopper(stop_others);

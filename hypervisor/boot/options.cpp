@@ -18,6 +18,10 @@ bool apply(BootOptions& options, std::string_view word) {
         options.console_port = value == "com1" ? 0x3f8 : value == "com2" ? 0x2f8 : 0;
         return true;
     }
+    if (name == "scheduler" && (value == "classic" || value == "root")) {
+        options.root_schedules = value == "root";
+        return true;
+    }
     return false;
 }
 

@@ -12,6 +12,7 @@ namespace hypervisor {
 struct BootOptions {
     LogLevel log_level = LogLevel::info; ///< loglevel=1 (errors) … 5 (trace)
     std::uint16_t console_port = 0x3f8;  ///< console=com1|com2|none
+    bool root_schedules = false;         ///< scheduler=classic|root
     std::string_view unknown{};          ///< the first word that is not understood
 };
 

@@ -214,7 +214,13 @@ message_not_multiboot:
 message_no_long_mode:
         .asciz "undercroft: this processor has no 64-bit mode; an AMD64 processor with AMD-V is needed\r\n"
 
-        .section .bss
+        .section .boot_stack, "aw", @nobits
+        .balign STACK_SIZE
+        .globl boot_stack
+boot_stack:
+        .skip STACK_SIZE
+
+        .section .boot_tables, "aw", @nobits
         .balign 4096
         .globl boot_pml4
 boot_pml4:
@@ -223,10 +229,8 @@ boot_pdpt:
         .skip 4096
 boot_page_directories:
         .skip 4 * 4096
-        .balign STACK_SIZE
-        .globl boot_stack
-boot_stack:
-        .skip STACK_SIZE
+
+        .section .bss
         .globl ap_stack
         .balign 8
 ap_stack:

@@ -26,6 +26,10 @@ constexpr std::size_t mxcsr_offset = 24;
 
 constinit bool has_xsave = false;
 constinit bool has_xss = false;
+/// XRSTOR and FXRSTOR leave the x87 error pointers as they are where no exception is pending, as
+/// processors before Zen do (APM vol. 3, CPUID 8000_0008 EBX, RstrFpErrPtrs): they would be another
+/// guest's.
+constinit bool leaves_error_pointers = false;
 constinit std::uint64_t states = state_x87 | state_sse;
 constinit std::uint32_t bytes = legacy_size;
 constinit std::uint32_t known_mxcsr = 0;
@@ -43,6 +47,18 @@ std::uint32_t read_mxcsr_mask() {
     return mask != 0 ? mask : oldest;
 }
 
+void set_xcr0(std::uint64_t value) {
+    if (read_xcr0() != value) {
+        write_xcr0(value);
+    }
+}
+
+/// They are the hypervisor's own then.
+void overwrite_error_pointers() {
+    constexpr std::uint32_t some = 0;
+    asm volatile("fnclex\n\temms\n\tfildl %0" : : "m"(some));
+}
+
 XsaveLayout::Component component_of(unsigned state) {
     constexpr std::uint32_t is_aligned = 1u << 1;
     const CpuidResult part = cpuid(0xd, state);
@@ -52,6 +68,8 @@ XsaveLayout::Component component_of(unsigned state) {
 } // namespace
 
 void initialise() {
+    constexpr std::uint32_t restores_error_pointers = 1u << 2;
+    leaves_error_pointers = (cpuid(0x80000008).ebx & restores_error_pointers) == 0;
     has_xsave = (cpuid(1).ecx & feature_xsave) != 0;
     if (!has_xsave) {
         return;
@@ -121,17 +139,20 @@ void mark_in_use(std::uint8_t* area, std::uint64_t of_states) {
 }
 
 void load(const std::uint8_t* area, std::uint64_t xcr0) {
+    if (leaves_error_pointers) {
+        overwrite_error_pointers();
+    }
     if (!has_xsave) {
         asm volatile("fxrstor64 %0" : : "m"(*area));
         return;
     }
-    write_xcr0(states);
+    set_xcr0(states);
     asm volatile("xrstor64 %0"
                  :
                  : "m"(*area), "a"(static_cast<std::uint32_t>(states)),
                  "d"(static_cast<std::uint32_t>(states >> 32))
                  : "memory");
-    write_xcr0(xcr0);
+    set_xcr0(xcr0);
 }
 
 void save(std::uint8_t* area) {
@@ -139,7 +160,7 @@ void save(std::uint8_t* area) {
         asm volatile("fxsave64 %0" : "=m"(*area));
         return;
     }
-    write_xcr0(states);
+    set_xcr0(states);
     asm volatile(
         "xsave64 %0"
         : "+m"(*area)

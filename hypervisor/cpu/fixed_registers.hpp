@@ -25,6 +25,7 @@ inline constexpr std::uint64_t cr4_osxsave = 1ull << 18;
 inline constexpr std::uint64_t rflags_fixed = 1ull << 1;
 inline constexpr std::uint64_t rflags_tf = 1ull << 8;
 inline constexpr std::uint64_t rflags_if = 1ull << 9;
+inline constexpr std::uint64_t rflags_nt = 1ull << 14;
 inline constexpr std::uint64_t rflags_rf = 1ull << 16;
 inline constexpr std::uint64_t rflags_vm = 1ull << 17;
 
@@ -63,6 +64,7 @@ inline constexpr std::uint32_t msr_fs_base = 0xc0000100;
 inline constexpr std::uint32_t msr_gs_base = 0xc0000101;
 inline constexpr std::uint32_t msr_kernel_gs_base = 0xc0000102;
 inline constexpr std::uint32_t msr_tsc_aux = 0xc0000103;
+inline constexpr std::uint32_t msr_p_state_control = 0xc0010062;
 inline constexpr std::uint32_t msr_vm_cr = 0xc0010114;
 inline constexpr std::uint32_t msr_vm_hsave_pa = 0xc0010117;
 

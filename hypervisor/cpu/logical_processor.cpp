@@ -33,28 +33,60 @@ void LogicalProcessor::add(LogicalProcessor& lp) {
 }
 
 void LogicalProcessor::run() {
+    using scheduler::Before;
     begin_ = read_tsc();
+    Before before = Before::sleep;
     for (;;) {
-        VirtualProcessor* const vp = next();
-        if (vp == nullptr) {
+        expire_timers();
+        reschedule_.store(false, std::memory_order_seq_cst);
+        const scheduler::Turn turn = scheduler::pick(*this, before);
+        if (turn.vp == nullptr) {
             sleep();
+            before = Before::sleep;
             continue;
         }
-        ++context_switches;
+        const std::uint64_t slice = clock::from_100ns(scheduler::slice_100ns);
         const std::uint64_t begin = read_tsc();
         running_since_.store(begin, std::memory_order_relaxed);
-        running_.store(vp, std::memory_order_relaxed);
-        slice_end_ = begin + scheduler::slice();
-        if (last_partition_ != &vp->partition()) {
-            last_partition_ = &vp->partition();
-            branch_barrier::issue();
-        }
-        vp->run(*this);
+        running_.store(turn.vp, std::memory_order_relaxed);
+        slice_end_ = begin + slice;
+        limit_end_ = turn.most != TimerEntry::never ? begin + turn.most : TimerEntry::never;
+        ++context_switches;
+        change_partition(turn.vp->partition());
+        turn.vp->run(*this);
         running_.store(nullptr, std::memory_order_relaxed);
         const std::uint64_t ran = read_tsc() - begin;
         guest_time += ran;
         machine_statistics::refresh(*this);
-        scheduler::put_back(*this, *vp, ran);
+        scheduler::put_back(*this, *turn.vp, ran);
+        before = ran >= slice / 2 ? Before::whole_turn : Before::part_of_a_turn;
+    }
+}
+
+void LogicalProcessor::run_in_place_of(
+    VirtualProcessor& outer, VirtualProcessor& vp, std::uint64_t until) {
+    // An event from now on asks for the LP; one from before is there already.
+    running_.store(&vp, std::memory_order_seq_cst);
+    if (!outer.has_event()) {
+        ++context_switches;
+        const std::uint64_t begin = read_tsc();
+        limit_end_ = until;
+        outer.cpu().save();
+        change_partition(vp.partition());
+        vp.run(*this);
+        change_partition(outer.partition());
+        outer.cpu().load();
+        limit_end_ = TimerEntry::never;
+        outer.lend(read_tsc() - begin);
+    }
+    running_.store(&outer, std::memory_order_seq_cst);
+    reschedule_.store(false, std::memory_order_seq_cst); // that is what has happened
+}
+
+void LogicalProcessor::change_partition(const Partition& to) {
+    if (last_partition_ != &to) {
+        last_partition_ = &to;
+        branch_barrier::issue();
     }
 }
 
@@ -74,14 +106,8 @@ std::uint64_t LogicalProcessor::hypervisor_time(std::uint64_t now) const {
     return all > others ? all - others : 0;
 }
 
-VirtualProcessor* LogicalProcessor::next() {
-    expire_timers();
-    reschedule_.store(false, std::memory_order_seq_cst);
-    return scheduler::pick(*this);
-}
-
 void LogicalProcessor::sleep() {
-    slice_end_ = TimerEntry::never;
+    slice_end_ = limit_end_ = TimerEntry::never;
     begin_sleep();
     arm_timer();
     bool empty;
@@ -127,10 +153,11 @@ void LogicalProcessor::arm_timer() {
     {
         const SpinGuard guard{queue_lock};
         queue_changed_.store(false, std::memory_order_relaxed);
-        deadline = timers_.next_deadline();
+        turn_end_ = std::min(limit_end_, queue_.next_release());
         if (!queue_.empty()) {
-            deadline = std::min(deadline, slice_end_);
+            turn_end_ = std::min(turn_end_, slice_end_);
         }
+        deadline = std::min(timers_.next_deadline(), turn_end_);
     }
     const std::uint64_t now = read_tsc();
     // One that is overdue is set again.
@@ -148,7 +175,12 @@ void LogicalProcessor::arm_timer() {
 void LogicalProcessor::handle_interrupt(std::uint8_t vector) {
     end_sleep();
     ++hardware_interrupts;
-    machine_statistics::refresh(*this);
+    // Often enough for those who look, and seldom for those who are interrupted often.
+    if (const std::uint64_t now = read_tsc(); now >= statistics_due_) {
+        constexpr std::uint64_t period_100ns = 10'000;
+        statistics_due_ = now + clock::from_100ns(period_100ns);
+        machine_statistics::refresh(*this);
+    }
     if (vector == physical_apic::spurious_vector) {
         return;
     }
@@ -156,7 +188,7 @@ void LogicalProcessor::handle_interrupt(std::uint8_t vector) {
         armed_for_ = 0;
         physical_apic::end_of_interrupt();
         expire_timers();
-        if (read_tsc() >= slice_end_) {
+        if (read_tsc() >= turn_end_) {
             request_reschedule();
         }
         return;

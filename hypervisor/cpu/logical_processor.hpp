@@ -19,6 +19,7 @@
 namespace hypervisor {
 
 class Partition;
+class TraceRing;
 class VirtualProcessor;
 
 /// A logical processor of the machine. It runs virtual processors, one at a time, and sleeps when
@@ -30,11 +31,12 @@ public:
     static constexpr std::size_t stack_size = 0x8000;
     static constexpr unsigned most = 64;
 
+    /// \param sleeper_bonus, most_lag as of RunQueue
     LogicalProcessor(std::uint32_t index, std::uint32_t apic_id, std::uint64_t sleeper_bonus,
-        SpaPage call_input, SpaPage call_output)
+        std::uint64_t most_lag, SpaPage call_input, SpaPage call_output)
         : index_{index},
           apic_id_{apic_id},
-          queue_{sleeper_bonus},
+          queue_{sleeper_bonus, most_lag},
           call_input_{pointer_to<std::byte>(call_input)},
           call_output_{pointer_to<std::byte>(call_output)} {}
     LogicalProcessor(const LogicalProcessor&) = delete;
@@ -70,6 +72,10 @@ public:
     /// Runs virtual processors for ever.
     [[noreturn]] void run();
 
+    /// Runs `vp` until it stops, `until` (ticks of the time-stamp counter) has come, or `outer` has
+    /// an event: `outer` runs here and has made a hypercall.
+    void run_in_place_of(VirtualProcessor& outer, VirtualProcessor& vp, std::uint64_t until);
+
     void handle_interrupt(std::uint8_t vector);
     void handle_nmi();
 
@@ -78,7 +84,7 @@ public:
 
     /// The virtual processor that runs here, or null.
     [[nodiscard]] VirtualProcessor* running() const {
-        return running_.load(std::memory_order_relaxed);
+        return running_.load(std::memory_order_seq_cst);
     }
 
     /// Since when, in ticks of the time-stamp counter.
@@ -120,6 +126,13 @@ public:
         return reschedule_.load(std::memory_order_seq_cst);
     }
 
+    /// Where exits are recorded, or null: see exit_trace.
+    [[nodiscard]] TraceRing* trace_ring() const {
+        return trace_ring_.load(std::memory_order_seq_cst);
+    }
+    /// From any one. Before the old one is freed, wait_until_all_have_passed.
+    void set_trace_ring(TraceRing* ring) { trace_ring_.store(ring, std::memory_order_seq_cst); }
+
     /// Copies of a hypercall's input and output, for the call that is handled here.
     [[nodiscard]] std::byte* call_input() const { return call_input_; }
     [[nodiscard]] std::byte* call_output() const { return call_output_; }
@@ -138,12 +151,15 @@ public:
     /// Under queue_lock, from any processor: one more waits for its turn here.
     void note_queue_changed() { queue_changed_.store(true, std::memory_order_seq_cst); }
 
+    /// Where it is, as the firmware counts (ACPI's SRAT); set at boot.
+    std::uint32_t proximity_domain = 0;
     /// Set by HvAddLogicalProcessor: the root knows the processor.
     std::atomic<bool> added_to_root{false};
 
     // Scheduling state; under queue_lock.
     SpinLock queue_lock{};
     RunQueue& queue() { return queue_; }
+    [[nodiscard]] const RunQueue& queue() const { return queue_; }
     TimerQueue& timers() { return timers_; }
     /// Virtual processors of children that are ready or running here.
     std::atomic<unsigned> load{0};
@@ -160,8 +176,8 @@ public:
     std::uint64_t context_switches = 0;
 
 private:
-    VirtualProcessor* next();
     void sleep();
+    void change_partition(const Partition& to);
     void expire_timers();
     void pass_nmi_on();
     void begin_sleep();
@@ -173,14 +189,18 @@ private:
     std::uint64_t begin_ = 0;
     std::uint64_t sleep_begin_ = 0;
     std::uint64_t sleep_time_ = 0;
+    std::uint64_t statistics_due_ = 0;
     RunQueue queue_;
     TimerQueue timers_{};
     std::atomic<VirtualProcessor*> running_{nullptr};
     std::atomic<std::uint64_t> running_since_{0};
-    std::uint64_t slice_end_ = 0;
+    std::uint64_t slice_end_ = 0; ///< if others wait
+    std::uint64_t limit_end_ = 0; ///< in any case
+    std::uint64_t turn_end_ = 0;  ///< as the timer is set: somebody else's turn may have come
     const Partition* last_partition_ = nullptr; ///< only compared: it may be gone
     GuestPresence presence_{};
     std::atomic<std::uint64_t> guest_exits_{0};
+    std::atomic<TraceRing*> trace_ring_{nullptr}; ///< looked at when the two above are written
     std::atomic<std::uint64_t> sleeps_{0};
     std::atomic<bool> waits_{false};
     std::atomic<bool> nmi_received_{false};

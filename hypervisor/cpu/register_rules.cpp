@@ -171,8 +171,20 @@ bool is_valid_extended_state(
 }
 
 bool is_valid_event(const CpuEvent& event) {
-    return event.type != CpuEvent::Type::exception ||
-        (event.vector <= exception_last && event.vector != exception_nmi);
+    switch (event.type) {
+    case CpuEvent::Type::exception:
+        return event.vector <= exception_last && event.vector != exception_nmi;
+    case CpuEvent::Type::privileged_software_exception:
+        return event.vector == exception_debug && !event.has_error_code;
+    case CpuEvent::Type::software_exception:
+        return (event.vector == exception_breakpoint || event.vector == exception_overflow) &&
+            !event.has_error_code;
+    case CpuEvent::Type::interrupt:
+    case CpuEvent::Type::nmi:
+    case CpuEvent::Type::software_interrupt:
+        break;
+    }
+    return true;
 }
 
 } // namespace hypervisor

@@ -5,24 +5,52 @@
 
 namespace hypervisor {
 
-void VirtualCpu::advance(unsigned length) {
-    std::uint64_t rip = get(CpuRegister::rip) + length;
-    switch (mode()) {
+namespace {
+
+std::uint64_t instruction_pointer_mask(InstructionMode mode) {
+    switch (mode) {
     case InstructionMode::bits16:
-        rip &= 0xffff;
-        break;
+        return 0xffff;
     case InstructionMode::bits32:
-        rip &= 0xffffffff;
-        break;
+        return 0xffffffff;
     case InstructionMode::bits64:
         break;
     }
-    set(CpuRegister::rip, rip);
+    return ~std::uint64_t{0};
+}
+
+} // namespace
+
+void VirtualCpu::advance(unsigned length) {
+    skip(length);
+    if ((get(CpuRegister::rflags) & (rflags_rf | rflags_tf)) != 0) {
+        end_instruction();
+    }
+}
+
+void VirtualCpu::skip(unsigned length) {
+    constexpr unsigned narrowest = 16;
+    const std::uint64_t rip = get(CpuRegister::rip);
+    std::uint64_t next = rip + length;
+    if (((rip ^ next) >> narrowest) != 0) { // where a narrow instruction pointer would wrap
+        next &= instruction_pointer_mask(mode());
+    }
+    set(CpuRegister::rip, next);
     set_interrupt_shadow(false);
 }
 
+void VirtualCpu::end_instruction() {
+    const std::uint64_t rflags = get(CpuRegister::rflags);
+    set(CpuRegister::rflags, rflags & ~rflags_rf);
+    if ((rflags & rflags_tf) != 0) {
+        set(CpuRegister::dr6, get(CpuRegister::dr6) | dr6_single_step);
+        raise(exception_debug);
+    }
+}
+
 bool VirtualCpu::can_take_interrupt() const {
-    return (get(CpuRegister::rflags) & rflags_if) != 0 && !interrupt_shadow() && !pending_event();
+    return (get(CpuRegister::rflags) & rflags_if) != 0 && !interrupt_shadow() &&
+        !has_pending_event();
 }
 
 void VirtualCpu::raise(std::uint8_t vector, std::optional<std::uint32_t> error_code) {

@@ -4,12 +4,14 @@
 #pragma once
 
 #include "abi/register.h"
+#include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/emulate/instruction_mode.hpp"
 #include "hypervisor/memory/address.hpp"
 
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 namespace hypervisor {
 
@@ -42,6 +44,14 @@ enum class CpuRegister : std::uint8_t {
     xcr0,
     count,
 };
+
+/// MSRs that guests read and write without an exit, if they aren't asked for.
+struct MsrRange {
+    std::uint32_t first;
+    std::uint32_t last;
+};
+inline constexpr MsrRange own_msrs[] = {
+    {msr_sysenter_cs, msr_sysenter_eip}, {msr_star, msr_sfmask}, {msr_fs_base, msr_tsc_aux}};
 
 /// In the order of HV_X64_REGISTER_ES ….
 enum class SegmentName : std::uint8_t { es, cs, ss, ds, fs, gs, ldtr, tr };
@@ -85,6 +95,9 @@ struct Exit {
     bool is_string = false;
     bool has_rep = false;
     std::uint8_t vector = 0; ///< exception
+    bool has_error_code = false;
+    std::uint32_t error_code = 0;
+    std::uint64_t fault_address = 0; ///< exception: of a page fault, which CR2 doesn't have yet
 };
 
 /// An event that is delivered through the guest's IDT when it goes on.
@@ -93,12 +106,25 @@ struct CpuEvent {
         interrupt = 0,
         nmi = 2,
         exception = 3,
-        software_interrupt = 4
+        software_interrupt = 4,
+        privileged_software_exception = 5,
+        software_exception = 6
     };
     Type type = Type::interrupt;
     std::uint8_t vector = 0;
     bool has_error_code = false;
     std::uint32_t error_code = 0;
+    /// Of the instruction that raises it, where one does: RIP is at it, and the handler returns to
+    /// behind it.
+    std::uint8_t instruction_length = 0;
+
+    [[nodiscard]] bool is_by_instruction() const { return type >= Type::software_interrupt; }
+};
+
+/// What a guest is stopped at beside what the hypervisor needs for itself.
+struct CpuIntercepts {
+    std::uint32_t exceptions = 0; ///< a bit for each vector
+    bool all_msrs = false;        ///< also those that guests have for themselves
 };
 
 class VirtualCpu {
@@ -123,6 +149,8 @@ public:
     [[nodiscard]] virtual std::uint64_t get(CpuRegister r) const = 0;
     virtual void set(CpuRegister r, std::uint64_t value) = 0;
     [[nodiscard]] virtual hv_x64_segment_register segment(SegmentName name) const = 0;
+    /// ES to GS at once.
+    virtual void copy_segments(std::span<hv_x64_segment_register, 6> to) const = 0;
     virtual void set_segment(SegmentName name, const hv_x64_segment_register& value) = 0;
     [[nodiscard]] virtual hv_x64_table_register table(TableName name) const = 0;
     virtual void set_table(TableName name, const hv_x64_table_register& value) = 0;
@@ -133,6 +161,7 @@ public:
     /// guest can take it, and until what is set after it has been delivered; all else is delivered
     /// at the next entry.
     [[nodiscard]] virtual std::optional<CpuEvent> pending_event() const = 0;
+    [[nodiscard]] virtual bool has_pending_event() const = 0;
     virtual void set_pending_event(const std::optional<CpuEvent>& event) = 0;
     [[nodiscard]] virtual bool interrupt_shadow() const = 0;
     virtual void set_interrupt_shadow(bool on) = 0;
@@ -144,6 +173,11 @@ public:
     [[nodiscard]] virtual std::uint8_t cr8() const = 0;
     virtual void set_cr8(std::uint8_t value) = 0;
 
+    virtual void set_intercepts(const CpuIntercepts& which) = 0;
+    /// One of own_msrs, of the guest that is loaded. \return of a write whether it takes the value.
+    [[nodiscard]] virtual std::uint64_t read_own_msr(std::uint32_t msr) const = 0;
+    [[nodiscard]] virtual bool write_own_msr(std::uint32_t msr, std::uint64_t value) = 0;
+
     virtual void set_address_space(SpaPage root) = 0;
     virtual void set_tsc_offset(std::uint64_t offset) = 0;
     /// The extended state (x87, SSE, AVX …) in the standard layout of XSAVE; the VP is not loaded.
@@ -151,8 +185,13 @@ public:
 
     // What is the same for every implementation.
 
-    /// Goes on behind the instruction of `length` bytes.
+    /// Goes on behind the instruction of `length` bytes, which somebody else has carried out.
     void advance(unsigned length);
+    /// The same, but for end_instruction().
+    void skip(unsigned length);
+    /// What the processor does at the end of each instruction, when it isn't the one to end it: the
+    /// resume flag goes, and a guest that single-steps gets its #DB.
+    void end_instruction();
     /// Whether an interrupt could be delivered now, its priority aside.
     [[nodiscard]] bool can_take_interrupt() const;
     void raise(std::uint8_t vector, std::optional<std::uint32_t> error_code = std::nullopt);
@@ -167,6 +206,12 @@ namespace virtualization {
 
 /// \return one line that says why this machine cannot run guests, or null.
 const char* unsupported();
+/// Whether nested page tables may have entries of 1 GiB.
+bool has_huge_pages();
+/// Once, before it is turned on. \param shared memory for what all processors share:
+/// `shared_size()` bytes, zeroed and contiguous.
+void initialise(SpaPage shared);
+std::uint64_t shared_size();
 /// Turns the extension on, on this processor. \param save_area a page for the processor's own use.
 void enable(SpaPage save_area);
 

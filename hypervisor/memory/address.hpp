@@ -13,6 +13,7 @@ inline constexpr std::uint64_t large_page_shift = 21;
 inline constexpr std::uint64_t large_page_size = 1ull << large_page_shift;
 inline constexpr std::uint64_t huge_page_shift = 30;
 inline constexpr std::uint64_t huge_page_size = 1ull << huge_page_shift;
+inline constexpr std::uint64_t pages_per_huge_page = huge_page_size >> page_shift;
 inline constexpr std::uint64_t pages_per_large_page = large_page_size / page_size;
 
 template <class Tag>

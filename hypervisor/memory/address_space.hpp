@@ -33,6 +33,7 @@ public:
     [[nodiscard]] Slat::Mapping lookup(GpaPage gpa) const { return slat_.lookup(gpa); }
     [[nodiscard]] std::uint64_t mapped_pages() const { return slat_.mapped_pages(); }
     [[nodiscard]] std::uint64_t mapped_large() const { return slat_.mapped_large(); }
+    [[nodiscard]] std::uint64_t mapped_huge() const { return slat_.mapped_huge(); }
 
     // As in Slat.
     Status map(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, ReleaseList& released);
@@ -44,6 +45,10 @@ public:
     /// Of the guest's own page, also while an overlay lies over it.
     [[nodiscard]] std::uint8_t access_state(GpaPage gpa, std::uint64_t flags, bool& changed);
 
+    /// Whether an overlay may lie there; quick, and seldom wrong.
+    [[nodiscard]] bool may_have_overlay(GpaPage gpa) const {
+        return (filter_ & filter_bit(gpa)) != 0;
+    }
     /// Lays the overlay's page over `gpa`, from wherever it lies now; if that fails it stays there.
     /// One that lies there already is covered in its turn.
     Status lay(Overlay& overlay, GpaPage gpa);

@@ -3,6 +3,8 @@
 
 #include "hypervisor/memory/page_pool.hpp"
 
+#include <algorithm>
+
 namespace hypervisor {
 
 /// Fixed-size entries in pages of a pool, found by walking; for tables that are small and walked
@@ -47,6 +49,20 @@ public:
         return nullptr;
     }
 
+    /// Sets an entry free, and its page with the last one that is in use there.
+    void remove(T& entry, PagePool& pool) {
+        entry = T{};
+        Block** link = &first_;
+        while (!(*link)->has(entry)) {
+            link = &(*link)->next;
+        }
+        Block* const block = *link;
+        if (std::ranges::none_of(block->entries, &T::in_use)) {
+            *link = block->next;
+            pool.free(spa_page_of(block));
+        }
+    }
+
     void release(PagePool& pool) {
         while (first_ != nullptr) {
             Block* const block = first_;
@@ -60,6 +76,10 @@ private:
         static constexpr unsigned count = (page_size - sizeof(void*)) / sizeof(T);
         Block* next;
         T entries[count];
+
+        [[nodiscard]] bool has(const T& entry) const {
+            return spa_page_of(&entry) == spa_page_of(this);
+        }
     };
     static_assert(sizeof(Block) <= page_size);
 

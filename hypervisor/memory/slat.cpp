@@ -66,6 +66,19 @@ void Slat::destroy() {
         root_ = SpaPage{};
         mapped_pages_ = 0;
         mapped_large_ = 0;
+        mapped_huge_ = 0;
+    }
+}
+
+/// Lets go what an entry of a level referred to. 1 GiB is referred to as its large pages are.
+void Slat::release_range(SpaPage page, unsigned level) {
+    if (level == page_level) {
+        records_.release(page);
+        return;
+    }
+    const std::uint64_t parts = level == large_level ? 1 : entries_per_table;
+    for (std::uint64_t i = 0; i < parts; ++i) {
+        records_.release_large(page + i * pages_per_large_page);
     }
 }
 
@@ -78,10 +91,8 @@ void Slat::destroy_table(SpaPage table, unsigned level) {
         }
         if (level != page_level && !entry.is_large()) {
             destroy_table(entry.page(), level - 1);
-        } else if (counts_references_ && level == page_level) {
-            records_.release(entry.page());
         } else if (counts_references_) {
-            records_.release_large(entry.page());
+            release_range(entry.page(), level);
         }
     }
     pool_.free(table);
@@ -102,6 +113,18 @@ Slat::Entry* Slat::find(GpaPage gpa, unsigned level) const {
         table = entry.page();
     }
     return &table_at(table)[index(gpa, level)];
+}
+
+/// The entry that says what there is at a page, and of how many pages it says so.
+Slat::Entry* Slat::find_smallest(GpaPage gpa, std::uint64_t& pages) const {
+    pages = 1;
+    for (const unsigned level : {page_level, large_level, huge_level}) {
+        if (Entry* const entry = find(gpa, level); entry != nullptr) {
+            return entry;
+        }
+        pages *= entries_per_table;
+    }
+    return nullptr;
 }
 
 /// The same, making tables on the way: a larger mapping is split, a range without access is written
@@ -139,15 +162,16 @@ bool Slat::split(Entry& entry, unsigned level) {
             NestedPageEntry leaf = NestedPageEntry::leaf(part, old.map_flags(), large);
             leaf = NestedPageEntry{leaf.raw() | (old.raw() & accessed_dirty)};
             set(below[i], leaf);
-            if (counts_references_) {
+            if (counts_references_ && level == large_level) {
                 // Cannot fail: the reference to the whole keeps each part the root's.
                 (void)records_.try_reference(part);
             }
         }
-        if (counts_references_) {
+        if (counts_references_ && level == large_level) {
             records_.release_large(old.page());
         }
         mapped_large_ += level == large_level ? -1ull : entries_per_table;
+        mapped_huge_ -= level == huge_level ? 1 : 0;
     } else if (old.is_no_access()) {
         for (std::uint64_t i = 0; i < old.range_count(); ++i) {
             set(below[old.range_first() + i], NestedPageEntry::no_access());
@@ -249,10 +273,40 @@ Status Slat::map_large(GpaPage gpa, SpaPage spa, std::uint32_t map_flags, Releas
     if (status == Status::success) {
         mapped_pages_ += pages_per_large_page;
         ++mapped_large_;
+        merge(gpa, released);
     } else {
         let_go_large(spa);
     }
     return status;
+}
+
+/// A table whose entries map 1 GiB of memory in one piece, all alike, becomes one entry. What the
+/// processor notes in the table until it has forgotten it would be lost: the whole counts as
+/// accessed and written.
+void Slat::merge(GpaPage gpa, ReleaseList& released) {
+    if (!makes_huge_ || tracks_pages_) {
+        return;
+    }
+    Entry& above = *find(gpa, huge_level);
+    const SpaPage table = get(above).page();
+    const Entry* const entries = table_at(table);
+    const NestedPageEntry first = get(entries[0]);
+    if (!first.is_present() || !first.is_large() ||
+        first.page().number() % pages_per_huge_page != 0) {
+        return;
+    }
+    for (std::uint64_t i = entries_per_table - 1; i > 0; --i) {
+        const auto wanted =
+            NestedPageEntry::leaf(first.page() + i * pages_per_large_page, first.map_flags(), true);
+        if ((get(entries[i]).raw() & ~accessed_dirty) != wanted.raw()) {
+            return;
+        }
+    }
+    const auto whole = NestedPageEntry::leaf(first.page(), first.map_flags(), true);
+    set(above, NestedPageEntry{whole.raw() | accessed_dirty});
+    released.add_table(table);
+    mapped_large_ -= entries_per_table;
+    ++mapped_huge_;
 }
 
 Status Slat::map_huge_identity(GpaPage gpa) {
@@ -262,7 +316,8 @@ Status Slat::map_huge_identity(GpaPage gpa) {
     }
     constexpr std::uint32_t all = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE;
     set(*entry, NestedPageEntry::leaf(SpaPage{gpa.number()}, all, true));
-    mapped_pages_ += huge_page_size / page_size;
+    mapped_pages_ += pages_per_huge_page;
+    ++mapped_huge_;
     return Status::success;
 }
 
@@ -394,14 +449,11 @@ Slat::Mapping Slat::lookup(GpaPage gpa) const {
 }
 
 std::uint8_t Slat::access_state(GpaPage gpa, std::uint64_t flags, bool& changed) {
-    Entry* entry = find(gpa, page_level);
-    if (entry == nullptr) {
-        entry = find(gpa, large_level);
-        // One state stands for 2 MiB: it may be forgotten only when the last of them has been
-        // asked.
-        if ((gpa.number() + 1) % pages_per_large_page != 0) {
-            flags &= ~std::uint64_t{HV_GPA_ACCESS_CLEAR_ACCESSED | HV_GPA_ACCESS_CLEAR_DIRTY};
-        }
+    std::uint64_t pages = 1;
+    Entry* const entry = find_smallest(gpa, pages);
+    // One state stands for all: it may be forgotten only when the last of them has been asked.
+    if ((gpa.number() + 1) % pages != 0) {
+        flags &= ~std::uint64_t{HV_GPA_ACCESS_CLEAR_ACCESSED | HV_GPA_ACCESS_CLEAR_DIRTY};
     }
     if (entry == nullptr || (!get(*entry).is_present() && !get(*entry).is_no_access())) {
         return 0;
@@ -423,10 +475,8 @@ std::uint8_t Slat::detached_access_state(NestedPageEntry& place, std::uint64_t f
 }
 
 void Slat::note_written(GpaPage gpa) {
-    Entry* entry = find(gpa, page_level);
-    if (entry == nullptr) {
-        entry = find(gpa, large_level);
-    }
+    std::uint64_t pages = 1;
+    Entry* const entry = find_smallest(gpa, pages);
     if (entry != nullptr && get(*entry).is_present()) {
         entry->fetch_or(accessed_dirty);
     }
@@ -442,11 +492,14 @@ Status Slat::track_pages(bool each) {
         SpaPage table = root_;
         unsigned level = top_level;
         for (; level > large_level; --level) {
-            const NestedPageEntry entry = get(table_at(table)[index(gpa, level)]);
-            if (!entry.is_present() || entry.is_large()) {
+            Entry& entry = table_at(table)[index(gpa, level)];
+            if (!get(entry).is_present()) {
                 break;
             }
-            table = entry.page();
+            if (get(entry).is_large() && !split(entry, level)) {
+                return Status::insufficient_memory;
+            }
+            table = get(entry).page();
         }
         if (level == large_level) {
             Entry& entry = table_at(table)[index(gpa, large_level)];

@@ -16,7 +16,7 @@ namespace hypervisor {
 class ReleaseList final {
 public:
     /// The most that one operation on an address space adds.
-    static constexpr unsigned most_per_operation = pages_per_large_page + 1;
+    static constexpr unsigned most_per_operation = pages_per_large_page + 2;
 
     [[nodiscard]] bool has_room() const { return count_ + most_per_operation <= capacity; }
     [[nodiscard]] bool empty() const { return count_ == 0; }
@@ -63,6 +63,10 @@ public:
     [[nodiscard]] bool create();
     /// Frees all tables and releases all pages. The space is in no TLB any more.
     void destroy();
+
+    /// Lets 1 GiB that is mapped in pages of 2 MiB side by side become one entry. The processor has
+    /// them; nothing is mapped yet.
+    void allow_huge() { makes_huge_ = true; }
 
     /// Address of the root table, for the processor.
     [[nodiscard]] SpaPage root() const { return root_; }
@@ -119,6 +123,8 @@ public:
     [[nodiscard]] std::uint64_t mapped_pages() const { return mapped_pages_; }
     /// How many mappings are of 2 MiB.
     [[nodiscard]] std::uint64_t mapped_large() const { return mapped_large_; }
+    /// The same of 1 GiB.
+    [[nodiscard]] std::uint64_t mapped_huge() const { return mapped_huge_; }
 
     static constexpr std::uint64_t address_limit = 1ull << 48;
 
@@ -139,6 +145,7 @@ private:
     }
 
     Entry* find(GpaPage gpa, unsigned level) const;
+    Entry* find_smallest(GpaPage gpa, std::uint64_t& pages) const;
     Entry* reach(GpaPage gpa, unsigned level);
     bool split(Entry& entry, unsigned level);
     bool reference(SpaPage page, bool large);
@@ -147,12 +154,16 @@ private:
     void drop_table(NestedPageEntry old, ReleaseList& released);
     Status replace_large(GpaPage gpa, NestedPageEntry value, ReleaseList& released);
     void destroy_table(SpaPage table, unsigned level);
+    void merge(GpaPage gpa, ReleaseList& released);
+    void release_range(SpaPage page, unsigned level);
 
     PageRecords& records_;
     PagePool& pool_;
     SpaPage root_{};
     std::uint64_t mapped_pages_ = 0;
     std::uint64_t mapped_large_ = 0;
+    std::uint64_t mapped_huge_ = 0;
+    bool makes_huge_ = false;
     bool tracks_pages_ = false;
     std::uint64_t next_to_split_ = 0; ///< number of the page where track_pages() goes on
     bool counts_references_;

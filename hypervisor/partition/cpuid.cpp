@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 
 namespace hypervisor {
 
@@ -28,6 +29,8 @@ constexpr std::uint32_t leaf_topology = 0xb;
 constexpr std::uint32_t leaf_states = 0xd;
 constexpr std::uint32_t eax_d_1_compacted = 1u << 1;
 constexpr std::uint32_t leaf_topology_v2 = 0x1f;
+constexpr std::uint32_t leaf_power = 0x80000007;
+constexpr std::uint32_t edx_power_tsc_invariant = 1u << 8;
 constexpr std::uint32_t leaf_processor_topology = 0x8000001e;
 constexpr std::uint32_t leaf_topology_amd = 0x80000026;
 
@@ -35,28 +38,41 @@ constexpr std::uint32_t leaf_topology_amd = 0x80000026;
 constexpr std::uint32_t build_number = 27744;
 constexpr std::uint32_t major_version = 10;
 
-CpuidResult features(const Partition& partition) {
-    const std::uint64_t privileges = partition.privileges();
-    return {.eax = static_cast<std::uint32_t>(privileges),
-        .ebx = static_cast<std::uint32_t>(privileges >> 32),
-        .ecx = 0,
-        .edx = HV_FEATURE_FREQUENCY_REGS | HV_FEATURE_EXTENDED_GVA_RANGES |
-            HV_FEATURE_DIRECT_SYNTHETIC_TIMERS |
-            (partition.is_root() ? 0 : HV_FEATURE_GUEST_CRASH_REGS)};
-}
+/// A bit that says what a partition may count on: what its parent has granted it.
+struct Offer {
+    std::uint32_t bit;
+    std::uint64_t privilege;
+    std::uint64_t synthetic_feature = 0;
+};
+constexpr Offer features[] = {{HV_FEATURE_FREQUENCY_REGS, HV_ACCESS_FREQUENCY_REGS},
+    {HV_FEATURE_EXTENDED_GVA_RANGES, HV_ACCESS_HYPERCALL_MSRS, HV_SYNTHETIC_TB_FLUSH_HYPERCALLS},
+    {HV_FEATURE_HYPERCALL_MSR_LOCK, HV_ACCESS_HYPERCALL_MSRS},
+    {HV_FEATURE_DIRECT_SYNTHETIC_TIMERS, HV_ACCESS_SYNTHETIC_TIMER_REGS,
+        HV_SYNTHETIC_DIRECT_SYNTHETIC_TIMERS}};
+constexpr Offer recommendations[] = {{HV_RECOMMEND_HYPERCALL_REMOTE_FLUSH, HV_ACCESS_HYPERCALL_MSRS,
+                                         HV_SYNTHETIC_TB_FLUSH_HYPERCALLS},
+    {HV_RECOMMEND_APIC_MSRS, HV_ACCESS_INTR_CTRL_REGS}, {HV_RECOMMEND_RELAXED_TIMING, 0},
+    {HV_RECOMMEND_DEPRECATE_AUTO_EOI, 0},
+    {HV_RECOMMEND_SYNTHETIC_CLUSTER_IPI, HV_ACCESS_HYPERCALL_MSRS, HV_SYNTHETIC_CLUSTER_IPI},
+    {HV_RECOMMEND_EX_PROCESSOR_MASKS, HV_ACCESS_HYPERCALL_MSRS,
+        HV_SYNTHETIC_EXTENDED_PROCESSOR_MASKS}};
 
-CpuidResult recommendations() {
-    constexpr std::uint32_t never_notify_spins = 0xffffffff;
-    return {.eax = HV_RECOMMEND_HYPERCALL_REMOTE_FLUSH | HV_RECOMMEND_APIC_MSRS |
-            HV_RECOMMEND_RELAXED_TIMING | HV_RECOMMEND_DEPRECATE_AUTO_EOI |
-            HV_RECOMMEND_SYNTHETIC_CLUSTER_IPI | HV_RECOMMEND_EX_PROCESSOR_MASKS,
-        .ebx = never_notify_spins,
-        .ecx = 0,
-        .edx = 0};
+std::uint32_t granted(const Partition& partition, std::span<const Offer> offers) {
+    std::uint32_t bits = 0;
+    for (const Offer& offer : offers) {
+        const bool has = partition.has_privilege(offer.privilege) &&
+            partition.has_feature(offer.synthetic_feature);
+        bits |= has ? offer.bit : 0;
+    }
+    return bits;
 }
 
 CpuidResult hypervisor_leaf(const VirtualProcessor& vp, std::uint32_t leaf) {
+    constexpr std::uint32_t spins_before_notice = 0x1000; // a fraction of a turn, in any case
     const Partition& partition = vp.partition();
+    if (!partition.has_feature(HV_SYNTHETIC_HYPERVISOR_PRESENT | HV_SYNTHETIC_HV1)) {
+        return {};
+    }
     switch (leaf) {
     case HV_CPUID_VENDOR_AND_MAX_FUNCTION:
         return {HV_CPUID_CPU_MANAGEMENT_FEATURES, HV_CPUID_VENDOR_EBX, HV_CPUID_VENDOR_ECX,
@@ -66,9 +82,11 @@ CpuidResult hypervisor_leaf(const VirtualProcessor& vp, std::uint32_t leaf) {
     case HV_CPUID_VERSION:
         return {build_number, major_version << 16, 0, 0};
     case HV_CPUID_FEATURES:
-        return features(partition);
+        return {static_cast<std::uint32_t>(partition.privileges()),
+            static_cast<std::uint32_t>(partition.privileges() >> 32), 0,
+            granted(partition, features) | (partition.is_root() ? 0 : HV_FEATURE_GUEST_CRASH_REGS)};
     case HV_CPUID_ENLIGHTENMENT_INFO:
-        return recommendations();
+        return {granted(partition, recommendations), spins_before_notice, 0, 0};
     case HV_CPUID_IMPLEMENTATION_LIMITS:
         return {Partition::most_vps, LogicalProcessor::most, 0, 0};
     case HV_CPUID_CPU_MANAGEMENT_FEATURES:
@@ -131,6 +149,14 @@ void shape_child(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf
     case leaf_topology:
         r = topology(vp, subleaf);
         break;
+    case leaf_power:
+        // Who has the control is told when it asks to be: a guest that does knows that it may move
+        // to a processor whose counter has another rate.
+        if (vp.partition().has_privilege(HV_ACCESS_TSC_INVARIANT_CONTROLS) &&
+            vp.partition().tsc_invariant_control == 0) {
+            r.edx &= ~edx_power_tsc_invariant;
+        }
+        break;
     case 0x80000008:
         r.ecx = (r.ecx & ~0xf0ffu) | ((count - 1) & 0xff) |
             (static_cast<std::uint32_t>(std::bit_width(count - 1)) << 12);
@@ -155,7 +181,8 @@ CpuidResult own_values(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t s
         partition.is_root() ? cpuid_policy::Audience::root : cpuid_policy::Audience::child,
         partition.disabled_features);
     if (leaf == 1) {
-        r.ecx |= ecx1_hypervisor | ecx1_x2apic;
+        r.ecx |= ecx1_x2apic |
+            (partition.has_feature(HV_SYNTHETIC_HYPERVISOR_PRESENT) ? ecx1_hypervisor : 0);
     } else if (leaf == leaf_states) {
         shape_states(partition, subleaf, r);
     }
@@ -216,7 +243,8 @@ void follow_state(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t sublea
 
 } // namespace
 
-CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf) {
+CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t ecx) {
+    const std::uint32_t subleaf = cpuid_policy::is_without_subleaves(leaf) ? 0 : ecx;
     const std::uint32_t generation = vp.partition().cpuid_generation();
     CpuidResult r;
     if (const CpuidResult* const known = vp.cpuid_cache.find(leaf, subleaf, generation);

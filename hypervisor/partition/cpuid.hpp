@@ -10,9 +10,9 @@ namespace hypervisor {
 
 class VirtualProcessor;
 
-/// For the virtual processor that runs here. \param leaf, subleaf what the guest has in EAX and
+/// For the virtual processor that runs here. \param leaf, ecx what the guest has in EAX and
 /// ECX.
-CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t subleaf);
+CpuidResult partition_cpuid(VirtualProcessor& vp, std::uint32_t leaf, std::uint32_t ecx);
 
 /// Under what conditions an answer is asked for.
 struct CpuidView {

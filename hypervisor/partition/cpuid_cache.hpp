@@ -16,24 +16,27 @@ public:
     [[nodiscard]] const CpuidResult* find(
         std::uint32_t leaf, std::uint32_t subleaf, std::uint32_t generation) const {
         const Entry& entry = entries_[place(leaf, subleaf)];
-        return entry.leaf == leaf && entry.subleaf == subleaf && entry.generation == generation
+        return generation == generation_ && entry.leaf == leaf && entry.subleaf == subleaf
             ? &entry.result
             : nullptr;
     }
     void remember(std::uint32_t leaf, std::uint32_t subleaf, std::uint32_t generation,
         const CpuidResult& result) {
-        entries_[place(leaf, subleaf)] = {
-            .leaf = leaf, .subleaf = subleaf, .generation = generation, .result = result};
+        if (generation != generation_) {
+            entries_ = {};
+            generation_ = generation;
+        }
+        entries_[place(leaf, subleaf)] = {.leaf = leaf, .subleaf = subleaf, .result = result};
     }
 
 private:
     struct Entry {
-        std::uint32_t leaf = 0;
+        std::uint32_t leaf = no_leaf;
         std::uint32_t subleaf = 0;
-        std::uint32_t generation = 0; ///< of an entry never used: no generation is 0
         CpuidResult result{};
     };
     static constexpr unsigned count = 64;
+    static constexpr std::uint32_t no_leaf = ~0u; // which is none that answers
 
     /// The ranges of leaves that are in use, from 0, 0x40000000 and 0x80000000 on, lie apart.
     static constexpr unsigned place(std::uint32_t leaf, std::uint32_t subleaf) {
@@ -42,6 +45,7 @@ private:
         return (leaf + (leaf >> 30) * range + subleaf * spread) % count;
     }
 
+    std::uint32_t generation_ = 0; ///< no generation is 0
     std::array<Entry, count> entries_{};
 };
 

@@ -51,6 +51,18 @@ public:
         return Added::yes;
     }
 
+    /// \return false if there is none about the same.
+    bool remove(const CpuidOverride& one) {
+        CpuidOverride* const at =
+            table_.find([&one](const CpuidOverride& entry) { return entry.is_about(one); });
+        if (at == nullptr) {
+            return false;
+        }
+        at->in_use = false;
+        --count_;
+        return true;
+    }
+
     /// Changes `result`; `own` is what the hypervisor answers by itself. What is about a subleaf
     /// comes after what is about all.
     void apply(

@@ -67,11 +67,13 @@ constexpr std::uint32_t ecx_e1 = bits(0, 1, 4, 5, 6, 7, 8, 11, 16, 17, 21, 22);
 constexpr std::uint32_t ecx_e1_root = ecx_e1 | bits(9);
 constexpr std::uint32_t edx_e1 = bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 20,
     22, 23, 24, 25, 26, 27, 29, 30, 31);
-// Leaf 0x80000007. EDX: the time-stamp counter's rate is constant.
+// Leaf 0x80000007. EDX: the time-stamp counter's rate is constant. For the root all but what it
+// would control by MSRs that it can't write: frequency, voltage, core performance boost.
 constexpr std::uint32_t edx_e7 = bits(8);
+constexpr std::uint32_t edx_e7_root = ~bits(1, 2, 9);
 // Leaf 0x80000008. EBX: CLZERO, error pointers restored, WBNOINVD, and facts about the processor
 // that no register belongs to: no LMSLE, same mode for IBRS, no store bypass, no branch type
-// confusion. ECX is shaped for a child.
+// confusion; not CPPC, whose MSRs can't be written. ECX is shaped for a child.
 constexpr std::uint32_t ebx_e8 = bits(0, 2, 9, 19, 20, 26, 29);
 constexpr std::uint32_t ecx_e8 = 0xf0ff;
 // Leaf 0x80000021. EAX: no nested data breakpoints, LFENCE serializes, a null selector clears the
@@ -102,7 +104,7 @@ constexpr Row rows[] = {
     same(0x80000004, any_subleaf, everything),
     same(0x80000005, any_subleaf, everything),
     same(0x80000006, any_subleaf, everything),
-    {0x80000007, any_subleaf, everything, {0, 0, 0, edx_e7}},
+    {0x80000007, any_subleaf, {all, all, all, edx_e7_root}, {0, 0, 0, edx_e7}},
     {0x80000008, any_subleaf, {all, ebx_e8, all, 0}, {all, ebx_e8, ecx_e8, 0}},
     same(0x80000019, any_subleaf, everything),
     same(0x8000001a, any_subleaf, everything),

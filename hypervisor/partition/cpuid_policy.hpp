@@ -23,6 +23,19 @@ struct DisabledFeatures {
     std::uint64_t xsave = 0;
 };
 
+/// Whether ECX is of no account for a leaf. Guests leave in it what they like then.
+constexpr bool is_without_subleaves(std::uint32_t leaf) {
+    constexpr std::uint32_t extended = 0x80000000;
+    constexpr std::uint32_t caches = 0x1d; // of the extended ones: the first with subleaves
+    constexpr std::uint32_t last_plain = 0x1f;
+    // 4, 7, 0xb, 0xd and many of the later ones have some; those of features yet to come may.
+    constexpr std::uint32_t plain = 0x0260576f;
+    if (leaf <= last_plain) {
+        return (plain >> leaf & 1) != 0;
+    }
+    return leaf >= extended && leaf <= extended + last_plain && leaf != extended + caches;
+}
+
 /// \param hardware what the processor answers.
 CpuidResult visible(const CpuidResult& hardware, std::uint32_t leaf, std::uint32_t subleaf,
     Audience audience, const DisabledFeatures& disabled);

@@ -7,8 +7,8 @@
 #include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/hypercall/dispatcher.hpp"
+#include "hypervisor/partition/asked_intercepts.hpp"
 #include "hypervisor/partition/cpuid.hpp"
-#include "hypervisor/partition/guest_memory.hpp"
 #include "hypervisor/partition/intercepted_instruction.hpp"
 #include "hypervisor/partition/memory_fault.hpp"
 #include "hypervisor/partition/msr.hpp"
@@ -25,6 +25,9 @@ namespace {
 void handle_cpuid(VirtualProcessor& vp, const Exit& exit) {
     const auto length = instruction_length(vp, exit, InterceptedInstruction::cpuid);
     if (!length) {
+        return;
+    }
+    if (intercept_cpuid(vp, *length)) {
         return;
     }
     auto& gpr = vp.cpu().gpr;
@@ -45,28 +48,42 @@ void handle_msr(VirtualProcessor& vp, const Exit& exit) {
     if (!length) {
         return;
     }
+    if (intercept_msr(vp, write, *length)) {
+        return;
+    }
     VirtualCpu& cpu = vp.cpu();
     const std::uint64_t rip = cpu.get(CpuRegister::rip);
     const auto msr = static_cast<std::uint32_t>(cpu.gpr[GeneralRegister::rcx]);
     // Before the access, whose effect may be that the virtual processor stops behind it.
-    cpu.advance(*length);
+    cpu.skip(*length);
     MsrResult result;
+    std::uint64_t value = 0;
     if (write) {
-        const std::uint64_t value =
+        value =
             (cpu.gpr[GeneralRegister::rdx] << 32) | (cpu.gpr[GeneralRegister::rax] & 0xffffffff);
         result = partition_write_msr(vp, msr, value);
     } else {
-        std::uint64_t value = 0;
         result = partition_read_msr(vp, msr, value);
-        if (result == MsrResult::done) {
-            cpu.gpr[GeneralRegister::rax] = value & 0xffffffff;
-            cpu.gpr[GeneralRegister::rdx] = value >> 32;
-        }
     }
-    if (result == MsrResult::fault) {
+    if (result == MsrResult::unimplemented) {
+        cpu.set(CpuRegister::rip, rip);
+        const UnimplementedMsr outcome = settle_unimplemented_msr(vp, write, *length);
+        if (outcome == UnimplementedMsr::intercepted) {
+            return;
+        }
+        result = outcome == UnimplementedMsr::fault ? MsrResult::fault : MsrResult::done;
+        cpu.skip(*length);
+    }
+    if (result == MsrResult::fault || result == MsrResult::no_memory) {
         cpu.set(CpuRegister::rip, rip);
         cpu.raise(exception_general_protection, 0);
+        return;
     }
+    if (!write) {
+        cpu.gpr[GeneralRegister::rax] = value & 0xffffffff;
+        cpu.gpr[GeneralRegister::rdx] = value >> 32;
+    }
+    cpu.end_instruction();
 }
 
 void handle_halt(VirtualProcessor& vp, const Exit& exit) {
@@ -75,7 +92,9 @@ void handle_halt(VirtualProcessor& vp, const Exit& exit) {
         return;
     }
     vp.cpu().advance(*length);
-    vp.set_block(VirtualProcessor::waiting);
+    if (!intercept_halt(vp)) {
+        vp.wait(VirtualProcessor::WakeUp::interrupt_or_nmi);
+    }
 }
 
 void handle_io(VirtualProcessor& vp, const Exit& exit) {
@@ -138,18 +157,22 @@ void handle_invalidate_caches(VirtualProcessor& vp, const Exit& exit) {
     vp.cpu().advance(*length);
 }
 
-/// The guest's own are delivered to it; interrupts were let in between.
-void handle_exception(VirtualProcessor& vp, std::uint8_t vector) {
-    switch (vector) {
-    case exception_debug:
-        vp.cpu().raise(vector);
-        break;
-    case exception_alignment_check:
-        vp.cpu().raise(vector, 0);
-        break;
-    default:
-        // What is left is machine checks, and they are about the machine.
+/// The parent's to see, or the guest's own, which are delivered to it: interrupts were let in
+/// between.
+void handle_exception(VirtualProcessor& vp, const Exit& exit) {
+    if (!vp.partition().is_root() && intercept_exception(vp, exit)) {
+        return;
+    }
+    switch (exit.vector) {
+    case exception_machine_check:
         panic("machine check while partition {} ran", vp.partition().id());
+    case exception_page_fault: // of a parent that has just given the intercept up
+        vp.cpu().set(CpuRegister::cr2, exit.fault_address);
+        [[fallthrough]];
+    default:
+        vp.cpu().raise(
+            exit.vector, exit.has_error_code ? std::optional{exit.error_code} : std::nullopt);
+        break;
     }
 }
 
@@ -247,7 +270,7 @@ void handle_exit(VirtualProcessor& vp, const Exit& exit) {
         vp.cpu().raise(exception_general_protection, 0);
         break;
     case ExitReason::exception:
-        handle_exception(vp, exit.vector);
+        handle_exception(vp, exit);
         break;
     case ExitReason::shutdown:
     case ExitReason::invalid_state:

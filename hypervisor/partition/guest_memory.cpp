@@ -6,9 +6,7 @@
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
-#include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <optional>
 
 namespace hypervisor {
@@ -76,31 +74,6 @@ std::expected<Translation, PageFault> translate(
     VirtualProcessor& vp, std::uint64_t gva, PageAccess access, AccessedDirty policy) {
     TableReader reader{vp.partition()};
     return translate_guest_address(paging_state(vp), gva, access, policy, reader);
-}
-
-InstructionBytes fetch_instruction(VirtualProcessor& vp) {
-    InstructionBytes result;
-    const VirtualCpu& cpu = vp.cpu();
-    std::uint64_t address = cpu.get(CpuRegister::rip);
-    if (cpu.mode() != InstructionMode::bits64) {
-        address = (address + cpu.segment(SegmentName::cs).base) & 0xffffffff;
-    }
-    while (result.count < InstructionBytes::most) {
-        const auto translation = translate(
-            vp, address, PageAccess{.kind = PageAccess::Kind::execute}, AccessedDirty::leave);
-        if (!translation) {
-            break;
-        }
-        const auto piece = static_cast<std::uint8_t>(std::min<std::uint64_t>(
-            InstructionBytes::most - result.count, page_size - (address & (page_size - 1))));
-        if (!vp.partition().read_gpa(translation->gpa,
-                std::as_writable_bytes(std::span{result.bytes}).subspan(result.count, piece))) {
-            break;
-        }
-        result.count = static_cast<std::uint8_t>(result.count + piece);
-        address += piece;
-    }
-    return result;
 }
 
 } // namespace hypervisor

@@ -7,6 +7,9 @@
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 namespace hypervisor {
 
 namespace {
@@ -15,65 +18,123 @@ const KnownInstructions::Word* entry_at(Partition& partition, std::uint64_t gpa)
     return reinterpret_cast<const KnownInstructions::Word*>(partition.memory_at(gpa));
 }
 
-/// Where the virtual processor's page tables, as they are now, lead to its next instruction.
-std::optional<KnownInstructions::Trace> trace(VirtualProcessor& vp, std::uint64_t rip) {
-    if (page_size - (rip & (page_size - 1)) < KnownInstructions::longest) {
-        return std::nullopt;
+/// Remembers what the virtual processor's page tables, as they are now, lead to: an instruction of
+/// which so many bytes are in one page.
+void remember(VirtualProcessor& vp, const KnownInstructions::Place& place, std::uint8_t length,
+    unsigned bytes) {
+    if (page_size - (place.rip & (page_size - 1)) < bytes) {
+        return;
     }
     Partition& partition = vp.partition();
-    KnownInstructions::Trace result;
-    GuestPageWalk walk{paging_state(vp), rip, {.kind = PageAccess::Kind::execute}};
+    KnownInstructions::Trace trace;
+    GuestPageWalk walk{paging_state(vp), place.rip, {.kind = PageAccess::Kind::execute}};
     while (const auto wanted = walk.wanted()) {
         const KnownInstructions::Word* const entry = entry_at(partition, *wanted);
-        if (entry == nullptr || result.depth == KnownInstructions::levels) {
-            return std::nullopt;
+        if (entry == nullptr || trace.depth == KnownInstructions::levels) {
+            return;
         }
         const std::uint64_t value = entry->load(std::memory_order_relaxed);
-        result.entries[result.depth] = entry;
-        result.values[result.depth++] = value;
+        trace.entries[trace.depth] = entry;
+        trace.values[trace.depth++] = value;
         walk.feed(value);
     }
-    if (!walk.result()) {
+    const std::byte* const code = walk.result() ? partition.memory_at(walk.result()->gpa) : nullptr;
+    if (code != nullptr) {
+        vp.known_instructions.remember(place, trace, {.code = code, .length = length});
+    }
+}
+
+/// By a walk through the guest's page tables.
+[[gnu::noinline]] InstructionBytes walk_to_instruction(VirtualProcessor& vp) {
+    InstructionBytes result;
+    const VirtualCpu& cpu = vp.cpu();
+    std::uint64_t address = cpu.get(CpuRegister::rip);
+    if (cpu.mode() != InstructionMode::bits64) {
+        address = (address + cpu.segment(SegmentName::cs).base) & 0xffffffff;
+    }
+    while (result.count < InstructionBytes::most) {
+        const auto translation = translate(
+            vp, address, PageAccess{.kind = PageAccess::Kind::execute}, AccessedDirty::leave);
+        if (!translation) {
+            break;
+        }
+        const auto piece = static_cast<std::uint8_t>(std::min<std::uint64_t>(
+            InstructionBytes::most - result.count, page_size - (address & (page_size - 1))));
+        if (!vp.partition().read_gpa(translation->gpa,
+                std::as_writable_bytes(std::span{result.bytes}).subspan(result.count, piece))) {
+            break;
+        }
+        result.count = static_cast<std::uint8_t>(result.count + piece);
+        address += piece;
+    }
+    return result;
+}
+
+/// Whether instructions are remembered in the mode that the guest is in.
+bool are_remembered(const VirtualCpu& cpu) {
+    return cpu.mode() == InstructionMode::bits64 && (cpu.get(CpuRegister::cr4) & cr4_la57) == 0;
+}
+
+/// What the next one is known by.
+[[gnu::always_inline]] inline KnownInstructions::Place place_of(
+    const VirtualProcessor& vp, InterceptedInstruction which) {
+    const VirtualCpu& cpu = vp.cpu();
+    // Translations that end while the instruction is sought end what is remembered, too.
+    return {.which = which,
+        .rip = cpu.get(CpuRegister::rip),
+        .cr3 = cpu.get(CpuRegister::cr3),
+        .epoch = vp.partition().tlb().epoch()};
+}
+
+[[gnu::always_inline]] inline const KnownInstructions::Instruction* find(
+    VirtualProcessor& vp, const KnownInstructions::Place& place) {
+    return vp.known_instructions.find(
+        place, [&vp](std::uint64_t gpa) { return entry_at(vp.partition(), gpa); });
+}
+
+/// The length, by the bytes of the instruction; what led to them is remembered if `place` is given.
+/// Out of the way: of a hundred exits one comes here.
+[[gnu::noinline]] std::optional<unsigned> seek(VirtualProcessor& vp, InterceptedInstruction which,
+    const std::optional<KnownInstructions::Place>& place) {
+    const auto length =
+        intercepted_instruction_length(which, walk_to_instruction(vp).view(), vp.cpu().mode());
+    if (!length) {
         return std::nullopt;
     }
-    result.code = partition.memory_at(walk.result()->gpa);
-    return result.code != nullptr ? std::optional{result} : std::nullopt;
+    if (place) {
+        remember(vp, *place, *length, KnownInstructions::longest);
+    }
+    return *length;
 }
 
 } // namespace
 
+InstructionBytes fetch_instruction(VirtualProcessor& vp) {
+    if (!are_remembered(vp.cpu())) {
+        return walk_to_instruction(vp);
+    }
+    const auto place = place_of(vp, InterceptedInstruction::memory_access);
+    if (const auto* const known = find(vp, place); known != nullptr) {
+        InstructionBytes result{.count = InstructionBytes::most};
+        std::memcpy(result.bytes.data(), known->code, InstructionBytes::most);
+        return result;
+    }
+    const InstructionBytes result = walk_to_instruction(vp);
+    remember(vp, place, KnownInstructions::longest, InstructionBytes::most);
+    return result;
+}
+
 std::optional<unsigned> instruction_length(
     VirtualProcessor& vp, const Exit& exit, InterceptedInstruction which) {
-    const VirtualCpu& cpu = vp.cpu();
-    const std::uint64_t rip = cpu.get(CpuRegister::rip);
     if (exit.next_rip != 0) {
-        return static_cast<unsigned>((exit.next_rip - rip) & 0xf);
+        return static_cast<unsigned>((exit.next_rip - vp.cpu().get(CpuRegister::rip)) & 0xf);
     }
-    // Translations that end while the instruction is sought end what is remembered, too.
-    const KnownInstructions::Place place{.which = which,
-        .rip = rip,
-        .cr3 = cpu.get(CpuRegister::cr3),
-        .epoch = vp.partition().tlb().epoch()};
-    const bool is_traced =
-        cpu.mode() == InstructionMode::bits64 && (cpu.get(CpuRegister::cr4) & cr4_la57) == 0;
-    if (is_traced) {
-        const auto known = vp.known_instructions.find(
-            place, [&vp](std::uint64_t gpa) { return entry_at(vp.partition(), gpa); });
-        if (known) {
-            return *known;
-        }
+    if (!are_remembered(vp.cpu())) {
+        return seek(vp, which, std::nullopt);
     }
-    const auto length =
-        intercepted_instruction_length(which, fetch_instruction(vp).view(), cpu.mode());
-    if (!length) {
-        return std::nullopt;
-    }
-    if (is_traced) {
-        if (const auto found = trace(vp, rip); found) {
-            vp.known_instructions.remember(place, *found, *length);
-        }
-    }
-    return *length;
+    const auto place = place_of(vp, which);
+    const auto* const known = find(vp, place);
+    return known != nullptr ? std::optional<unsigned>{known->length} : seek(vp, which, place);
 }
 
 } // namespace hypervisor

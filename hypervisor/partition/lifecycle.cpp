@@ -7,6 +7,7 @@
 #include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/partition_table.hpp"
 #include "hypervisor/partition/time.hpp"
+#include "hypervisor/scheduler/policy.hpp"
 #include "hypervisor/scheduler/scheduler.hpp"
 
 #include <array>
@@ -57,6 +58,7 @@ private:
 /// What of a virtual processor has a page beside its own.
 struct ProcessorPage {
     svm::SvmVirtualCpu cpu;
+    KnownInstructions known_instructions{};
     CpuidCache cpuid_cache{};
 };
 static_assert(sizeof(ProcessorPage) <= page_size);
@@ -148,6 +150,10 @@ Status initialize(Partition& partition) {
     if (!partition.space().create()) {
         return Status::insufficient_memory;
     }
+    constexpr std::uint64_t wants_huge = HV_PARTITION_CREATION_FLAG_GPA_SUPER_PAGES_ENABLED;
+    if ((partition.creation_flags() & wants_huge) != 0 && virtualization::has_huge_pages()) {
+        partition.space().slat().allow_huge();
+    }
     partition.set_state(Partition::State::initialized);
     machine_statistics::refresh(partition);
     return Status::success;
@@ -179,6 +185,10 @@ bool finalize(Partition& partition) {
         const SpinGuard guard{partition.cpuid_lock};
         partition.cpuid_overrides.release(partition.deposits());
     }
+    {
+        const SpinGuard guard{partition.intercepts_lock};
+        partition.intercepts.release(partition.deposits());
+    }
     const auto balance = partition.deposits().balance();
     if (balance.free != balance.total) {
         log(LogLevel::error, "partition {} has ended, but {} of its {} deposited pages are missing",
@@ -190,7 +200,7 @@ bool finalize(Partition& partition) {
 
 Status delete_partition(Partition& payer, Partition& partition) {
     if (partition.state() == Partition::State::initialized) {
-        (void)finalize(partition);
+        return Status::invalid_partition_state;
     }
     if (!partition_table::hide(partition)) {
         return Status::invalid_partition_id; // somebody else deletes it
@@ -198,12 +208,18 @@ Status delete_partition(Partition& payer, Partition& partition) {
     // Only now nobody can deposit any more.
     if (partition.deposits().balance().total != 0) {
         partition_table::show(partition);
-        return Status::invalid_partition_state;
+        return Status::operation_denied;
+    }
+    // Nor does anybody find its page of statistics, which is the payer's, once who has looked for
+    // it is through.
+    LogicalProcessor::wait_until_all_have_passed();
+    if (const auto* const page = partition.statistics_page.exchange(nullptr); page != nullptr) {
+        unshare_page(payer.deposits(), spa_page_of(page));
     }
     partition_table::remove(partition);
     const SpaPage object = spa_page_of(&partition);
     const auto vps = partition.vp_table();
-    machine_statistics::forget(partition.slot(), partition.id());
+    machine_statistics::forget(partition);
     partition.~Partition();
     payer.deposits().free(object);
     if (vps) {
@@ -222,8 +238,8 @@ std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::ui
     const auto [object, cpu_page, vmcb, extended_state] = pages.keep();
     auto* const processor = new (pointer_to<void>(cpu_page))
         ProcessorPage{.cpu{vmcb, extended_state, partition.is_root()}};
-    auto* const vp = new (pointer_to<void>(object)) VirtualProcessor{
-        partition, index, processor->cpu, processor->cpuid_cache, lp, is_bootstrap};
+    auto* const vp = new (pointer_to<void>(object)) VirtualProcessor{partition, index,
+        processor->cpu, processor->known_instructions, processor->cpuid_cache, lp, is_bootstrap};
     if (!partition.is_root()) {
         vp->set_block(VirtualProcessor::explicit_suspend);
     }
@@ -232,6 +248,7 @@ std::expected<VirtualProcessor*, Status> create_vp(Partition& partition, std::ui
         return std::unexpected(Status::invalid_vp_index);
     }
     time::join(*vp);
+    policy::join(*vp);
     machine_statistics::refresh(partition);
     return vp;
 }
@@ -246,6 +263,7 @@ bool destroy_vp(Partition& partition, std::uint32_t index) {
     vp.set_block(VirtualProcessor::removed);
     scheduler::stop(vp);
     vp.disarm();
+    policy::leave(vp);
     // Others may have found it before: an interrupt on its way, a timer that has just expired.
     LogicalProcessor::wait_until_all_have_passed();
     // The parent's slot may still hold back this VP's message.

@@ -18,9 +18,11 @@ std::expected<Partition*, Status> create_partition(Partition& payer, std::uint64
 /// Gives it an address space.
 Status initialize(Partition& partition);
 /// Takes everything from it: its virtual processors, what is mapped, its ports. What that cost is
-/// free in its deposits afterwards. \return false if that has been done, or is being done.
+/// free in its deposits afterwards. \return false if that has been done, or is being done, or it
+/// hasn't been initialized.
 bool finalize(Partition& partition);
-/// Ends a finalized partition whose deposits have been withdrawn. The caller holds one reference.
+/// Ends a partition that is finalized, or never was initialized, and whose deposits have been
+/// withdrawn. The caller holds one reference.
 Status delete_partition(Partition& payer, Partition& partition);
 
 /// \param pool pays for it. \param is_bootstrap it starts at once; others wait for a start-up

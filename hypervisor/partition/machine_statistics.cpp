@@ -34,28 +34,19 @@ enum PartitionCounter : unsigned {
     gpa_pages = 6,
     gpa_pages_4k = 10,
     gpa_pages_2m = 11,
+    gpa_pages_1g = 12,
     partition_id = 26,
-};
-
-/// What the hypervisor's page adds up over all partitions.
-struct Share {
-    std::uint64_t id = 0; ///< the partition, or 0
-    std::uint64_t pages = 0;
-    std::uint64_t free_pages = 0;
-    std::uint64_t vps = 0;
 };
 
 constinit StatisticsPage of_hypervisor{nullptr};
 constinit std::array<StatisticsPage, LogicalProcessor::most> of_lps{};
-constinit std::array<StatisticsPage, partition_table::most> of_partitions{};
 
 constinit SpinLock lock{};
-constinit std::array<Share, partition_table::most> shares{};
-constinit Share sum{};
+constinit StatisticsShare sum{}; ///< of all partitions
 
 /// Under `lock`: a partition's share is another one now.
-void replace(std::uint16_t slot, const Share& share) {
-    Share& old = shares[slot];
+void replace(Partition& partition, const StatisticsShare& share) {
+    StatisticsShare& old = partition.statistics_share;
     sum.pages += share.pages - old.pages;
     sum.free_pages += share.free_pages - old.free_pages;
     sum.vps += share.vps - old.vps;
@@ -71,13 +62,16 @@ void replace(std::uint16_t slot, const Share& share) {
     page[nonessential_pages_for_dump] = sum.free_pages;
 }
 
-void write_partition(Partition& partition, const Share& share, std::uint64_t* page) {
+void write_partition(Partition& partition, std::uint64_t* page) {
+    const StatisticsShare& share = partition.statistics_share;
     page[partition_virtual_processors] = share.vps;
     page[deposited_pages] = share.pages;
-    page[gpa_pages] = partition.space().mapped_pages();
-    page[gpa_pages_4k] =
-        partition.space().mapped_pages() - partition.space().mapped_large() * pages_per_large_page;
-    page[gpa_pages_2m] = partition.space().mapped_large();
+    const AddressSpace& space = partition.space();
+    page[gpa_pages] = space.mapped_pages();
+    page[gpa_pages_4k] = space.mapped_pages() - space.mapped_large() * pages_per_large_page -
+        space.mapped_huge() * pages_per_huge_page;
+    page[gpa_pages_2m] = space.mapped_large();
+    page[gpa_pages_1g] = space.mapped_huge();
     page[partition_id] = partition.id();
 }
 
@@ -89,27 +83,20 @@ StatisticsPage& hypervisor_page() {
 StatisticsPage& lp_page(std::uint32_t index) {
     return of_lps[index];
 }
-StatisticsPage& partition_page(Partition& partition) {
-    return of_partitions[partition.slot()];
-}
 
 void refresh(Partition& partition) {
     const SpinGuard guard{lock};
     const auto balance = partition.deposits().balance();
-    const Share share{.id = partition.id(),
-        .pages = balance.total,
-        .free_pages = balance.free,
-        .vps = partition.vp_count()};
-    replace(partition.slot(), share);
-    if (std::uint64_t* const page = of_partitions[partition.slot()]; page != nullptr) {
-        write_partition(partition, share, page);
+    replace(partition,
+        {.pages = balance.total, .free_pages = balance.free, .vps = partition.vp_count()});
+    if (std::uint64_t* const page = partition.statistics_page; page != nullptr) {
+        write_partition(partition, page);
     }
 }
 
-void forget(std::uint16_t slot, std::uint64_t id) {
+void forget(Partition& partition) {
     const SpinGuard guard{lock};
-    // Another one may have come into its slot.
-    replace(slot, shares[slot].id == id ? Share{} : shares[slot]);
+    replace(partition, {});
 }
 
 void refresh(const LogicalProcessor& lp) {

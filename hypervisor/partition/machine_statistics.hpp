@@ -16,14 +16,13 @@ namespace machine_statistics {
 
 StatisticsPage& hypervisor_page();
 StatisticsPage& lp_page(std::uint32_t index);
-StatisticsPage& partition_page(Partition& partition);
 
 /// Writes the figures of now into all pages that are mapped.
 void refresh();
 /// Something about the partition has changed that its page or the hypervisor's shows.
 void refresh(Partition& partition);
-/// The partition is gone.
-void forget(std::uint16_t slot, std::uint64_t id);
+/// The partition goes; nobody finds it any more.
+void forget(Partition& partition);
 /// An LP's own: on that LP, between its guests and at its interrupts.
 void refresh(const LogicalProcessor& lp);
 

@@ -6,8 +6,9 @@
 #include "hypervisor/cpu/physical_apic.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/emulate/memory_move.hpp"
+#include "hypervisor/emulate/memory_operand.hpp"
 #include "hypervisor/partition/doorbell.hpp"
-#include "hypervisor/partition/guest_memory.hpp"
+#include "hypervisor/partition/intercepted_instruction.hpp"
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
@@ -79,6 +80,40 @@ bool ring_doorbell(VirtualProcessor& vp, std::uint64_t gpa) {
     return true;
 }
 
+/// The guest virtual address of an access. The processor has told the physical one only; that the
+/// instruction's operand lies at the same place of its page shows that this was the access, and
+/// none to a page table or a descriptor on the way to it.
+std::optional<std::uint64_t> virtual_address(
+    const VirtualProcessor& vp, const Exit& exit, const InstructionBytes& code) {
+    const VirtualCpu& cpu = vp.cpu();
+    const std::uint64_t rip = cpu.get(CpuRegister::rip);
+    if (exit.is_execute) {
+        const bool is_long = cpu.mode() == InstructionMode::bits64;
+        const std::uint64_t begin =
+            is_long ? rip : (rip + cpu.segment(SegmentName::cs).base) & 0xffffffff;
+        // The instruction may begin in the page before.
+        const std::uint64_t next_page = (begin | (page_size - 1)) + 1;
+        return (exit.gpa & (page_size - 1)) == 0 && next_page - begin < max_instruction_length
+            ? next_page
+            : begin;
+    }
+    OperandContext context{.mode = cpu.mode(), .registers = cpu.gpr, .rip = rip};
+    constexpr unsigned es = 0;
+    constexpr unsigned fs = 4;
+    for (unsigned i = cpu.mode() == InstructionMode::bits64 ? fs : es;
+         i < context.segment_bases.size(); ++i) {
+        context.segment_bases[i] = cpu.segment(static_cast<SegmentName>(i)).base;
+    }
+    const auto address = memory_operand_address(code.view(), context, exit.is_write);
+    // Of what crosses the end of a page the second half may be what is missing.
+    const std::uint64_t distance = (exit.gpa - address.value_or(0)) & (page_size - 1);
+    constexpr std::uint64_t widest = 64;
+    if (!address || (distance != 0 && (exit.gpa & (page_size - 1)) != 0) || distance >= widest) {
+        return std::nullopt;
+    }
+    return *address + distance;
+}
+
 void intercept_access(VirtualProcessor& vp, const Exit& exit, std::uint32_t type) {
     vp.counters.count(VpCounter::memory_intercept_messages);
     hv_x64_memory_intercept_message message{};
@@ -87,10 +122,16 @@ void intercept_access(VirtualProcessor& vp, const Exit& exit, std::uint32_t type
                                                 : HV_INTERCEPT_ACCESS_READ;
     message.header = vp.intercept_header(access, 0);
     message.guest_physical_address = exit.gpa;
+    InstructionBytes code;
     if (!exit.is_execute) {
-        const InstructionBytes code = fetch_instruction(vp);
+        code = fetch_instruction(vp);
         message.instruction_byte_count = code.count;
         std::memcpy(message.instruction_bytes, code.bytes.data(), code.count);
+    }
+    if (const auto address = virtual_address(vp, exit, code); address) {
+        message.gva_valid = 1;
+        message.gva_gpa_valid = 1;
+        message.guest_virtual_address = *address;
     }
     vp.intercept(type, message);
 }

@@ -16,32 +16,39 @@ namespace {
 
 /// Moves an overlay to where the register says, or takes it away. Under the space's lock, so that
 /// of two virtual processors that write one register the second finds what the first has made.
-/// \return false if that needs memory that the partition does not have, or is no address; then
-/// nothing has changed.
-bool place(Partition& partition, Overlay& overlay, std::uint64_t value) {
+/// \return no_memory, or fault if it is no address; then nothing has changed.
+MsrResult place(Partition& partition, Overlay& overlay, std::uint64_t value) {
     const bool enabled = (value & HV_MSR_PAGE_ENABLE) != 0;
     const auto gpa = GpaPage::containing(value);
     if (partition.is_root()) {
-        return true; // the root's pages stay where they are
+        return MsrResult::done; // the root's pages stay where they are
     }
     if (!enabled) {
         partition.space().lift(overlay);
-        return true;
+        return MsrResult::done;
     }
     if (gpa.address() >= Slat::address_limit) {
-        return false;
+        return MsrResult::fault;
     }
     if (overlay.active && overlay.gpa == gpa) {
-        return true;
+        return MsrResult::done;
     }
-    if (overlay.page == SpaPage{}) {
+    const bool is_new = overlay.page == SpaPage{};
+    if (is_new) {
         const auto page = partition.deposits().allocate();
         if (!page) {
-            return false;
+            return MsrResult::no_memory;
         }
         overlay.page = *page;
     }
-    return partition.space().lay(overlay, gpa) == Status::success;
+    if (partition.space().lay(overlay, gpa) == Status::success) {
+        return MsrResult::done;
+    }
+    if (is_new) {
+        partition.deposits().free(overlay.page);
+        overlay.page = SpaPage{};
+    }
+    return MsrResult::no_memory;
 }
 
 /// The register of a root VP keeps its page; only the enable bit is the root's.
@@ -57,8 +64,9 @@ MsrResult update(Partition& partition, Overlay& overlay, std::uint64_t& place_re
     {
         const SpinGuard guard{partition.space_lock()};
         value = allowed(partition, place_register, value);
-        if (!place(partition, overlay, value)) {
-            return MsrResult::fault;
+        const MsrResult placed = place(partition, overlay, value);
+        if (placed != MsrResult::done) {
+            return placed;
         }
         if (overlay.page != SpaPage{}) {
             fill(overlay.page);

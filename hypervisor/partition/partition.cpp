@@ -64,22 +64,32 @@ void Partition::flush_and_release(ReleaseList& released) {
     released.release(records_, *table_pool_);
 }
 
+std::byte* Partition::accessible(GpaPage gpa, std::uint32_t needed) {
+    // The root has its memory where it lies, whole, but for what overlays cover.
+    if (is_root_ && !space_.may_have_overlay(gpa) &&
+        records_.kind(SpaPage{gpa.number()}) == PageKind::root) {
+        return pointer_to<std::byte>(SpaPage{gpa.number()});
+    }
+    const Slat::Mapping mapping = space_.lookup(gpa);
+    // What is mapped but is no memory (registers of a device) is not for copying.
+    return mapping.access == Slat::Access::mapped && (mapping.map_flags & needed) == needed &&
+            records_.kind(mapping.page) != PageKind::device
+        ? pointer_to<std::byte>(mapping.page)
+        : nullptr;
+}
+
 template <class F>
 bool Partition::for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_t needed, F&& f) {
     while (size > 0) {
         const std::size_t piece = std::min<std::size_t>(size, page_size - (gpa & (page_size - 1)));
         const SpinGuard guard{space_lock_};
-        const Slat::Mapping mapping = space_.lookup(GpaPage::containing(gpa));
-        if (mapping.access != Slat::Access::mapped || (mapping.map_flags & needed) != needed) {
+        std::byte* const memory = accessible(GpaPage::containing(gpa), needed);
+        if (memory == nullptr) {
             return false;
         }
-        // What is mapped but is no memory (registers of a device) is not for copying.
-        const PageKind kind = records_.kind(mapping.page);
-        if (kind == PageKind::device) {
-            return false;
-        }
-        f(pointer_to<std::byte>(mapping.page) + (gpa & (page_size - 1)), piece);
-        if ((needed & HV_MAP_GPA_WRITABLE) != 0) {
+        f(memory + (gpa & (page_size - 1)), piece);
+        if ((needed & HV_MAP_GPA_WRITABLE) != 0 &&
+            !is_root_) { // nobody asks what the root has written
             space_.slat().note_written(GpaPage::containing(gpa));
         }
         gpa += piece;
@@ -102,6 +112,17 @@ bool Partition::read_gpa(std::uint64_t gpa, std::span<std::byte> to) {
             std::memcpy(at, memory, size);
             at += size;
         });
+}
+
+bool Partition::is_writable(std::uint64_t gpa, std::size_t size) {
+    constexpr std::uint32_t needed = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE;
+    const SpinGuard guard{space_lock_};
+    for (GpaPage page = GpaPage::containing(gpa); page.address() < gpa + size; page = page + 1) {
+        if (accessible(page, needed) == nullptr) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool Partition::write_gpa(std::uint64_t gpa, std::span<const std::byte> from) {

@@ -11,8 +11,12 @@
 #include "hypervisor/memory/page_pool.hpp"
 #include "hypervisor/partition/cpuid_overrides.hpp"
 #include "hypervisor/partition/cpuid_policy.hpp"
+#include "hypervisor/partition/intercepts.hpp"
 #include "hypervisor/partition/partition_clock.hpp"
 #include "hypervisor/partition/ports.hpp"
+#include "hypervisor/partition/statistics.hpp"
+#include "hypervisor/scheduler/placement.hpp"
+#include "hypervisor/scheduler/policy.hpp"
 
 #include <array>
 #include <atomic>
@@ -44,15 +48,20 @@ public:
     [[nodiscard]] bool is_root() const { return is_root_; }
     [[nodiscard]] State state() const { return state_.load(std::memory_order_acquire); }
     void set_state(State state) { state_.store(state, std::memory_order_release); }
-    /// Only one succeeds.
+    /// Of one that has been initialized; only one succeeds.
     [[nodiscard]] bool begin_finalizing() {
-        return state_.exchange(State::finalized, std::memory_order_acq_rel) != State::finalized;
+        State expected = State::initialized;
+        return state_.compare_exchange_strong(expected, State::finalized);
     }
     [[nodiscard]] std::uint64_t creation_flags() const { return creation_flags_; }
     [[nodiscard]] bool has_privilege(std::uint64_t mask) const {
         return (privileges_ & mask) == mask;
     }
     [[nodiscard]] std::uint64_t privileges() const { return privileges_; }
+    /// A mask of HV_SYNTHETIC_….
+    [[nodiscard]] bool has_feature(std::uint64_t mask) const {
+        return (synthetic_features & mask) == mask;
+    }
     void set_privileges(std::uint64_t mask) {
         privileges_ = mask;
         cpuid_changed();
@@ -104,6 +113,8 @@ public:
     /// \return false if it isn't; then nothing can be said of what was copied.
     bool read_gpa(std::uint64_t gpa, std::span<std::byte> to);
     bool write_gpa(std::uint64_t gpa, std::span<const std::byte> from);
+    /// Whether write_gpa() would do it now.
+    [[nodiscard]] bool is_writable(std::uint64_t gpa, std::size_t size);
 
     // Time; how it is changed is in partition/time.hpp.
 
@@ -129,16 +140,21 @@ public:
         }
     }
 
+    /// What the parent has asked to be told of; the lists under intercepts_lock.
+    SpinLock intercepts_lock{};
+    Intercepts intercepts{};
+
     // Registers that the virtual processors share (TLFS "Hypercall Interface", "Timers").
     std::uint64_t guest_os_id = 0;
     std::uint64_t hypercall_page = 0;
     std::uint64_t reference_tsc_page = 0;
     std::uint32_t reference_tsc_sequence = 0; ///< under space_lock()
+    std::atomic<std::uint64_t> tsc_invariant_control{0};
     Overlay hypercall_overlay{.is_writable = false};
     Overlay reference_tsc_overlay{};
 
     // Properties.
-    std::uint64_t synthetic_features = 0;
+    std::uint64_t synthetic_features = ~std::uint64_t{0}; ///< the root has all
     std::uint64_t unimplemented_msr_action = HV_UNIMPLEMENTED_MSR_ACTION_FAULT;
     /// The parent answers HvRetargetDeviceInterrupt.
     std::atomic<bool> parent_retargets_interrupts{false};
@@ -151,6 +167,15 @@ public:
         return cpuid_policy::states(extended_state::supported(), disabled_features);
     }
 
+    // Its share of the processors; see policy.hpp.
+    SchedulePolicy schedule_policy{};
+    unsigned schedule_members = 0; ///< virtual processors that count
+    Placement placement{};
+
+    // For machine_statistics.
+    StatisticsPage statistics_page{nullptr};
+    StatisticsShare statistics_share{};
+
     /// Held by those who have looked the partition up.
     std::atomic<std::uint32_t> references{0};
 
@@ -160,6 +185,8 @@ public:
     [[nodiscard]] const std::byte* memory_at(std::uint64_t gpa);
 
 private:
+    /// Memory that a page is, if it may be accessed so; null else. Under space_lock().
+    std::byte* accessible(GpaPage gpa, std::uint32_t needed);
     template <class F>
     bool for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_t needed, F&& f);
 

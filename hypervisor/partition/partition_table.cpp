@@ -12,8 +12,8 @@ namespace {
 // An id is a slot and how often the slot has been used, so an old id finds nothing.
 struct Slot {
     Partition* partition = nullptr;
-    std::uint64_t next_id = 0;
-    bool reserved = false;
+    std::uint64_t uses : 63 = 0;
+    std::uint64_t is_reserved : 1 = false;
 };
 
 constinit SpinLock lock{};
@@ -28,7 +28,7 @@ Partition* root() {
 }
 
 void set_root(Partition& root) {
-    slots[root.slot()] = {.partition = &root, .next_id = 0, .reserved = true};
+    slots[root.slot()] = {.partition = &root, .uses = 0, .is_reserved = true};
     the_root = &root;
     partitions = 1;
 }
@@ -37,12 +37,12 @@ std::optional<Place> reserve() {
     const SpinGuard guard{lock};
     for (unsigned i = 0; i < most; ++i) {
         Slot& slot = slots[i];
-        if (slot.reserved || i == root_id) {
+        if (slot.is_reserved || i == root_id) {
             continue;
         }
-        slot.reserved = true;
-        slot.next_id += most;
-        return Place{slot.next_id + i, static_cast<std::uint16_t>(i)};
+        slot.is_reserved = true;
+        slot.uses = slot.uses + 1;
+        return Place{slot.uses * most + i, static_cast<std::uint16_t>(i)};
     }
     return std::nullopt;
 }
@@ -75,7 +75,7 @@ void show(Partition& partition) {
 
 void remove(Partition& partition) {
     const SpinGuard guard{lock};
-    slots[partition.slot()].reserved = false;
+    slots[partition.slot()].is_reserved = false;
 }
 
 PartitionReference find(std::uint64_t id) {

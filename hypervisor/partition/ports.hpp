@@ -46,6 +46,10 @@ struct PortTable {
     Doorbell* find_doorbell(std::uint64_t gpa) {
         return doorbells.find([gpa](const Doorbell& d) { return d.in_use && d.gpa == gpa; });
     }
+    Doorbell* find_connection(std::uint32_t id) {
+        return doorbells.find(
+            [id](const Doorbell& d) { return d.in_use && d.connection_id == id; });
+    }
     Port* find_port(std::uint32_t id) {
         return ports.find([id](const Port& p) { return p.in_use && p.id == id; });
     }

@@ -4,7 +4,6 @@
 #include "abi/msr.h"
 #include "hypervisor/cpu/clock.hpp"
 #include "hypervisor/cpu/extended_state.hpp"
-#include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/register_rules.hpp"
 #include "hypervisor/partition/cpuid.hpp"
 #include "hypervisor/partition/msr.hpp"
@@ -13,196 +12,228 @@
 #include "hypervisor/partition/time.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
+#include <algorithm>
 #include <cstring>
-#include <optional>
 
 namespace hypervisor {
 
 namespace {
 
-constexpr bool is_within(std::uint32_t name, std::uint32_t first, std::uint32_t last) {
-    return name >= first && name <= last;
+using Vp = VirtualProcessor;
+using Value = hv_register_value;
+using Way = RegisterWay;
+
+constexpr std::uint32_t at(CpuRegister which) {
+    return static_cast<std::uint32_t>(which);
 }
 
-/// Registers that the processor interface has under one name.
-std::optional<CpuRegister> cpu_register(std::uint32_t name) {
-    switch (name) {
-    case HV_X64_REGISTER_RIP:
-        return CpuRegister::rip;
-    case HV_X64_REGISTER_RFLAGS:
-        return CpuRegister::rflags;
-    case HV_X64_REGISTER_CR0:
-    case HV_X64_REGISTER_INTERMEDIATE_CR0:
-        return CpuRegister::cr0;
-    case HV_X64_REGISTER_CR2:
-        return CpuRegister::cr2;
-    case HV_X64_REGISTER_CR3:
-    case HV_X64_REGISTER_INTERMEDIATE_CR3:
-        return CpuRegister::cr3;
-    case HV_X64_REGISTER_CR4:
-    case HV_X64_REGISTER_INTERMEDIATE_CR4:
-        return CpuRegister::cr4;
-    case HV_X64_REGISTER_EFER:
-        return CpuRegister::efer;
-    case HV_X64_REGISTER_XFEM:
-        return CpuRegister::xcr0;
-    case HV_X64_REGISTER_DR0:
-        return CpuRegister::dr0;
-    case HV_X64_REGISTER_DR1:
-        return CpuRegister::dr1;
-    case HV_X64_REGISTER_DR2:
-        return CpuRegister::dr2;
-    case HV_X64_REGISTER_DR3:
-        return CpuRegister::dr3;
-    case HV_X64_REGISTER_DR6:
-        return CpuRegister::dr6;
-    case HV_X64_REGISTER_DR7:
-        return CpuRegister::dr7;
-    case HV_X64_REGISTER_PAT:
-        return CpuRegister::pat;
-    case HV_X64_REGISTER_STAR:
-        return CpuRegister::star;
-    case HV_X64_REGISTER_LSTAR:
-        return CpuRegister::lstar;
-    case HV_X64_REGISTER_CSTAR:
-        return CpuRegister::cstar;
-    case HV_X64_REGISTER_SFMASK:
-        return CpuRegister::sfmask;
-    case HV_X64_REGISTER_KERNEL_GS_BASE:
-        return CpuRegister::kernel_gs_base;
-    case HV_X64_REGISTER_SYSENTER_CS:
-        return CpuRegister::sysenter_cs;
-    case HV_X64_REGISTER_SYSENTER_ESP:
-        return CpuRegister::sysenter_esp;
-    case HV_X64_REGISTER_SYSENTER_EIP:
-        return CpuRegister::sysenter_eip;
-    case HV_X64_REGISTER_TSC_AUX:
-        return CpuRegister::tsc_aux;
-    case HV_X64_REGISTER_XSS:
-        return CpuRegister::xss;
-    case HV_X64_REGISTER_DEBUG_CTL:
-        return CpuRegister::debugctl;
-    default:
-        return std::nullopt;
-    }
-}
+/// Each can be read and set, but for what the MSRs refuse. The most frequent are first.
+constexpr PlacedRegister placed[] = {
+    {NAMED_RANGE(HV_X64_REGISTER_RAX, HV_X64_REGISTER_R15), Way::general, 0},
+    {NAMED_RANGE(HV_X64_REGISTER_RIP, HV_X64_REGISTER_RFLAGS), Way::cpu, at(CpuRegister::rip)},
+    {NAMED_RANGE(HV_X64_REGISTER_ES, HV_X64_REGISTER_TR), Way::segment, 0},
+    {NAMED_RANGE(HV_X64_REGISTER_IDTR, HV_X64_REGISTER_GDTR), Way::table, 0},
+    {NAMED(HV_X64_REGISTER_CR0), Way::cpu, at(CpuRegister::cr0)},
+    {NAMED(HV_X64_REGISTER_INTERMEDIATE_CR0), Way::cpu, at(CpuRegister::cr0)},
+    {NAMED_RANGE(HV_X64_REGISTER_CR2, HV_X64_REGISTER_CR4), Way::cpu, at(CpuRegister::cr2)},
+    {NAMED_RANGE(HV_X64_REGISTER_INTERMEDIATE_CR3, HV_X64_REGISTER_INTERMEDIATE_CR4), Way::cpu,
+        at(CpuRegister::cr3)},
+    {NAMED(HV_X64_REGISTER_XFEM), Way::cpu, at(CpuRegister::xcr0)},
+    {NAMED(HV_X64_REGISTER_EFER), Way::cpu, at(CpuRegister::efer)},
+    {NAMED_RANGE(HV_X64_REGISTER_DR0, HV_X64_REGISTER_DR3), Way::cpu, at(CpuRegister::dr0)},
+    {NAMED_RANGE(HV_X64_REGISTER_DR6, HV_X64_REGISTER_DR7), Way::cpu, at(CpuRegister::dr6)},
+    {NAMED(HV_X64_REGISTER_KERNEL_GS_BASE), Way::cpu, at(CpuRegister::kernel_gs_base)},
+    {NAMED(HV_X64_REGISTER_PAT), Way::cpu, at(CpuRegister::pat)},
+    {NAMED(HV_X64_REGISTER_SYSENTER_CS), Way::cpu, at(CpuRegister::sysenter_cs)},
+    {NAMED(HV_X64_REGISTER_SYSENTER_EIP), Way::cpu, at(CpuRegister::sysenter_eip)},
+    {NAMED(HV_X64_REGISTER_SYSENTER_ESP), Way::cpu, at(CpuRegister::sysenter_esp)},
+    {NAMED_RANGE(HV_X64_REGISTER_STAR, HV_X64_REGISTER_SFMASK), Way::cpu, at(CpuRegister::star)},
+    {NAMED(HV_X64_REGISTER_TSC_AUX), Way::cpu, at(CpuRegister::tsc_aux)},
+    {NAMED(HV_X64_REGISTER_DEBUG_CTL), Way::cpu, at(CpuRegister::debugctl)},
+    {NAMED(HV_X64_REGISTER_XSS), Way::cpu, at(CpuRegister::xss)},
+    // FCW, FSW, FTW, FOP and FIP are in one piece; FDP, MXCSR and its mask in the next.
+    {NAMED(HV_X64_REGISTER_FP_CONTROL_STATUS), Way::extended, 0},
+    {NAMED(HV_X64_REGISTER_XMM_CONTROL_STATUS), Way::extended, 16},
+    {NAMED_RANGE(HV_X64_REGISTER_FP_MMX0, HV_X64_REGISTER_FP_MMX7), Way::extended, 32},
+    {NAMED_RANGE(HV_X64_REGISTER_XMM0, HV_X64_REGISTER_XMM15), Way::extended, 160},
+    {NAMED(HV_X64_REGISTER_APIC_BASE), Way::msr, msr_apic_base},
+    {NAMED(HV_X64_REGISTER_MSR_MTRR_CAP), Way::msr, msr_mtrr_cap},
+    {NAMED(HV_X64_REGISTER_MSR_MTRR_DEF_TYPE), Way::msr, msr_mtrr_def_type},
+    {NAMED_RANGE(HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0, HV_X64_REGISTER_MSR_MTRR_PHYS_BASE7),
+        Way::pair, msr_mtrr_phys_base0},
+    {NAMED_RANGE(HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0, HV_X64_REGISTER_MSR_MTRR_PHYS_MASK7),
+        Way::pair, msr_mtrr_phys_base0 + 1},
+    {NAMED(HV_X64_REGISTER_MSR_MTRR_FIX64K00000), Way::msr, msr_mtrr_fix64k},
+    {NAMED_RANGE(HV_X64_REGISTER_MSR_MTRR_FIX16K80000, HV_X64_REGISTER_MSR_MTRR_FIX16KA0000),
+        Way::msr, msr_mtrr_fix16k_80000},
+    {NAMED_RANGE(HV_X64_REGISTER_MSR_MTRR_FIX4KC0000, HV_X64_REGISTER_MSR_MTRR_FIX4KF8000),
+        Way::msr, msr_mtrr_fix4k_c0000},
+    {NAMED(HV_REGISTER_VP_RUNTIME), Way::msr, HV_X64_MSR_VP_RUNTIME},
+    {NAMED(HV_X64_REGISTER_HYPERCALL), Way::msr, HV_X64_MSR_HYPERCALL},
+    {NAMED(HV_REGISTER_GUEST_OS_ID), Way::msr, HV_X64_MSR_GUEST_OS_ID},
+    {NAMED(HV_REGISTER_VP_INDEX), Way::msr, HV_X64_MSR_VP_INDEX},
+    {NAMED(HV_REGISTER_TIME_REF_COUNT), Way::msr, HV_X64_MSR_TIME_REF_COUNT},
+    {NAMED(HV_REGISTER_VP_ASSIST_PAGE), Way::msr, HV_X64_MSR_VP_ASSIST_PAGE},
+    {NAMED(HV_REGISTER_REFERENCE_TSC), Way::msr, HV_X64_MSR_REFERENCE_TSC},
+    {NAMED_RANGE(HV_REGISTER_SINT0, HV_REGISTER_SINT15), Way::msr, HV_X64_MSR_SINT0},
+    {NAMED(HV_REGISTER_SCONTROL), Way::msr, HV_X64_MSR_SCONTROL},
+    {NAMED(HV_REGISTER_SVERSION), Way::msr, HV_X64_MSR_SVERSION},
+    {NAMED(HV_REGISTER_SIEFP), Way::msr, HV_X64_MSR_SIEFP},
+    {NAMED(HV_REGISTER_SIMP), Way::msr, HV_X64_MSR_SIMP},
+    {NAMED(HV_REGISTER_EOM), Way::msr, HV_X64_MSR_EOM},
+    {NAMED(HV_REGISTER_SIRBP), Way::msr, HV_X64_MSR_SIRBP},
+    {NAMED_RANGE(HV_REGISTER_STIMER0_CONFIG, HV_REGISTER_STIMER3_COUNT), Way::msr,
+        HV_X64_MSR_STIMER0_CONFIG},
+    {NAMED_RANGE(HV_REGISTER_GUEST_CRASH_P0, HV_REGISTER_GUEST_CRASH_P4), Way::msr,
+        HV_X64_MSR_CRASH_P0},
+    {NAMED(HV_REGISTER_GUEST_CRASH_CTL), Way::msr, HV_X64_MSR_CRASH_CTL},
+};
 
-/// Registers that are also MSRs with effects of their own: one way to them is enough.
-std::optional<std::uint32_t> msr_of(std::uint32_t name) {
-    if (is_within(name, HV_REGISTER_SINT0, HV_REGISTER_SINT15)) {
-        return HV_X64_MSR_SINT0 + (name - HV_REGISTER_SINT0);
-    }
-    if (is_within(name, HV_REGISTER_STIMER0_CONFIG, HV_REGISTER_STIMER3_COUNT)) {
-        return HV_X64_MSR_STIMER0_CONFIG + (name - HV_REGISTER_STIMER0_CONFIG);
-    }
-    if (is_within(name, HV_REGISTER_GUEST_CRASH_P0, HV_REGISTER_GUEST_CRASH_P4)) {
-        return HV_X64_MSR_CRASH_P0 + (name - HV_REGISTER_GUEST_CRASH_P0);
-    }
-    if (is_within(
-            name, HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0, HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0 + 7)) {
-        return msr_mtrr_phys_base0 + 2 * (name - HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0);
-    }
-    if (is_within(
-            name, HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0, HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0 + 7)) {
-        return msr_mtrr_phys_base0 + 1 + 2 * (name - HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0);
-    }
-    switch (name) {
-    case HV_REGISTER_GUEST_CRASH_CTL:
-        return HV_X64_MSR_CRASH_CTL;
-    case HV_X64_REGISTER_APIC_BASE:
-        return msr_apic_base;
-    case HV_X64_REGISTER_MSR_MTRR_CAP:
-        return msr_mtrr_cap;
-    case HV_X64_REGISTER_MSR_MTRR_DEF_TYPE:
-        return msr_mtrr_def_type;
-    case HV_X64_REGISTER_MSR_MTRR_FIX64K00000:
-        return msr_mtrr_fix64k;
-    case HV_X64_REGISTER_MSR_MTRR_FIX64K00000 + 1:
-        return msr_mtrr_fix16k_80000;
-    case HV_X64_REGISTER_MSR_MTRR_FIX64K00000 + 2:
-        return msr_mtrr_fix16k_a0000;
-    case HV_REGISTER_VP_RUNTIME:
-        return HV_X64_MSR_VP_RUNTIME;
-    case HV_X64_REGISTER_HYPERCALL:
-        return HV_X64_MSR_HYPERCALL;
-    case HV_REGISTER_GUEST_OS_ID:
-        return HV_X64_MSR_GUEST_OS_ID;
-    case HV_REGISTER_VP_INDEX:
-        return HV_X64_MSR_VP_INDEX;
-    case HV_REGISTER_TIME_REF_COUNT:
-        return HV_X64_MSR_TIME_REF_COUNT;
-    case HV_REGISTER_VP_ASSIST_PAGE:
-        return HV_X64_MSR_VP_ASSIST_PAGE;
-    case HV_REGISTER_REFERENCE_TSC:
-        return HV_X64_MSR_REFERENCE_TSC;
-    case HV_REGISTER_SCONTROL:
-        return HV_X64_MSR_SCONTROL;
-    case HV_REGISTER_SVERSION:
-        return HV_X64_MSR_SVERSION;
-    case HV_REGISTER_SIEFP:
-        return HV_X64_MSR_SIEFP;
-    case HV_REGISTER_SIMP:
-        return HV_X64_MSR_SIMP;
-    case HV_REGISTER_EOM:
-        return HV_X64_MSR_EOM;
-    case HV_REGISTER_SIRBP:
-        return HV_X64_MSR_SIRBP;
-    default:
-        break;
-    }
-    if (is_within(
-            name, HV_X64_REGISTER_MSR_MTRR_FIX64K00000 + 3, HV_X64_REGISTER_MSR_MTRR_FIX4KF8000)) {
-        return msr_mtrr_fix4k_c0000 + (name - HV_X64_REGISTER_MSR_MTRR_FIX64K00000 - 3);
+struct Place {
+    Way way;
+    std::uint32_t at;
+};
+
+std::optional<Place> place_of(std::uint32_t name) {
+    for (const PlacedRegister& row : placed) {
+        if (name >= row.first && name <= row.last) {
+            const std::uint32_t step = row.way == Way::extended ? 16 : row.way == Way::pair ? 2 : 1;
+            return Place{row.way, row.place + (name - row.first) * step};
+        }
     }
     return std::nullopt;
 }
 
-/// Where a register of the x87 and SSE units stands in the extended state, or null.
-std::uint8_t* legacy_state_of(VirtualProcessor& vp, std::uint32_t name, std::size_t& size) {
-    constexpr std::size_t st_offset = 32;
-    constexpr std::size_t xmm_offset = 160;
-    std::uint8_t* const area = vp.cpu().extended_state();
-    size = 16;
-    if (is_within(name, HV_X64_REGISTER_XMM0, HV_X64_REGISTER_XMM15)) {
-        return area + xmm_offset + 16 * (name - HV_X64_REGISTER_XMM0);
-    }
-    if (is_within(name, HV_X64_REGISTER_FP_MMX0, HV_X64_REGISTER_FP_MMX7)) {
-        return area + st_offset + 16 * (name - HV_X64_REGISTER_FP_MMX0);
-    }
-    // FCW, FSW, FTW, FOP, FIP stand in one piece, FDP, MXCSR and its mask in the next.
-    if (name == HV_X64_REGISTER_FP_CONTROL_STATUS) {
-        return area;
-    }
-    if (name == HV_X64_REGISTER_XMM_CONTROL_STATUS) {
-        return area + 16;
-    }
-    return nullptr;
+Status status_of(MsrResult written) {
+    return written == MsrResult::done     ? Status::success
+        : written == MsrResult::no_memory ? Status::insufficient_memory
+                                          : Status::invalid_register_value;
 }
 
-/// Whether the processor takes the MXCSR in it.
-bool is_valid_xmm_control(const hv_register_value& value) {
-    constexpr std::size_t mxcsr_offset = 8;
-    std::uint32_t mxcsr;
-    std::memcpy(&mxcsr, reinterpret_cast<const std::byte*>(&value) + mxcsr_offset, sizeof mxcsr);
-    return is_valid_mxcsr(mxcsr, extended_state::mxcsr_mask());
+Status read_placed(Vp& vp, Place place, Value& value) {
+    VirtualCpu& cpu = vp.cpu();
+    switch (place.way) {
+    case Way::general:
+        value.reg64 = cpu.gpr[place.at];
+        break;
+    case Way::cpu:
+        value.reg64 = cpu.get(static_cast<CpuRegister>(place.at));
+        break;
+    case Way::segment:
+        value.segment = cpu.segment(static_cast<SegmentName>(place.at));
+        break;
+    case Way::table:
+        value.table = cpu.table(static_cast<TableName>(place.at));
+        break;
+    case Way::extended:
+        std::memcpy(&value, cpu.extended_state() + place.at, sizeof value.reg128);
+        break;
+    case Way::msr:
+    case Way::pair: {
+        std::uint64_t content = 0;
+        if (partition_read_msr(vp, place.at, content) != MsrResult::done) {
+            return Status::access_denied;
+        }
+        value.reg64 = content;
+        break;
+    }
+    }
+    return Status::success;
 }
 
-Status set_pending_interruption(VirtualCpu& cpu, const hv_register_value& value) {
+Status write_extended(VirtualCpu& cpu, std::uint32_t offset, const Value& value) {
+    constexpr std::uint32_t xmm_control_status = 16;
+    const auto mxcsr = static_cast<std::uint32_t>(value.reg128.high);
+    if (offset == xmm_control_status && !is_valid_mxcsr(mxcsr, extended_state::mxcsr_mask())) {
+        return Status::invalid_register_value;
+    }
+    std::memcpy(cpu.extended_state() + offset, &value, sizeof value.reg128);
+    extended_state::mark_in_use(cpu.extended_state(), extended_state::x87 | extended_state::sse);
+    return Status::success;
+}
+
+/// Some take from a parent what they don't take from the guest.
+Status write_msr(Vp& vp, std::uint32_t msr, std::uint64_t value) {
+    switch (msr) {
+    case msr_apic_base:
+        return vp.apic().restore_base(value) ? Status::success : Status::invalid_register_value;
+    case HV_X64_MSR_HYPERCALL:
+        return status_of(overlay::restore_hypercall_page(vp, value));
+    default:
+        return status_of(partition_write_msr(vp, msr, value));
+    }
+}
+
+Status write_placed(Vp& vp, Place place, const Value& value) {
+    VirtualCpu& cpu = vp.cpu();
+    bool is_valid = true;
+    switch (place.way) {
+    case Way::general:
+        cpu.gpr[place.at] = value.reg64;
+        break;
+    case Way::cpu: {
+        const auto which = static_cast<CpuRegister>(place.at);
+        is_valid = register_rules().allow(which, value.reg64);
+        if (is_valid) {
+            cpu.set(which, value.reg64);
+        }
+        break;
+    }
+    case Way::segment:
+        is_valid = is_valid_segment(value.segment);
+        if (is_valid) {
+            cpu.set_segment(static_cast<SegmentName>(place.at), value.segment);
+        }
+        break;
+    case Way::table:
+        is_valid = is_valid_table(value.table);
+        if (is_valid) {
+            cpu.set_table(static_cast<TableName>(place.at), value.table);
+        }
+        break;
+    case Way::extended:
+        return write_extended(cpu, place.at, value);
+    case Way::msr:
+    case Way::pair:
+        return write_msr(vp, place.at, value.reg64);
+    }
+    return is_valid ? Status::success : Status::invalid_register_value;
+}
+
+void read_activity(Vp& vp, Value& value) {
+    const bool waits = (vp.blocks() & Vp::waiting) != 0;
+    hv_internal_activity_register state{};
+    state.startup_suspend = vp.waits_for_startup();
+    state.halt_suspend = waits && !vp.waits_for_startup() && !vp.is_idle();
+    state.idle_suspend = waits && !vp.waits_for_startup() && vp.is_idle();
+    value.reg64 = state.as_uint64;
+}
+
+Status write_activity(Vp& vp, const Value& value) {
+    hv_internal_activity_register state{};
+    state.as_uint64 = value.reg64;
+    vp.set_activity(state.startup_suspend != 0, state.halt_suspend != 0, state.idle_suspend != 0);
+    return Status::success;
+}
+
+Status write_pending_interruption(Vp& vp, const Value& value) {
+    VirtualCpu& cpu = vp.cpu();
     const auto& from = value.pending_interruption;
     if (from.interruption_pending == 0) {
         cpu.set_pending_event(std::nullopt);
         return Status::success;
     }
     const std::uint32_t type = from.interruption_type;
-    if (from.interruption_vector > 0xff ||
-        (type != HV_X64_PENDING_INTERRUPT && type != HV_X64_PENDING_NMI &&
-            type != HV_X64_PENDING_EXCEPTION && type != HV_X64_PENDING_SOFTWARE_INTERRUPT)) {
+    constexpr std::uint32_t last_type = HV_X64_PENDING_SOFTWARE_EXCEPTION;
+    constexpr std::uint32_t no_type = 1;
+    if (from.interruption_vector > 0xff || type > last_type || type == no_type) {
         return Status::invalid_register_value;
     }
     const CpuEvent event{.type = static_cast<CpuEvent::Type>(type),
         .vector = static_cast<std::uint8_t>(from.interruption_vector),
         .has_error_code = from.deliver_error_code != 0,
-        .error_code = from.error_code};
+        .error_code = from.error_code,
+        .instruction_length = static_cast<std::uint8_t>(from.instruction_length)};
     if (!is_valid_event(event)) {
         return Status::invalid_register_value;
     }
@@ -211,7 +242,7 @@ Status set_pending_interruption(VirtualCpu& cpu, const hv_register_value& value)
 }
 
 /// An exception that the parent raises; it doesn't touch the interruption that is under way.
-Status set_pending_event(VirtualProcessor& vp, const hv_register_value& value) {
+Status write_pending_event(Vp& vp, const Value& value) {
     const hv_x64_pending_exception_event& event = value.pending_exception_event;
     if (event.event_pending != 0 &&
         (event.event_type != HV_X64_PENDING_EVENT_EXCEPTION || event.vector > exception_last ||
@@ -222,9 +253,25 @@ Status set_pending_event(VirtualProcessor& vp, const hv_register_value& value) {
     return Status::success;
 }
 
+Status write_no_event(Vp& /*vp*/, const Value& value) {
+    return value.pending_exception_event.event_pending == 0 ? Status::success
+                                                            : Status::invalid_register_value;
+}
+
+void read_interrupt_state(Vp& vp, Value& value) {
+    value.interrupt_state.interrupt_shadow = vp.cpu().interrupt_shadow();
+    value.interrupt_state.nmi_masked = vp.cpu().nmi_masked();
+}
+
+Status write_interrupt_state(Vp& vp, const Value& value) {
+    vp.cpu().set_interrupt_shadow(value.interrupt_state.interrupt_shadow != 0);
+    vp.cpu().set_nmi_masked(value.interrupt_state.nmi_masked != 0);
+    return Status::success;
+}
+
 /// Interrupts and NMIs are the hypervisor's to deliver: no parent has one that waits for its
 /// moment.
-Status set_deliverability_notifications(VirtualProcessor& vp, const hv_register_value& value) {
+Status write_notifications(Vp& vp, const Value& value) {
     hv_x64_deliverability_notifications_register rest = value.deliverability_notifications;
     rest.sints = 0;
     if (rest.as_uint64 != 0) {
@@ -235,15 +282,23 @@ Status set_deliverability_notifications(VirtualProcessor& vp, const hv_register_
     return Status::success;
 }
 
+Status write_cr8(Vp& vp, const Value& value) {
+    if (value.reg64 > 15) {
+        return Status::invalid_register_value;
+    }
+    (void)vp.apic().set_cr8(static_cast<std::uint8_t>(value.reg64));
+    return Status::success;
+}
+
 /// The local APIC's, where topologies have gaps; each is one processor's alone.
-Status set_apic_id(VirtualProcessor& vp, std::uint64_t id) {
+Status write_apic_id(Vp& vp, const Value& value) {
+    const std::uint64_t id = value.reg64;
     if (id > VirtualLocalApic::last_id) {
         return Status::invalid_register_value;
     }
     bool is_free = true;
-    vp.partition().for_each_vp([&](VirtualProcessor& other) {
-        is_free = is_free && (&other == &vp || other.apic().id() != id);
-    });
+    vp.partition().for_each_vp(
+        [&](Vp& other) { is_free = is_free && (&other == &vp || other.apic().id() != id); });
     if (!is_free) {
         return Status::invalid_register_value;
     }
@@ -251,218 +306,104 @@ Status set_apic_id(VirtualProcessor& vp, std::uint64_t id) {
     return Status::success;
 }
 
-void get_cpuid_register(VirtualProcessor& vp, std::uint32_t leaf, hv_register_value& value) {
+template <std::uint32_t leaf>
+void read_cpuid(Vp& vp, Value& value) {
     const CpuidResult result = partition_cpuid(vp, leaf, 0);
     value.reg128.low = (std::uint64_t{result.ebx} << 32) | result.eax;
     value.reg128.high = (std::uint64_t{result.edx} << 32) | result.ecx;
 }
+template <RunBlocks::Block block>
+void read_block(Vp& vp, Value& value) {
+    value.reg64 = (vp.blocks() & block) != 0;
+}
+void read_nothing(Vp& /*vp*/, Value& /*value*/) {}
+void read_cr8(Vp& vp, Value& value) {
+    value.reg64 = vp.apic().cr8();
+}
+void read_apic_id(Vp& vp, Value& value) {
+    value.reg64 = vp.apic().id();
+}
+/// HvCallSetVpRegisters does it, for a virtual processor that may run.
+Status write_elsewhere(Vp& /*vp*/, const Value& /*value*/) {
+    return Status::success;
+}
+
+constexpr OwnRegister own[] = {
+    {NAMED(HV_REGISTER_EXPLICIT_SUSPEND), read_block<Vp::explicit_suspend>, write_elsewhere},
+    {NAMED(HV_REGISTER_INTERCEPT_SUSPEND), read_block<Vp::intercept_suspend>, write_elsewhere},
+    {NAMED(HV_REGISTER_DISPATCH_SUSPEND), read_block<Vp::dispatch_suspend>, write_elsewhere},
+    {NAMED(HV_REGISTER_INTERNAL_ACTIVITY_STATE), read_activity, write_activity},
+    {NAMED(HV_REGISTER_HYPERVISOR_VERSION), read_cpuid<HV_CPUID_VERSION>, nullptr},
+    {NAMED(HV_REGISTER_PRIVILEGES_AND_FEATURES_INFO), read_cpuid<HV_CPUID_FEATURES>, nullptr},
+    {NAMED(HV_REGISTER_FEATURES_INFO), read_cpuid<HV_CPUID_ENLIGHTENMENT_INFO>, nullptr},
+    {NAMED(HV_REGISTER_IMPLEMENTATION_LIMITS_INFO), read_cpuid<HV_CPUID_IMPLEMENTATION_LIMITS>,
+        nullptr},
+    {NAMED(HV_REGISTER_HARDWARE_FEATURES_INFO), read_cpuid<HV_CPUID_HARDWARE_FEATURES>, nullptr},
+    {NAMED(HV_REGISTER_CPU_MANAGEMENT_FEATURES_INFO), read_cpuid<HV_CPUID_CPU_MANAGEMENT_FEATURES>,
+        nullptr},
+    {NAMED(HV_REGISTER_PROCESSOR_CLOCK_FREQUENCY),
+        [](Vp&, Value& value) { value.reg64 = clock::tsc_frequency(); }, nullptr},
+    {NAMED(HV_REGISTER_INTERRUPT_CLOCK_FREQUENCY),
+        [](Vp&, Value& value) { value.reg64 = clock::virtual_apic_frequency; }, nullptr},
+    {NAMED(HV_REGISTER_PENDING_INTERRUPTION),
+        [](Vp& vp, Value& value) { value.pending_interruption = vp.pending_interruption(); },
+        write_pending_interruption},
+    {NAMED(HV_REGISTER_INTERRUPT_STATE), read_interrupt_state, write_interrupt_state},
+    {NAMED(HV_REGISTER_PENDING_EVENT0),
+        [](Vp& vp, Value& value) { value.pending_exception_event = vp.pending_exception(); },
+        write_pending_event},
+    // Events of kinds that go there don't exist.
+    {NAMED(HV_REGISTER_PENDING_EVENT1), read_nothing, write_no_event},
+    {NAMED(HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS),
+        [](Vp& vp, Value& value) {
+            value.deliverability_notifications.sints = vp.synic().notifications();
+        },
+        write_notifications},
+    {NAMED(HV_X64_REGISTER_CR8), read_cr8, write_cr8},
+    {NAMED(HV_X64_REGISTER_INTERMEDIATE_CR8), read_cr8, write_cr8},
+    {NAMED(HV_X64_REGISTER_TSC), [](Vp& vp, Value& value) { value.reg64 = vp.tsc(); },
+        [](Vp& vp, const Value& value) {
+            time::set_tsc(vp, value.reg64);
+            return Status::success;
+        }},
+    {NAMED(HV_X64_REGISTER_TSC_VIRTUAL_OFFSET),
+        [](Vp& vp, Value& value) { value.reg64 = vp.tsc() - read_tsc(); },
+        [](Vp& vp, const Value& value) {
+            time::set_tsc(vp, value.reg64 + read_tsc());
+            return Status::success;
+        }},
+    {NAMED(HV_X64_REGISTER_INITIAL_APIC_ID), read_apic_id, write_apic_id},
+    {NAMED(HV_X64_REGISTER_APIC_ID), read_apic_id, write_apic_id},
+    {NAMED(HV_REGISTER_VP_ROOT_SIGNAL_COUNT),
+        [](Vp& vp, Value& value) { value.reg64 = vp.root_signals(); }, nullptr},
+    {NAMED(HV_REGISTER_VSM_VP_STATUS), read_nothing, nullptr}, // VTL 0
+};
 
 } // namespace
 
+constinit const std::span<const PlacedRegister> placed_registers{placed};
+constinit const std::span<const OwnRegister> own_registers{own};
+
 Status get_register(VirtualProcessor& vp, std::uint32_t name, hv_register_value& value) {
-    VirtualCpu& cpu = vp.cpu();
     value.reg128 = {0, 0};
-    if (is_within(name, HV_X64_REGISTER_RAX, HV_X64_REGISTER_R15)) {
-        value.reg64 = cpu.gpr[name - HV_X64_REGISTER_RAX];
-        return Status::success;
+    if (const auto place = place_of(name)) {
+        return read_placed(vp, *place, value);
     }
-    if (const auto r = cpu_register(name); r) {
-        value.reg64 = cpu.get(*r);
-        return Status::success;
-    }
-    if (is_within(name, HV_X64_REGISTER_ES, HV_X64_REGISTER_TR)) {
-        value.segment = cpu.segment(static_cast<SegmentName>(name - HV_X64_REGISTER_ES));
-        return Status::success;
-    }
-    if (is_within(name, HV_X64_REGISTER_IDTR, HV_X64_REGISTER_GDTR)) {
-        value.table = cpu.table(static_cast<TableName>(name - HV_X64_REGISTER_IDTR));
-        return Status::success;
-    }
-    std::size_t size = 0;
-    if (const std::uint8_t* const state = legacy_state_of(vp, name, size); state != nullptr) {
-        std::memcpy(&value, state, size);
-        return Status::success;
-    }
-    if (const auto msr = msr_of(name); msr) {
-        std::uint64_t content = 0;
-        if (partition_read_msr(vp, *msr, content) != MsrResult::done) {
-            return Status::access_denied;
-        }
-        value.reg64 = content;
-        return Status::success;
-    }
-    switch (name) {
-    case HV_REGISTER_EXPLICIT_SUSPEND:
-        value.reg64 = (vp.blocks() & VirtualProcessor::explicit_suspend) != 0;
-        break;
-    case HV_REGISTER_INTERCEPT_SUSPEND:
-        value.reg64 = (vp.blocks() & VirtualProcessor::intercept_suspend) != 0;
-        break;
-    case HV_REGISTER_DISPATCH_SUSPEND:
-        value.reg64 = (vp.blocks() & VirtualProcessor::dispatch_suspend) != 0;
-        break;
-    case HV_REGISTER_INTERNAL_ACTIVITY_STATE: {
-        const bool waits = (vp.blocks() & VirtualProcessor::waiting) != 0;
-        hv_internal_activity_register state{};
-        state.startup_suspend = vp.waits_for_startup();
-        state.halt_suspend = waits && !vp.waits_for_startup();
-        value.reg64 = state.as_uint64;
-        break;
-    }
-    case HV_REGISTER_HYPERVISOR_VERSION:
-        get_cpuid_register(vp, HV_CPUID_VERSION, value);
-        break;
-    case HV_REGISTER_PRIVILEGES_AND_FEATURES_INFO:
-        get_cpuid_register(vp, HV_CPUID_FEATURES, value);
-        break;
-    case HV_REGISTER_FEATURES_INFO:
-        get_cpuid_register(vp, HV_CPUID_ENLIGHTENMENT_INFO, value);
-        break;
-    case HV_REGISTER_IMPLEMENTATION_LIMITS_INFO:
-        get_cpuid_register(vp, HV_CPUID_IMPLEMENTATION_LIMITS, value);
-        break;
-    case HV_REGISTER_HARDWARE_FEATURES_INFO:
-        get_cpuid_register(vp, HV_CPUID_HARDWARE_FEATURES, value);
-        break;
-    case HV_REGISTER_CPU_MANAGEMENT_FEATURES_INFO:
-        get_cpuid_register(vp, HV_CPUID_CPU_MANAGEMENT_FEATURES, value);
-        break;
-    case HV_REGISTER_PROCESSOR_CLOCK_FREQUENCY:
-        value.reg64 = clock::tsc_frequency();
-        break;
-    case HV_REGISTER_INTERRUPT_CLOCK_FREQUENCY:
-        value.reg64 = clock::virtual_apic_frequency;
-        break;
-    case HV_REGISTER_PENDING_INTERRUPTION:
-        value.pending_interruption = vp.pending_interruption();
-        break;
-    case HV_REGISTER_INTERRUPT_STATE:
-        value.interrupt_state.interrupt_shadow = cpu.interrupt_shadow();
-        value.interrupt_state.nmi_masked = cpu.nmi_masked();
-        break;
-    case HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS:
-        value.deliverability_notifications.sints = vp.synic().notifications();
-        break;
-    case HV_REGISTER_PENDING_EVENT0:
-        value.pending_exception_event = vp.pending_exception();
-        break;
-    case HV_REGISTER_PENDING_EVENT1:
-    case HV_REGISTER_VSM_VP_STATUS:
-        break; // there are none; VTL 0
-    case HV_X64_REGISTER_CR8:
-    case HV_X64_REGISTER_INTERMEDIATE_CR8:
-        value.reg64 = vp.apic().cr8();
-        break;
-    case HV_X64_REGISTER_TSC:
-        value.reg64 = vp.tsc();
-        break;
-    case HV_X64_REGISTER_TSC_VIRTUAL_OFFSET:
-        value.reg64 = vp.tsc() - read_tsc();
-        break;
-    case HV_X64_REGISTER_INITIAL_APIC_ID:
-    case HV_X64_REGISTER_APIC_ID:
-        value.reg64 = vp.apic().id();
-        break;
-    case HV_REGISTER_VP_ROOT_SIGNAL_COUNT:
-        value.reg64 = 0; // counts only what the root's own scheduler is told
-        break;
-    default:
+    const auto* const row = std::ranges::find(own, name, &OwnRegister::first);
+    if (row == std::end(own)) {
         return Status::invalid_parameter;
     }
+    row->read(vp, value);
     return Status::success;
 }
 
 Status set_register(VirtualProcessor& vp, std::uint32_t name, const hv_register_value& value) {
-    VirtualCpu& cpu = vp.cpu();
-    if (is_within(name, HV_X64_REGISTER_RAX, HV_X64_REGISTER_R15)) {
-        cpu.gpr[name - HV_X64_REGISTER_RAX] = value.reg64;
-        return Status::success;
+    if (const auto place = place_of(name)) {
+        return write_placed(vp, *place, value);
     }
-    if (const auto r = cpu_register(name); r) {
-        if (!register_rules().allow(*r, value.reg64)) {
-            return Status::invalid_register_value;
-        }
-        cpu.set(*r, value.reg64);
-        return Status::success;
-    }
-    if (is_within(name, HV_X64_REGISTER_ES, HV_X64_REGISTER_TR)) {
-        if (!is_valid_segment(value.segment)) {
-            return Status::invalid_register_value;
-        }
-        cpu.set_segment(static_cast<SegmentName>(name - HV_X64_REGISTER_ES), value.segment);
-        return Status::success;
-    }
-    if (is_within(name, HV_X64_REGISTER_IDTR, HV_X64_REGISTER_GDTR)) {
-        if (!is_valid_table(value.table)) {
-            return Status::invalid_register_value;
-        }
-        cpu.set_table(static_cast<TableName>(name - HV_X64_REGISTER_IDTR), value.table);
-        return Status::success;
-    }
-    std::size_t size = 0;
-    if (std::uint8_t* const state = legacy_state_of(vp, name, size); state != nullptr) {
-        if (name == HV_X64_REGISTER_XMM_CONTROL_STATUS && !is_valid_xmm_control(value)) {
-            return Status::invalid_register_value;
-        }
-        std::memcpy(state, &value, size);
-        extended_state::mark_in_use(
-            vp.cpu().extended_state(), extended_state::x87 | extended_state::sse);
-        return Status::success;
-    }
-    if (name == HV_X64_REGISTER_APIC_BASE) {
-        return vp.apic().restore_base(value.reg64) ? Status::success
-                                                   : Status::invalid_register_value;
-    }
-    if (name == HV_X64_REGISTER_HYPERCALL) {
-        return overlay::restore_hypercall_page(vp, value.reg64) == MsrResult::done
-            ? Status::success
-            : Status::invalid_register_value;
-    }
-    if (const auto msr = msr_of(name); msr) {
-        return partition_write_msr(vp, *msr, value.reg64) == MsrResult::done
-            ? Status::success
-            : Status::invalid_register_value;
-    }
-    switch (name) {
-    case HV_REGISTER_PENDING_INTERRUPTION:
-        return set_pending_interruption(cpu, value);
-    case HV_REGISTER_PENDING_EVENT0:
-        return set_pending_event(vp, value);
-    case HV_REGISTER_PENDING_EVENT1:
-        // Events of kinds that go there don't exist.
-        return value.pending_exception_event.event_pending == 0 ? Status::success
-                                                                : Status::invalid_register_value;
-    case HV_X64_REGISTER_TSC:
-        time::set_tsc(vp, value.reg64);
-        return Status::success;
-    case HV_X64_REGISTER_TSC_VIRTUAL_OFFSET:
-        time::set_tsc(vp, value.reg64 + read_tsc());
-        return Status::success;
-    case HV_X64_REGISTER_DELIVERABILITY_NOTIFICATIONS:
-        return set_deliverability_notifications(vp, value);
-    case HV_REGISTER_INTERRUPT_STATE:
-        cpu.set_interrupt_shadow(value.interrupt_state.interrupt_shadow != 0);
-        cpu.set_nmi_masked(value.interrupt_state.nmi_masked != 0);
-        return Status::success;
-    case HV_X64_REGISTER_CR8:
-    case HV_X64_REGISTER_INTERMEDIATE_CR8:
-        if (value.reg64 > 15) {
-            return Status::invalid_register_value;
-        }
-        (void)vp.apic().set_cr8(static_cast<std::uint8_t>(value.reg64));
-        return Status::success;
-    case HV_X64_REGISTER_INITIAL_APIC_ID:
-    case HV_X64_REGISTER_APIC_ID:
-        return set_apic_id(vp, value.reg64);
-    case HV_REGISTER_INTERNAL_ACTIVITY_STATE: {
-        hv_internal_activity_register state{};
-        state.as_uint64 = value.reg64;
-        vp.set_activity(state.startup_suspend != 0, state.halt_suspend != 0);
-        return Status::success;
-    }
-    default:
-        return Status::invalid_parameter;
-    }
+    const auto* const row = std::ranges::find(own, name, &OwnRegister::first);
+    return row != std::end(own) && row->write != nullptr ? row->write(vp, value)
+                                                         : Status::invalid_parameter;
 }
 
 } // namespace hypervisor

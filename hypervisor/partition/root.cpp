@@ -4,6 +4,7 @@
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/cpu/logical_processor.hpp"
 #include "hypervisor/cpu/physical_apic.hpp"
+#include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/partition/lifecycle.hpp"
 #include "hypervisor/partition/overlay.hpp"
@@ -43,11 +44,6 @@ SpaPage take_overlay(Partition& root) {
     return page;
 }
 
-bool has_huge_pages() {
-    constexpr std::uint32_t feature_huge_pages = 1u << 26;
-    return (cpuid(0x80000001).edx & feature_huge_pages) != 0;
-}
-
 unsigned physical_bits() {
     return cpuid(0x80000008).eax & 0xff;
 }
@@ -57,7 +53,7 @@ unsigned physical_bits() {
 std::uint64_t map_end(std::uint64_t memory_end) {
     constexpr std::uint64_t most = 1ull << 40;
     constexpr std::uint64_t most_in_large_pages = 1ull << 39;
-    if (has_huge_pages()) {
+    if (virtualization::has_huge_pages()) {
         return std::min<std::uint64_t>(
             std::max<std::uint64_t>(most, memory_end), 1ull << physical_bits());
     }
@@ -68,7 +64,7 @@ void map_everything(Partition& root, std::uint64_t end) {
     constexpr std::uint32_t all = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE;
     ReleaseList released;
     Slat& slat = root.space().slat();
-    const bool huge = has_huge_pages();
+    const bool huge = virtualization::has_huge_pages();
     for (std::uint64_t at = 0; at < end; at += huge ? huge_page_size : large_page_size) {
         const Status status = huge
             ? slat.map_huge_identity(GpaPage::containing(at))
@@ -137,7 +133,8 @@ std::uint64_t reserve_bytes(std::uint64_t memory_end, unsigned processors) {
     // A table for every 2 MiB of memory, so that any page may be taken out of the map, and those
     // above them; then what each processor has.
     const std::uint64_t tables = memory_end / large_page_size + memory_end / huge_page_size +
-        end / (512 * huge_page_size) + (has_huge_pages() ? 0 : end / huge_page_size) + 16;
+        end / (512 * huge_page_size) +
+        (virtualization::has_huge_pages() ? 0 : end / huge_page_size) + 16;
     constexpr std::uint64_t pages_per_processor = 24;
     return (tables + processors * pages_per_processor) * page_size;
 }

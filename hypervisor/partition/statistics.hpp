@@ -29,11 +29,19 @@ enum class VpCounter : std::uint16_t {
     apic_ipis_sent = 60,
     nested_page_faults = 71,
     lp_dispatches = 74,
+    root_dispatch_thread_blocked = 202,
 };
 
 /// The page of a statistics object, shared with the root once that has asked for it, or null. It
 /// goes away as all does that others may have found: see LogicalProcessor.
 using StatisticsPage = std::atomic<std::uint64_t*>;
+
+/// What a partition adds to the hypervisor's page.
+struct StatisticsShare {
+    std::uint64_t pages = 0;
+    std::uint64_t free_pages = 0;
+    std::uint64_t vps = 0;
+};
 
 /// A virtual processor's counters. The root can write what it likes on their page; nothing is
 /// decided by it.

@@ -11,9 +11,11 @@
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/partition_table.hpp"
 #include "hypervisor/scheduler/scheduler.hpp"
+#include "hypervisor/trace/exit_trace.hpp"
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace hypervisor {
 
@@ -22,11 +24,16 @@ namespace {
 /// In the extended state.
 constexpr std::size_t xmm_offset = 160;
 
+bool has_flag(const Partition& partition, std::uint64_t flag) {
+    return partition.is_root() || (partition.creation_flags() & flag) != 0;
+}
+
 } // namespace
 
 VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
-    CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap)
+    KnownInstructions& instructions, CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap)
     : parent_lp{&lp},
+      known_instructions{instructions},
       cpuid_cache{answers},
       partition_{partition},
       index_{index},
@@ -35,8 +42,9 @@ VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, Vi
       startup_{!is_bootstrap},
       tsc_offset_{partition.clock().tsc_offset()},
       apic_{partition.is_root() ? lp.apic_id() : index, is_bootstrap,
-          VirtualLocalApic::Features{.x2apic = partition.is_root() ||
-                  (partition.creation_flags() & HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE) != 0}} {
+          VirtualLocalApic::Features{
+              .x2apic = has_flag(partition, HV_PARTITION_CREATION_FLAG_X2APIC_CAPABLE),
+              .present = has_flag(partition, HV_PARTITION_CREATION_FLAG_LAPIC_ENABLED)}} {
     synic_.reset();
     for (std::uint8_t sint = 0; sint < HV_SYNIC_SINT_COUNT; ++sint) {
         sint_notifications[sint].set(HVMSG_SYNIC_SINT_INTERCEPT, partition_table::root_id,
@@ -134,6 +142,10 @@ void VirtualProcessor::run(LogicalProcessor& lp) {
     counters.count(VpCounter::lp_dispatches);
     const std::uint64_t begin = read_tsc();
     cpu_.set_tsc_offset(partition_.clock().hardware_offset(tsc_offset()));
+    if (!partition_.is_root()) {
+        cpu_.set_intercepts({.exceptions = partition_.intercepts.exceptions(),
+            .all_msrs = partition_.intercepts.single_msrs()});
+    }
     cpu_.load();
     is_settled_ = false;
     rearm(lp);
@@ -147,12 +159,14 @@ void VirtualProcessor::run(LogicalProcessor& lp) {
         }
         const Exit exit = cpu_.run();
         lp.leave_guest();
+        exit_trace::left_guest(lp, *this, exit);
         (void)apic_.set_cr8(cpu_.cr8());
         settle_eoi();
         handle_exit(*this, exit);
     }
+    exit_trace::stopped(lp, *this, intercept_unsent_);
     cpu_.save();
-    run_time += read_tsc() - begin;
+    run_time += read_tsc() - begin - std::exchange(lent_, 0);
     counters.set(VpCounter::total_run_time, clock::to_100ns(run_time));
     if (intercept_unsent_) {
         publish_intercept();
@@ -169,6 +183,7 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
             return entry;
         }
     }
+    exit_trace::enter_guest(lp, *this);
     if (lp.enter_guest({partition_.tlb(), seen_partition_epoch_}, {tlb_, seen_epoch_})) {
         cpu_.flush_tlb();
     }
@@ -186,7 +201,7 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
 /// short.
 bool VirtualProcessor::nothing_is_due(const LogicalProcessor& lp) const {
     return is_settled_ && !event_pending_.load(std::memory_order_seq_cst) && !timers_dirty_ &&
-        blocks() == 0 && !lp.timer_is_stale();
+        blocks() == 0 && !lp.timer_is_stale() && !cpu_.has_pending_event();
 }
 
 VirtualProcessor::Entry VirtualProcessor::look_at_what_is_due(LogicalProcessor& lp) {
@@ -208,7 +223,8 @@ VirtualProcessor::Entry VirtualProcessor::look_at_what_is_due(LogicalProcessor& 
     }
     rearm(lp);
     lp.arm_timer();
-    is_settled_ = !apic_.pending() && !cpu_.pending_event() && !nmi_pending_.load();
+    // What is delivered now is gone by the next exit, or still to be seen.
+    is_settled_ = !apic_.has_request() && !nmi_pending_.load();
     return Entry::enter;
 }
 
@@ -255,6 +271,7 @@ bool VirtualProcessor::deliver_interrupts() {
         cpu_.set_interrupt_window(apic_.deliverable().has_value());
         // An interrupt is not lost when an exception comes between; it waits for the guest again.
         if (is_interrupt && (cpu_.get(CpuRegister::rflags) & rflags_if) == 0) {
+            end_idleness();
             return false;
         }
         clear_block(waiting);
@@ -263,10 +280,14 @@ bool VirtualProcessor::deliver_interrupts() {
     const auto vector = apic_.deliverable();
     if (!vector) {
         cpu_.set_interrupt_window(false);
+        if (apic_.has_request()) { // behind one that is in service, or masked by its priority
+            end_idleness();
+        }
         return false;
     }
     if (!cpu_.can_take_interrupt()) {
         cpu_.set_interrupt_window(true);
+        end_idleness();
         return false;
     }
     const bool auto_eoi = synic_.is_auto_eoi(*vector);
@@ -274,7 +295,7 @@ bool VirtualProcessor::deliver_interrupts() {
         return deliver_interrupts();
     }
     // Its end concerns nobody else, and no other interrupt waits for it.
-    if (!auto_eoi && !apic_.is_level_triggered(*vector) && !apic_.pending()) {
+    if (!auto_eoi && !apic_.is_level_triggered(*vector) && !apic_.has_request()) {
         eoi_assist_.promise();
     }
     counters.count(VpCounter::virtual_interrupts);
@@ -282,6 +303,13 @@ bool VirtualProcessor::deliver_interrupts() {
     clear_block(waiting);
     cpu_.set_interrupt_window(apic_.deliverable().has_value());
     return true;
+}
+
+/// There is an interrupt, taken or not.
+void VirtualProcessor::end_idleness() {
+    if (is_idle_) {
+        clear_block(waiting);
+    }
 }
 
 void VirtualProcessor::raise_pending_exception() {
@@ -307,6 +335,7 @@ hv_x64_pending_interruption_register VirtualProcessor::pending_interruption() co
         result.deliver_error_code = event->has_error_code;
         result.interruption_vector = event->vector;
         result.error_code = event->error_code;
+        result.instruction_length = event->instruction_length & 0xf;
     }
     return result;
 }
@@ -354,6 +383,9 @@ void VirtualProcessor::process_timers() {
     if (apic_.timer_deadline()) {
         (void)apic_.timer_expire(apic_time());
     }
+    if (synthetic_timers_.deadline() == SyntheticTimers::never) {
+        return;
+    }
     const std::uint64_t now = partition_.reference_time();
     while (const auto expired = synthetic_timers_.expire(now, partition_.id())) {
         if (expired->direct) {
@@ -393,7 +425,8 @@ void VirtualProcessor::disarm() {
 // ---- Local APIC ----
 
 void VirtualProcessor::apply(const LocalApicEffect& effect) {
-    is_settled_ = false;
+    // What is settled has no interrupt that waits: only a new one can be due.
+    is_settled_ = is_settled_ && !effect.recheck_interrupts && !effect.command;
     if (effect.timer_changed) {
         timers_changed();
     }
@@ -427,7 +460,7 @@ hv_x64_intercept_message_header VirtualProcessor::intercept_header(
     header.execution_state.cr0_pe = (cr0 & cr0_pe) != 0;
     header.execution_state.cr0_am = (cr0 & cr0_am) != 0;
     header.execution_state.efer_lma = (cpu_.get(CpuRegister::efer) & efer_lma) != 0;
-    header.execution_state.interruption_pending = cpu_.pending_event().has_value();
+    header.execution_state.interruption_pending = cpu_.has_pending_event();
     header.execution_state.interrupt_shadow = cpu_.interrupt_shadow();
     header.cs_segment = cpu_.segment(SegmentName::cs);
     header.rip = cpu_.get(CpuRegister::rip);
@@ -445,9 +478,7 @@ void VirtualProcessor::fill_register_page() {
     std::memcpy(page.gp_registers, cpu_.gpr.data(), sizeof page.gp_registers);
     page.rip = cpu_.get(CpuRegister::rip);
     page.rflags = cpu_.get(CpuRegister::rflags);
-    for (unsigned i = 0; i < 6; ++i) {
-        page.segment_registers[i] = cpu_.segment(static_cast<SegmentName>(i));
-    }
+    cpu_.copy_segments(page.segment_registers);
     page.cr0 = cpu_.get(CpuRegister::cr0);
     page.cr3 = cpu_.get(CpuRegister::cr3);
     page.cr4 = cpu_.get(CpuRegister::cr4);
@@ -474,6 +505,7 @@ void VirtualProcessor::send_intercept(std::uint32_t type, const void* payload, s
         std::atomic_ref{*reinterpret_cast<std::uint32_t*>(intercept_page)}.store(
             type, std::memory_order_release);
     }
+    intercepted_rip_ = cpu_.get(CpuRegister::rip);
     set_block(intercept_suspend);
     intercept_unsent_ = true;
 }
@@ -496,6 +528,9 @@ bool VirtualProcessor::report_deliverable_sints() {
 void VirtualProcessor::publish_intercept() {
     intercept_unsent_ = false;
     fill_register_page();
+    if (scheduler::root_schedules()) {
+        return; // HvDispatchVp tells
+    }
     intercept_message_.set(
         HVMSG_OPAQUE_INTERCEPT, partition_.id(), hv_opaque_intercept_message{.vp_index = index_});
     VirtualProcessor* const receiver = root_vp_of(*parent_lp.load(std::memory_order_acquire));
@@ -504,40 +539,121 @@ void VirtualProcessor::publish_intercept() {
     }
 }
 
+void VirtualProcessor::set_dispatch_blocked(bool blocked) {
+    if (blocked != is_dispatch_blocked_) {
+        is_dispatch_blocked_ = blocked;
+        show_dispatch_blocked();
+    }
+}
+
+/// A message that still waits for its slot does for both times.
+std::optional<Synic::Interrupt> VirtualProcessor::signal_root(VirtualProcessor* receiver) {
+    if (receiver == nullptr ||
+        (signal_receiver_ != nullptr && signal_receiver_->synic().is_queued(intercept_message_))) {
+        return std::nullopt;
+    }
+    hv_vp_signal_bitset_scheduler_message message{};
+    message.partition_id = partition_.id();
+    message.vp_count = 1;
+    message.format = HV_GENERIC_SET_SPARSE_4K;
+    message.valid_bank_mask = 1ull << (index_ / HV_VPS_PER_SPARSE_BANK);
+    message.bank_contents = 1ull << (index_ % HV_VPS_PER_SPARSE_BANK);
+    intercept_message_.set(HVMSG_SCHEDULER_VP_SIGNAL_BITSET, partition_.id(), message);
+    signal_receiver_ = receiver;
+    ++root_signals_;
+    return receiver->synic().post(HV_SYNIC_INTERCEPTION_SINT, intercept_message_);
+}
+
+void VirtualProcessor::take_offered_interrupts() {
+    constexpr std::uint8_t first_vector = 16;
+    if (register_page == nullptr) {
+        return;
+    }
+    void* const at = &register_page->interrupt_vectors; // aligned, though the type does not say so
+    const std::uint64_t offered =
+        std::atomic_ref{*static_cast<std::uint64_t*>(at)}.exchange(0, std::memory_order_seq_cst);
+    const auto count =
+        std::min<std::uint64_t>(offered & 0xff, HV_VP_REGISTER_PAGE_MAX_VECTOR_COUNT);
+    for (unsigned i = 1; i <= count; ++i) {
+        const auto vector = static_cast<std::uint8_t>(offered >> (8 * i));
+        if (vector >= first_vector) {
+            accept_interrupt(vector, false);
+        }
+    }
+}
+
 void VirtualProcessor::resume_from_intercept() {
+    take_over_register_page();
+    end_intercepted_instruction();
+}
+
+/// A parent that has moved the instruction pointer behind the instruction has carried it out. One
+/// that raises something instead has not, or sees to the rest itself.
+void VirtualProcessor::end_intercepted_instruction() {
+    const std::uint64_t length = cpu_.get(CpuRegister::rip) - intercepted_rip_;
+    const auto event = cpu_.pending_event();
+    if (length == 0 || length > max_instruction_length || pending_exception_.event_pending != 0 ||
+        (event && event->type != CpuEvent::Type::interrupt)) {
+        return;
+    }
+    cpu_.end_instruction();
+}
+
+void VirtualProcessor::take_over_register_page() {
     if (register_page == nullptr || register_page->is_valid == 0) {
         return;
     }
-    // The page is the parent's to write: what is taken over is copied once.
+    // The page is the parent's to write: each part of it is copied once.
     hv_vp_register_page page;
-    std::memcpy(&page, register_page, sizeof page);
+    const auto take = [this, &page](std::size_t offset, std::size_t size) {
+        std::memcpy(reinterpret_cast<std::byte*>(&page) + offset,
+            reinterpret_cast<const std::byte*>(register_page) + offset, size);
+    };
+    take(offsetof(hv_vp_register_page, dirty), sizeof page.dirty);
     register_page->is_valid = 0;
     register_page->dirty = 0;
     const auto is_dirty = [&page](unsigned what) {
         return (page.dirty & (1u << what)) != 0;
     };
     if (is_dirty(HV_X64_REGISTER_CLASS_GENERAL)) {
-        std::memcpy(cpu_.gpr.data(), page.gp_registers, sizeof page.gp_registers);
+        std::memcpy(cpu_.gpr.data(), register_page->gp_registers, sizeof page.gp_registers);
     }
     if (is_dirty(HV_X64_REGISTER_CLASS_IP)) {
+        take(offsetof(hv_vp_register_page, rip), sizeof page.rip);
         cpu_.set(CpuRegister::rip, page.rip);
     }
     // Values that are none are left out.
-    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS) &&
-        register_rules().allow(CpuRegister::rflags, page.rflags)) {
-        cpu_.set(CpuRegister::rflags, page.rflags);
+    if (is_dirty(HV_X64_REGISTER_CLASS_FLAGS)) {
+        take(offsetof(hv_vp_register_page, rflags), sizeof page.rflags);
+        if (register_rules().allow(CpuRegister::rflags, page.rflags)) {
+            cpu_.set(CpuRegister::rflags, page.rflags);
+        }
     }
     if (is_dirty(HV_X64_REGISTER_CLASS_XMM)) {
-        std::memcpy(
-            cpu_.extended_state() + xmm_offset, page.xmm_registers, sizeof page.xmm_registers);
+        std::memcpy(cpu_.extended_state() + xmm_offset, register_page->xmm_registers,
+            sizeof page.xmm_registers);
         extended_state::mark_in_use(cpu_.extended_state(), extended_state::sse);
     }
     if (is_dirty(HV_X64_REGISTER_CLASS_SEGMENT)) {
+        take(offsetof(hv_vp_register_page, segment_registers), sizeof page.segment_registers);
         for (unsigned i = 0; i < 6; ++i) {
             if (is_valid_segment(page.segment_registers[i])) {
                 cpu_.set_segment(static_cast<SegmentName>(i), page.segment_registers[i]);
             }
         }
+    }
+}
+
+void VirtualProcessor::settle_register_page() {
+    if (register_page != nullptr && register_page->is_valid != 0 && register_page->dirty != 0) {
+        resume_from_intercept();
+        fill_register_page();
+    }
+}
+
+void VirtualProcessor::refresh_register_page() {
+    if (register_page != nullptr && register_page->is_valid != 0) {
+        fill_register_page();
     }
 }
 

@@ -12,6 +12,7 @@
 #include "hypervisor/memory/address_space.hpp"
 #include "hypervisor/partition/cpuid_cache.hpp"
 #include "hypervisor/partition/cpuid_overrides.hpp"
+#include "hypervisor/partition/mtrr.hpp"
 #include "hypervisor/partition/run_blocks.hpp"
 #include "hypervisor/partition/startup.hpp"
 #include "hypervisor/partition/statistics.hpp"
@@ -40,7 +41,8 @@ public:
     enum class Place : std::uint8_t { nowhere, queued, running };
 
     VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
-        CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap);
+        KnownInstructions& instructions, CpuidCache& answers, LogicalProcessor& lp,
+        bool is_bootstrap);
     VirtualProcessor(const VirtualProcessor&) = delete;
     VirtualProcessor& operator=(const VirtualProcessor&) = delete;
 
@@ -83,6 +85,7 @@ public:
 
     [[nodiscard]] std::uint32_t blocks() const { return blocks_.all(); }
     [[nodiscard]] bool can_run() const;
+    [[nodiscard]] bool has_event() const { return event_pending_.load(std::memory_order_seq_cst); }
     void set_block(Block block) { blocks_.set(block); }
     void clear_block(Block block) { blocks_.clear(block); }
 
@@ -109,6 +112,30 @@ public:
     void set_lp(LogicalProcessor& lp) { lp_.store(&lp, std::memory_order_release); }
     [[nodiscard]] bool is_pinned() const;
 
+    // For root_dispatch.
+
+    /// What a Hold begins and ends with: nobody else holds it in between.
+    void lock_state() { blocks_.hold(); }
+    void unlock_state() { blocks_.let_go(); }
+    /// Under schedule_lock(): whether the root waits for a message before it dispatches it again.
+    [[nodiscard]] bool is_dispatch_blocked() const { return is_dispatch_blocked_; }
+    void set_dispatch_blocked(bool blocked);
+    /// The root reads it in the statistics, without asking.
+    void show_dispatch_blocked() {
+        counters.set(VpCounter::root_dispatch_thread_blocked, is_dispatch_blocked_ ? 1 : 0);
+    }
+    /// Under schedule_lock(): that message, to `receiver`, which may be null. \return
+    /// what that is to accept.
+    [[nodiscard]] std::optional<Synic::Interrupt> signal_root(VirtualProcessor* receiver);
+    [[nodiscard]] std::uint64_t root_signals() const { return root_signals_; }
+    /// Takes in the interrupts that the parent has put into the register page.
+    void take_offered_interrupts();
+    /// Another one has had the LP for so long while this one ran.
+    void lend(std::uint64_t ticks) {
+        lent_ += ticks;
+        is_settled_ = false;
+    }
+
     // Events of its own that the parent raises; it is held.
 
     [[nodiscard]] hv_x64_pending_interruption_register pending_interruption() const;
@@ -130,8 +157,14 @@ public:
     /// What all intercept messages begin with.
     [[nodiscard]] hv_x64_intercept_message_header intercept_header(
         std::uint8_t access_type, unsigned instruction_length) const;
-    /// The parent lets it go on: takes over what the parent has changed in the register page.
+    /// The parent lets it go on: takes over what the parent has changed in the register page, and
+    /// ends the instruction that the parent has carried out.
     void resume_from_intercept();
+    /// A parent asks for registers by a call, or is about to set some: what it has changed in the
+    /// register page came before.
+    void settle_register_page();
+    /// It has set some.
+    void refresh_register_page();
     /// Pages shared with the parent, or null.
     hv_message* intercept_page = nullptr;
     hv_vp_register_page* register_page = nullptr;
@@ -165,8 +198,7 @@ public:
     void apply(const LocalApicEffect& effect);
     void end_of_interrupt();
 
-    KnownInstructions known_instructions{};
-
+    KnownInstructions& known_instructions;
     CpuidCache& cpuid_cache;
     /// What the parent has registered for this one.
     CpuidOverrides cpuid_overrides{};
@@ -178,11 +210,7 @@ public:
     std::uint64_t event_ring_page_register = 0;
     std::array<std::uint64_t, 5> crash_parameters{};
     std::uint64_t crash_reported_at = 0; ///< of the time-stamp counter
-    struct Mtrr {
-        std::uint64_t def_type = 0;
-        std::array<std::uint64_t, 16> variable{}; ///< base and mask in turn
-        std::array<std::uint64_t, 11> fixed{};
-    } mtrr{};
+    Mtrrs mtrrs{};
     std::uint64_t run_time = 0; ///< ticks of the time-stamp counter
 
     /// The virtual processor's overlay pages: the root's in reserved memory, a child's over its
@@ -211,11 +239,14 @@ private:
     void rearm(LogicalProcessor& lp);
     bool deliver_interrupts();
     void settle_eoi();
+    void end_idleness();
     void raise_pending_exception();
     bool report_deliverable_sints();
     void send_intercept(std::uint32_t type, const void* payload, std::uint8_t size);
     void publish_intercept();
     void fill_register_page();
+    void take_over_register_page();
+    void end_intercepted_instruction();
     [[nodiscard]] std::uint64_t nearest_deadline() const;
 
     Partition& partition_;
@@ -234,6 +265,12 @@ private:
     bool is_settled_ = false;
     std::atomic<std::uint64_t> tsc_offset_;
     bool intercept_unsent_ = false;
+    std::uint64_t intercepted_rip_ = 0; ///< where it was when its parent was last told of something
+    bool is_idle_ = false;              ///< if it waits
+    bool is_dispatch_blocked_ = false;
+    std::uint64_t root_signals_ = 0;
+    VirtualProcessor* signal_receiver_ = nullptr; ///< of the last message
+    std::uint64_t lent_ = 0;
     TlbDomain tlb_{};
     std::uint64_t seen_epoch_ = 0;
     std::uint64_t seen_partition_epoch_ = 0;
@@ -246,11 +283,21 @@ private:
     hv_x64_pending_exception_event pending_exception_{};
 
 public:
+    /// What ends a guest's rest: what it takes, or also an interrupt that it has masked (TLFS
+    /// "Guest Idle MSR").
+    enum class WakeUp : std::uint8_t { interrupt_or_nmi, any_interrupt };
+    /// From its own exit: it rests behind the instruction.
+    void wait(WakeUp what) {
+        is_idle_ = what == WakeUp::any_interrupt;
+        set_block(waiting);
+    }
+    [[nodiscard]] bool is_idle() const { return is_idle_; }
     [[nodiscard]] bool waits_for_startup() const { return startup_.waits(); }
-    /// Whether it waits for a start-up message or is halted; it is held.
-    void set_activity(bool waits_for_startup, bool halted) {
+    /// Whether it waits for a start-up message, is halted, or idle; it is held.
+    void set_activity(bool waits_for_startup, bool halted, bool idle) {
         startup_.set_waits(waits_for_startup);
-        if (waits_for_startup || halted) {
+        is_idle_ = idle;
+        if (waits_for_startup || halted || idle) {
             set_block(waiting);
         } else {
             clear_block(waiting);

@@ -16,13 +16,13 @@ namespace hypervisor {
 /// A message on its way to a slot. It belongs to its sender, who can tell whether it is still
 /// queued and does not queue it twice; a queue therefore needs no memory of its own.
 struct SynicMessage {
-    static constexpr std::size_t most_payload = 32;
+    static constexpr std::size_t most_payload = 40;
     std::uint32_t type = HVMSG_NONE;
     std::uint8_t payload_size = 0;
+    bool queued = false;
     std::uint64_t sender = 0;
     alignas(8) std::array<std::byte, most_payload> payload{};
     SynicMessage* next = nullptr;
-    bool queued = false;
 
     template <class T>
     void set(std::uint32_t message_type, std::uint64_t from, const T& content) {
@@ -65,6 +65,11 @@ public:
 
     /// Posts a message to a slot, or queues it until the slot is free. From any LP.
     std::optional<Interrupt> post(unsigned sint, SynicMessage& message);
+    /// Whether a message waits for its slot. From any LP.
+    [[nodiscard]] bool is_queued(const SynicMessage& message) const {
+        const SpinGuard guard{lock_};
+        return message.queued;
+    }
     /// Takes a message back that may be queued. From any LP.
     void withdraw(unsigned sint, SynicMessage& message);
     /// Writes a message of full size, if the slot is free; else marks that one is waiting.

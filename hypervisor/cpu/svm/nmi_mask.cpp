@@ -22,9 +22,14 @@ void NmiMask::prepare() {
     } else {
         vmcb_.intercept_misc1 &= ~intercept_iret;
     }
-    if (step_) {
+    if (step_ && !step_->to_another_task) {
         vmcb_.rflags |= rflags_tf;
     }
+}
+
+/// Long mode has no tasks to return to, and there the flag is none.
+bool NmiMask::returns_to_task() const {
+    return (vmcb_.rflags & rflags_nt) != 0 && (vmcb_.efer & efer_lma) == 0;
 }
 
 bool NmiMask::settle() {
@@ -37,14 +42,17 @@ bool NmiMask::settle() {
     step_ = Step{.rip = vmcb_.rip,
         .rsp = vmcb_.rsp,
         .dr6 = vmcb_.dr6,
-        .guest_steps = (vmcb_.rflags & rflags_tf) != 0};
+        .task = vmcb_.tr.base,
+        .guest_steps = (vmcb_.rflags & rflags_tf) != 0,
+        .to_another_task = returns_to_task()};
     return true;
 }
 
 bool NmiMask::finish_step() {
     const Step step = *step_;
-    const bool stepped = vmcb_.exit_code == exit_debug && (vmcb_.dr6 & dr6_single_step) != 0;
-    if (!stepped && vmcb_.rip == step.rip && vmcb_.rsp == step.rsp) {
+    const bool stepped = !step.to_another_task && vmcb_.exit_code == exit_debug &&
+        (vmcb_.dr6 & dr6_single_step) != 0;
+    if (!stepped && vmcb_.rip == step.rip && vmcb_.rsp == step.rsp && vmcb_.tr.base == step.task) {
         // Something else has come first. Who looks at the guest now must not see the flag.
         if (!step.guest_steps) {
             vmcb_.rflags &= ~rflags_tf;

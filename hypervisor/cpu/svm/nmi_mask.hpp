@@ -11,7 +11,9 @@ namespace hypervisor::svm {
 /// Whether a guest can take an NMI: not from the delivery of one to the end of the IRET that its
 /// handler returns by (APM vol. 2, 15.21.9). The intercept of IRET comes before the instruction. An
 /// NMI there would find the handler's stack in use, and overwrite what IRET is about to read; so
-/// the guest takes that one step by itself, and #DB tells that it is done.
+/// the guest takes that one step by itself, and #DB tells that it is done. An IRET to another task
+/// would save the flag by which it steps with the task that it leaves: for that one the next exit
+/// has to do, whatever it is for.
 class NmiMask final {
 public:
     explicit NmiMask(Vmcb& vmcb) : vmcb_{vmcb} {}
@@ -32,9 +34,12 @@ private:
         std::uint64_t rip;
         std::uint64_t rsp;
         std::uint64_t dr6;
+        std::uint64_t task;
         bool guest_steps;
+        bool to_another_task;
     };
 
+    [[nodiscard]] bool returns_to_task() const;
     [[nodiscard]] bool finish_step();
 
     Vmcb& vmcb_;

@@ -3,14 +3,20 @@
 
 #include "hypervisor/memory/address.hpp"
 
+#include <cstdint>
+
 namespace hypervisor::svm {
 
-/// Fills the maps, once (AMD64 APM vol. 2, 15.10.1 and 15.11).
-void initialise_permission_maps();
+/// Bytes that the maps take.
+inline constexpr std::uint64_t permission_maps_size = 10 * page_size;
+/// Fills the maps, once (AMD64 APM vol. 2, 15.10.1 and 15.11). \param memory for them: zeroed,
+/// contiguous whole pages.
+void initialise_permission_maps(SpaPage memory);
 
 /// I/O ports: a child's all intercepted, the root's all passed through.
 SpaPage io_permissions(bool is_root);
-/// MSRs: those that the VMCB or VMLOAD switches are passed through, all others intercepted.
-SpaPage msr_permissions();
+/// MSRs: those that the VMCB or VMLOAD switches are passed through, if not all are to be
+/// intercepted, all others never.
+SpaPage msr_permissions(bool intercept_all);
 
 } // namespace hypervisor::svm

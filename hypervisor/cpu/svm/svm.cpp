@@ -14,6 +14,7 @@ constexpr std::uint32_t extended_features = 0x80000001;
 constexpr std::uint32_t svm_features = 0x8000000a;
 constexpr std::uint32_t feature_svm = 1u << 2;
 constexpr std::uint32_t feature_nested_paging = 1u << 0;
+constexpr std::uint32_t feature_huge_pages = 1u << 26;
 
 } // namespace
 
@@ -31,12 +32,19 @@ const char* unsupported() {
     return nullptr;
 }
 
+bool has_huge_pages() {
+    return (cpuid(extended_features).edx & feature_huge_pages) != 0;
+}
+
+std::uint64_t shared_size() {
+    return svm::permission_maps_size;
+}
+
+void initialise(SpaPage shared) {
+    svm::initialise_permission_maps(shared);
+}
+
 void enable(SpaPage save_area) {
-    static constinit bool maps_are_filled = false; // first called by the boot processor alone
-    if (!maps_are_filled) {
-        svm::initialise_permission_maps();
-        maps_are_filled = true;
-    }
     write_msr(msr_efer, read_msr(msr_efer) | efer_svme);
     write_msr(msr_vm_hsave_pa, save_area.address());
     LogicalProcessor& lp = LogicalProcessor::current();

@@ -11,6 +11,38 @@ extern "C" void svm_world_switch(hypervisor::svm::Vmcb* vmcb, std::uint64_t* gpr
 
 namespace hypervisor::svm {
 
+namespace {
+
+constexpr std::uint32_t svm_features = 0x8000000a;
+
+bool saves_next_rip() {
+    constexpr std::uint32_t next_rip_save = 1u << 3;
+    static constinit std::uint8_t known = 0; // 0: not asked yet, 1: no, 2: yes
+    if (known == 0) {
+        known = (cpuid(svm_features).edx & next_rip_save) != 0 ? 2 : 1;
+    }
+    return known == 2;
+}
+
+/// AMD64 APM vol. 2, table 8-1.
+bool has_error_code(std::uint8_t vector) {
+    constexpr std::uint32_t vectors = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 |
+        1u << 14 | 1u << 17 | 1u << 21 | 1u << 29 | 1u << 30;
+    return vector <= exception_last && (vectors >> vector & 1) != 0;
+}
+
+/// The VMCB holds bits 55..52 and 47..40 of a descriptor side by side; the interface leaves the
+/// gap.
+void show(const VmcbSegment& from, hv_x64_segment_register& to) {
+    const std::uint32_t attributes = from.attributes;
+    to.base = from.base;
+    to.limit = from.limit;
+    to.selector = from.selector;
+    to.attributes = static_cast<std::uint16_t>((attributes & 0xffu) | ((attributes & 0xf00u) << 4));
+}
+
+} // namespace
+
 SvmVirtualCpu::SvmVirtualCpu(SpaPage vmcb, SpaPage extended_state, bool is_root)
     : vmcb_{*pointer_to<Vmcb>(vmcb)},
       extended_state_{pointer_to<std::uint8_t>(extended_state)},
@@ -22,12 +54,8 @@ SvmVirtualCpu::SvmVirtualCpu(SpaPage vmcb, SpaPage extended_state, bool is_root)
         intercept_vmsave | intercept_stgi | intercept_clgi | intercept_skinit | intercept_wbinvd |
         intercept_monitor | intercept_mwait | intercept_xsetbv | intercept_rdpru;
     vmcb_.intercept_misc3 = intercept_invlpgb | intercept_mcommit | intercept_tlbsync;
-    // The delivery of #DB and of #AC can raise the same again, without end and with no instruction
-    // between: what is not seen here could not be interrupted either.
-    vmcb_.intercept_exceptions =
-        1u << exception_debug | 1u << exception_alignment_check | 1u << exception_machine_check;
     vmcb_.io_permissions = io_permissions(is_root).address();
-    vmcb_.msr_permissions = msr_permissions().address();
+    set_intercepts({});
     vmcb_.nested_control = nested_paging;
     vmcb_.virtual_interrupt = virtual_masking;
     reset();
@@ -61,6 +89,7 @@ void SvmVirtualCpu::reset() {
     vmcb_.star = vmcb_.lstar = vmcb_.cstar = vmcb_.sfmask = vmcb_.kernel_gs_base = 0;
     vmcb_.sysenter_cs = vmcb_.sysenter_esp = vmcb_.sysenter_eip = 0;
     vmcb_.event_injection = 0;
+    raised_length_ = 0;
     offered_.reset();
     vmcb_.interrupt_shadow = 0;
     vmcb_.virtual_interrupt = virtual_masking;
@@ -74,6 +103,23 @@ void SvmVirtualCpu::reset() {
     xcr0_ = 1;
     extended_state::reset(extended_state_);
     flush_ = true;
+}
+
+void SvmVirtualCpu::set_intercepts(const CpuIntercepts& which) {
+    // The delivery of #DB and of #AC can raise the same again, without end and with no instruction
+    // between: what is not seen here could not be interrupted either.
+    constexpr std::uint32_t own =
+        1u << exception_debug | 1u << exception_alignment_check | 1u << exception_machine_check;
+    vmcb_.intercept_exceptions = own | which.exceptions;
+    vmcb_.msr_permissions = msr_permissions(which.all_msrs).address();
+}
+
+std::uint64_t SvmVirtualCpu::read_own_msr(std::uint32_t msr) const {
+    return read_msr(msr);
+}
+
+bool SvmVirtualCpu::write_own_msr(std::uint32_t msr, std::uint64_t value) {
+    return try_write_msr(msr, value);
 }
 
 void SvmVirtualCpu::load() {
@@ -114,12 +160,14 @@ Exit SvmVirtualCpu::run() {
     vmcb_.clean_bits = 0;
     nmi_mask_.prepare();
     offer_interrupt();
+    const std::uint64_t rip = vmcb_.rip;
+    const std::uint64_t injected = place_event();
     svm_world_switch(&vmcb_, gpr.data());
     const bool is_own = nmi_mask_.settle();
     settle_offer();
     gpr[GeneralRegister::rax] = vmcb_.rax;
     gpr[GeneralRegister::rsp] = vmcb_.rsp;
-    take_back_interrupted_event();
+    take_back_interrupted_event(injected, rip);
     return is_own ? Exit{.reason = ExitReason::interrupt_window, .code = vmcb_.exit_code}
                   : decode();
 }
@@ -153,11 +201,27 @@ void SvmVirtualCpu::settle_offer() {
     set_interrupt_window(wants_window_);
 }
 
+std::uint64_t SvmVirtualCpu::place_event() {
+    const std::uint64_t injected = vmcb_.event_injection;
+    if ((injected & event_valid) != 0 && raised_length_ != 0) {
+        // A processor that saves the next instruction pointer takes it from there.
+        (saves_next_rip() ? vmcb_.next_rip : vmcb_.rip) = vmcb_.rip + raised_length_;
+    }
+    return injected;
+}
+
 /// An event whose delivery an exit has interrupted is delivered again. Not one that an instruction
-/// raised: RIP is still at the instruction, which will raise it itself.
-void SvmVirtualCpu::take_back_interrupted_event() {
+/// of the guest's has raised: RIP is still at the instruction, which will raise it itself.
+void SvmVirtualCpu::take_back_interrupted_event(std::uint64_t injected, std::uint64_t rip) {
     vmcb_.event_injection = 0;
     const std::uint64_t info = vmcb_.exit_interrupt_info;
+    constexpr std::uint64_t identity = event_valid | 0x7ff; // type and vector
+    if ((injected & event_valid) != 0 && ((info ^ injected) & identity) == 0) {
+        vmcb_.event_injection = injected;
+        vmcb_.rip = rip;
+        return;
+    }
+    raised_length_ = 0;
     if ((info & event_valid) == 0) {
         return;
     }
@@ -260,6 +324,9 @@ Exit SvmVirtualCpu::decode() {
         if (vmcb_.exit_code >= exit_exception_first && vmcb_.exit_code <= exit_exception_last) {
             exit.reason = ExitReason::exception;
             exit.vector = static_cast<std::uint8_t>(vmcb_.exit_code - exit_exception_first);
+            exit.has_error_code = has_error_code(exit.vector);
+            exit.error_code = static_cast<std::uint32_t>(vmcb_.exit_info1);
+            exit.fault_address = vmcb_.exit_info2;
         }
         break;
     }
@@ -441,16 +508,19 @@ InstructionMode SvmVirtualCpu::mode() const {
                                                      : InstructionMode::bits16;
 }
 
-// The VMCB holds bits 55..52 and 47..40 of a descriptor side by side; the interface leaves the gap.
 hv_x64_segment_register SvmVirtualCpu::segment(SegmentName name) const {
-    const VmcbSegment& from = segment_of(name);
-    hv_x64_segment_register to{};
-    to.base = from.base;
-    to.limit = from.limit;
-    to.selector = from.selector;
-    to.attributes =
-        static_cast<std::uint16_t>((from.attributes & 0xffu) | ((from.attributes & 0xf00u) << 4));
+    hv_x64_segment_register to;
+    show(segment_of(name), to);
     return to;
+}
+
+void SvmVirtualCpu::copy_segments(std::span<hv_x64_segment_register, 6> to) const {
+    show(vmcb_.es, to[0]);
+    show(vmcb_.cs, to[1]);
+    show(vmcb_.ss, to[2]);
+    show(vmcb_.ds, to[3]);
+    show(vmcb_.fs, to[4]);
+    show(vmcb_.gs, to[5]);
 }
 
 void SvmVirtualCpu::set_segment(SegmentName name, const hv_x64_segment_register& value) {
@@ -486,10 +556,16 @@ std::optional<CpuEvent> SvmVirtualCpu::pending_event() const {
             ? std::optional{CpuEvent{.type = CpuEvent::Type::interrupt, .vector = *offered_}}
             : std::nullopt;
     }
-    return CpuEvent{.type = static_cast<CpuEvent::Type>((info >> 8) & 7),
+    const auto type = static_cast<CpuEvent::Type>((info >> 8) & 7);
+    return CpuEvent{.type = type == CpuEvent::Type::exception ? raised_by_ : type,
         .vector = static_cast<std::uint8_t>(info),
         .has_error_code = (info & event_has_error_code) != 0,
-        .error_code = static_cast<std::uint32_t>(info >> 32)};
+        .error_code = static_cast<std::uint32_t>(info >> 32),
+        .instruction_length = raised_length_};
+}
+
+bool SvmVirtualCpu::has_pending_event() const {
+    return offered_ || (vmcb_.event_injection & event_valid) != 0;
 }
 
 void SvmVirtualCpu::set_pending_event(const std::optional<CpuEvent>& event) {
@@ -498,7 +574,13 @@ void SvmVirtualCpu::set_pending_event(const std::optional<CpuEvent>& event) {
         offered_ = event ? std::optional{event->vector} : std::nullopt;
         return;
     }
-    vmcb_.event_injection = event->vector | (static_cast<std::uint64_t>(event->type) << 8) |
+    // To this processor all exceptions are one type.
+    const bool is_exception = event->type == CpuEvent::Type::exception ||
+        event->type > CpuEvent::Type::software_interrupt;
+    raised_by_ = is_exception ? event->type : CpuEvent::Type::exception;
+    raised_length_ = event->is_by_instruction() ? event->instruction_length : 0;
+    const auto type = is_exception ? CpuEvent::Type::exception : event->type;
+    vmcb_.event_injection = event->vector | (static_cast<std::uint64_t>(type) << 8) |
         (event->has_error_code ? event_has_error_code : 0) | event_valid |
         (std::uint64_t{event->error_code} << 32);
 }

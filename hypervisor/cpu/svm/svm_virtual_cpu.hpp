@@ -26,6 +26,7 @@ public:
     [[nodiscard]] std::uint64_t get(CpuRegister r) const override;
     void set(CpuRegister r, std::uint64_t value) override;
     [[nodiscard]] hv_x64_segment_register segment(SegmentName name) const override;
+    void copy_segments(std::span<hv_x64_segment_register, 6> to) const override;
     void set_segment(SegmentName name, const hv_x64_segment_register& value) override;
     [[nodiscard]] hv_x64_table_register table(TableName name) const override;
     void set_table(TableName name, const hv_x64_table_register& value) override;
@@ -33,6 +34,7 @@ public:
     [[nodiscard]] InstructionMode mode() const override;
 
     [[nodiscard]] std::optional<CpuEvent> pending_event() const override;
+    [[nodiscard]] bool has_pending_event() const override;
     void set_pending_event(const std::optional<CpuEvent>& event) override;
     [[nodiscard]] bool interrupt_shadow() const override {
         return (vmcb_.interrupt_shadow & 1) != 0;
@@ -47,6 +49,9 @@ public:
     void set_cr8(std::uint8_t value) override {
         vmcb_.virtual_interrupt = (vmcb_.virtual_interrupt & ~virtual_tpr_mask) | value;
     }
+    void set_intercepts(const CpuIntercepts& which) override;
+    [[nodiscard]] std::uint64_t read_own_msr(std::uint32_t msr) const override;
+    [[nodiscard]] bool write_own_msr(std::uint32_t msr, std::uint64_t value) override;
     void set_address_space(SpaPage root) override { vmcb_.nested_cr3 = root.address(); }
     void set_tsc_offset(std::uint64_t offset) override { vmcb_.tsc_offset = offset; }
     [[nodiscard]] std::uint8_t* extended_state() override { return extended_state_; }
@@ -62,7 +67,9 @@ private:
     void prepare_asid();
     void offer_interrupt();
     void settle_offer();
-    void take_back_interrupted_event();
+    /// Lets the handler of an event return to behind its instruction. \return what was injected.
+    std::uint64_t place_event();
+    void take_back_interrupted_event(std::uint64_t injected, std::uint64_t rip);
     Exit decode();
     void decode_io(Exit& exit) const;
 
@@ -74,6 +81,9 @@ private:
     /// An external interrupt that waits until the guest takes it.
     std::optional<std::uint8_t> offered_;
     bool wants_window_ = false;
+    /// What the VMCB's event does not say of one that an instruction raises.
+    CpuEvent::Type raised_by_ = CpuEvent::Type::exception;
+    std::uint8_t raised_length_ = 0;
     std::uint64_t debug_addresses_[debug_address_count] = {};
     std::uint64_t tsc_aux_ = 0;
     std::uint64_t xss_ = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The layouts of the published interface, read off upstream Linux (include/hyperv/*.h, as far as it
 // has them) and the TLFS: a number here is one that somebody else has compiled in.
+#include "abi/exit_trace.h"
 #include "abi/hypercall.h"
 #include "abi/interrupt.h"
 #include "abi/memory.h"
@@ -108,6 +109,22 @@ TEST(Abi, Memory) {
     EXPECT_EQ(offsetof(hv_input_flush_virtual_address_space_ex, vp_set), 16u);
 }
 
+TEST(Abi, SchedulingByTheRoot) {
+    EXPECT_EQ(sizeof(hv_input_dispatch_vp), 32u);
+    EXPECT_EQ(offsetof(hv_input_dispatch_vp, vp_index), 8u);
+    EXPECT_EQ(offsetof(hv_input_dispatch_vp, flags), 12u);
+    EXPECT_EQ(offsetof(hv_input_dispatch_vp, time_slice), 16u);
+    EXPECT_EQ(offsetof(hv_input_dispatch_vp, spec_ctrl), 24u);
+    EXPECT_EQ(sizeof(hv_output_dispatch_vp), 8u);
+    EXPECT_EQ(offsetof(hv_output_dispatch_vp, dispatch_event), 4u);
+    EXPECT_EQ(sizeof(hv_vp_signal_bitset_scheduler_message), 40u);
+    EXPECT_EQ(offsetof(hv_vp_signal_bitset_scheduler_message, vp_count), 12u);
+    EXPECT_EQ(offsetof(hv_vp_signal_bitset_scheduler_message, format), 16u);
+    EXPECT_EQ(offsetof(hv_vp_signal_bitset_scheduler_message, valid_bank_mask), 24u);
+    EXPECT_EQ(offsetof(hv_vp_signal_bitset_scheduler_message, bank_contents), 32u);
+    EXPECT_EQ(offsetof(hv_vp_register_page, interrupt_vectors) % 8, 0u);
+}
+
 TEST(Abi, Message) {
     EXPECT_EQ(sizeof(hv_message_header), 16u);
     EXPECT_EQ(offsetof(hv_message_header, message_type), 0u);
@@ -210,6 +227,7 @@ TEST(Abi, Partition) {
     EXPECT_EQ(sizeof(hv_partition_property_banks), 16u);
     EXPECT_EQ(offsetof(hv_partition_property_banks, bank_count), 0u);
     EXPECT_EQ(offsetof(hv_partition_property_banks, bank0), 8u);
+    EXPECT_EQ(sizeof(hv_output_get_partition_property_ex), 4072u);
     EXPECT_EQ(sizeof(hv_input_create_vp), 40u);
     EXPECT_EQ(offsetof(hv_input_create_vp, vp_index), 8u);
     EXPECT_EQ(offsetof(hv_input_create_vp, subnode_type), 15u);
@@ -256,6 +274,41 @@ TEST(Abi, Partition) {
     EXPECT_EQ(offsetof(hv_input_install_intercept, access_type), 8u);
     EXPECT_EQ(offsetof(hv_input_install_intercept, intercept_type), 12u);
     EXPECT_EQ(offsetof(hv_input_install_intercept, intercept_parameter), 16u);
+    EXPECT_EQ(sizeof(hv_input_register_intercept_result), 60u);
+    EXPECT_EQ(offsetof(hv_input_register_intercept_result, intercept_type), 12u);
+    EXPECT_EQ(offsetof(hv_input_register_intercept_result, cpuid.input.ecx), 20u);
+    EXPECT_EQ(offsetof(hv_input_register_intercept_result, cpuid.input.always_override), 25u);
+    EXPECT_EQ(offsetof(hv_input_register_intercept_result, cpuid.result.eax), 28u);
+    EXPECT_EQ(offsetof(hv_input_register_intercept_result, cpuid.result.edx_mask), 56u);
+    EXPECT_EQ(offsetof(hv_input_register_intercept_result, msr.msr_index), 16u);
+    EXPECT_EQ(offsetof(hv_input_register_intercept_result, msr.action), 24u);
+    EXPECT_EQ(sizeof(hv_input_unregister_intercept_result), 28u);
+    EXPECT_EQ(offsetof(hv_input_unregister_intercept_result, cpuid.ecx), 20u);
+}
+
+/// This one is ours; programs outside of the tree may be built for it all the same.
+TEST(Abi, ExitTrace) {
+    EXPECT_EQ(sizeof(hv_exit_trace_record), 64u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, sequence), 0u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, time), 8u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, partition_id), 16u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, rip), 24u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, detail), 32u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, value), 40u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, vp_index), 48u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, reason), 50u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, outcome), 51u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, code), 52u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, duration), 56u);
+    EXPECT_EQ(offsetof(hv_exit_trace_record, guest_duration), 60u);
+    EXPECT_EQ(sizeof(hv_exit_trace), 4072u);
+    EXPECT_EQ(offsetof(hv_exit_trace, count), 0u);
+    EXPECT_EQ(offsetof(hv_exit_trace, lp_count), 4u);
+    EXPECT_EQ(offsetof(hv_exit_trace, lost), 8u);
+    EXPECT_EQ(offsetof(hv_exit_trace, time), 16u);
+    EXPECT_EQ(offsetof(hv_exit_trace, open_since), 24u);
+    EXPECT_EQ(offsetof(hv_exit_trace, tsc_frequency), 32u);
+    EXPECT_EQ(offsetof(hv_exit_trace, records), 40u);
 }
 
 TEST(Abi, Port) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Offsets as ACPI 6.4 gives them: 5.2.5.3 RSDP, 5.2.6 header, 5.2.9 FADT, 5.2.12 MADT.
+// Offsets as ACPI 6.4 gives them: 5.2.5.3 RSDP, 5.2.6 header, 5.2.9 FADT, 5.2.12 MADT, 5.2.16 SRAT.
 #include "hypervisor/boot/acpi.hpp"
 
 #include "tests/unit/hypervisor/low_memory.hpp"
@@ -41,6 +41,24 @@ Bytes io_apic(std::uint32_t address) {
     return entry;
 }
 
+Bytes place_of_local_apic(std::uint8_t id, std::uint32_t domain, std::uint32_t flags) {
+    Bytes entry{0, 16, static_cast<std::uint8_t>(domain), id};
+    append(entry, flags);
+    entry.push_back(0);
+    for (const unsigned shift : {8u, 16u, 24u}) {
+        entry.push_back(static_cast<std::uint8_t>(domain >> shift));
+    }
+    append(entry, std::uint32_t{0});
+    return entry;
+}
+Bytes place_of_local_x2apic(std::uint32_t id, std::uint32_t domain, std::uint32_t flags) {
+    Bytes entry{2, 24, 0, 0};
+    for (const std::uint32_t word : {domain, id, flags, 0u, 0u}) {
+        append(entry, word);
+    }
+    return entry;
+}
+
 /// Tables in low memory, each at the end of what is mapped: who reads behind a table crashes.
 class Acpi : public testing::Test {
 protected:
@@ -68,6 +86,13 @@ protected:
             content.insert(content.end(), entry.begin(), entry.end());
         }
         return table("APIC", content);
+    }
+    std::uint64_t srat(const std::vector<Bytes>& entries) {
+        Bytes content(12);
+        for (const Bytes& entry : entries) {
+            content.insert(content.end(), entry.begin(), entry.end());
+        }
+        return table("SRAT", content);
     }
     std::uint64_t fadt() {
         Bytes content(244 - 36);
@@ -151,6 +176,24 @@ TEST_F(Acpi, OnlyProcessorsThatCanBeUsedCount) {
     EXPECT_EQ(info->apic_ids[0], 7u);
     EXPECT_EQ(info->apic_ids[1], 16u);
     EXPECT_EQ(info->left_out, 2u) << "255 is no processor's id, and 300 can't be addressed";
+}
+
+TEST_F(Acpi, SaysWhereProcessorsAre) {
+    const std::vector<Bytes> entries{place_of_local_apic(1, 0x01020304, 1),
+        Bytes{1, 40, 0, 0, 7}, // memory; its length is made up below
+        place_of_local_x2apic(2, 5, 1), place_of_local_apic(3, 6, 0),
+        place_of_local_x2apic(255, 7, 1), place_of_local_apic(254, 8, 1)};
+    std::vector<Bytes> padded = entries;
+    padded[1].resize(40);
+    const auto info =
+        read_acpi(by_xsdt({madt({local_apic(0, 1)}), srat(padded), srat({Bytes{0, 1}})}));
+    ASSERT_TRUE(info) << info.error();
+    EXPECT_EQ(info->proximity_domain_of(0), 0u) << "nothing is said of it";
+    EXPECT_EQ(info->proximity_domain_of(1), 0x01020304u);
+    EXPECT_EQ(info->proximity_domain_of(2), 5u);
+    EXPECT_EQ(info->proximity_domain_of(3), 0u) << "the entry is not in use";
+    EXPECT_EQ(info->proximity_domain_of(254), 8u);
+    EXPECT_EQ(info->proximity_domain_of(255), 0u);
 }
 
 TEST_F(Acpi, MoreProcessorsAndIoApicsThanThereIsRoomFor) {

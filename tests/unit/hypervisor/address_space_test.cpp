@@ -300,6 +300,9 @@ public:
         space_.destroy();
     }
 
+protected:
+    AddressSpace space_;
+
 private:
     void move_one() {
         const std::size_t which = random_() % overlays_.size();
@@ -315,7 +318,6 @@ private:
         }
     }
 
-    AddressSpace space_;
     std::mt19937_64 random_{42};
     std::array<Overlay, 6> overlays_{};
     std::vector<std::size_t> order_{}; ///< the first laid first
@@ -326,12 +328,29 @@ TEST(AddressSpaceModel, OverlaysComeAndGo) {
         {.seed = 5, .steps = 1500, .pool_pages = 64, .keep_free = ~0ull});
 }
 
-TEST(AddressSpaceModel, EveryAllocationMayFail) {
+/// The same while each page has a state of its own, so that 2 MiB are mapped page by page.
+class TrackedSpace : public OverlaidSpace {
+public:
+    TrackedSpace(Machine& machine, PagePool& pool) : OverlaidSpace{machine, pool} {
+        EXPECT_EQ(space_.slat().track_pages(true), Status::success);
+    }
+};
+
+template <class Space>
+void run_with_shortages() {
     for (std::uint64_t seed = 0; seed < 8; ++seed) {
         SCOPED_TRACE(seed);
-        run_against_model<OverlaidSpace>(
+        run_against_model<Space>(
             {.seed = 50 + seed, .steps = 200, .pool_pages = 64, .keep_free = seed % 4});
     }
+}
+
+TEST(AddressSpaceModel, EveryAllocationMayFail) {
+    run_with_shortages<OverlaidSpace>();
+}
+
+TEST(AddressSpaceModel, EveryAllocationMayFailWhilePagesAreTracked) {
+    run_with_shortages<TrackedSpace>();
 }
 
 } // namespace

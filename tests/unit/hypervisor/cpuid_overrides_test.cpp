@@ -70,6 +70,19 @@ TEST_F(CpuidOverridesTest, ALaterOneTakesTheEarliersPlace) {
     EXPECT_EQ(pool_.balance().free, 1u);
 }
 
+TEST_F(CpuidOverridesTest, OneThatIsTakenAwayLeavesTheOthers) {
+    add({.leaf = 1, .value = {1, 1, 1, 1}, .mask = all});
+    add({.leaf = 1, .subleaf = 2, .value = {2, 2, 2, 2}, .mask = all, .subleaf_specific = true});
+    EXPECT_FALSE(overrides_.remove({.leaf = 2}));
+    EXPECT_FALSE(overrides_.remove({.leaf = 1, .subleaf = 3, .subleaf_specific = true}));
+    EXPECT_TRUE(overrides_.remove({.leaf = 1}));
+    EXPECT_FALSE(overrides_.remove({.leaf = 1}));
+    EXPECT_EQ(apply(1), own);
+    EXPECT_EQ(apply(1, 2), (CpuidResult{2, 2, 2, 2}));
+    EXPECT_TRUE(overrides_.remove({.leaf = 1, .subleaf = 2, .subleaf_specific = true}));
+    EXPECT_EQ(apply(1, 2), own);
+}
+
 TEST_F(CpuidOverridesTest, PagesThatAreUsedUpAreTold) {
     unsigned added = 0;
     while (overrides_.add({.leaf = added}, pool_) == CpuidOverrides::Added::yes) {

@@ -27,6 +27,17 @@ bool is_zero(const CpuidResult& r) {
     return (r.eax | r.ebx | r.ecx | r.edx) == 0;
 }
 
+TEST(CpuidPolicy, SomeLeavesHaveSubleaves) {
+    for (const std::uint32_t leaf : {4u, 7u, 0xbu, 0xdu, 0x10u, 0x14u, 0x1fu, 0x24u, 0x40000001u,
+             0x8000001du, 0x80000020u, 0x80000026u}) {
+        EXPECT_FALSE(is_without_subleaves(leaf)) << leaf;
+    }
+    for (const std::uint32_t leaf :
+        {0u, 1u, 2u, 5u, 6u, 0xau, 0x15u, 0x16u, 0x80000000u, 0x80000008u, 0x8000001eu}) {
+        EXPECT_TRUE(is_without_subleaves(leaf)) << leaf;
+    }
+}
+
 TEST(CpuidPolicy, WhatNobodyHasLookedAtIsNotThere) {
     for (const std::uint32_t leaf : {0x03u, 0x05u, 0x0au, 0x0fu, 0x10u, 0x12u, 0x14u, 0x18u, 0x1au,
              0x1du, 0x20u, 0x80000009u, 0x8000000au, 0x8000001bu, 0x8000001cu, 0x8000001fu,
@@ -74,7 +85,9 @@ TEST(CpuidPolicy, OrdinaryFeaturesAreThere) {
 TEST(CpuidPolicy, OnlyTheRootManagesTheMachine) {
     EXPECT_EQ(root(6).ecx, ~0u);
     EXPECT_EQ(child(6).ecx, 0u);
-    EXPECT_EQ(root(0x80000007).edx, ~0u);
+    // Not what it would control by MSRs that it can't write: voltage, frequency, boost; CPPC.
+    EXPECT_EQ(root(0x80000007).edx, ~(1u << 1 | 1u << 2 | 1u << 9));
+    EXPECT_EQ(root(0x80000008).ebx & 1u << 27, 0u);
     EXPECT_EQ(child(0x80000007).edx, 1u << 8);
     EXPECT_TRUE(is_zero(child(0x16)));
 }

@@ -313,7 +313,7 @@ TEST(GuestPageWalk, ChecksReservedBitsOfPae) {
     memory.entries[0x2000] = 0x3000 | all_rights;
     memory.entries[0x3000] = 0x4000 | all_rights;
     constexpr std::uint64_t beyond = 0x7FFFFFF000000000;
-    EXPECT_EQ(reserved_found(state, 0, memory, 0x1000), beyond | no_execute | 0x1E6);
+    EXPECT_EQ(reserved_found(state, 0, memory, 0x1000), beyond | no_execute | 0x1C6);
     EXPECT_EQ(reserved_found(state, 0, memory, 0x2000), beyond | large) << "misaligned as a page";
     EXPECT_EQ(reserved_found(state, 0, memory, 0x3000), beyond);
     memory.entries[0x2000] = large | all_rights;
@@ -457,6 +457,17 @@ TEST(GuestPageWalk, MarksWhatItUsed) {
         };
         ASSERT_TRUE(translate(long_mode(), test_address, memory, kind, AccessedDirty::update));
     }
+}
+
+/// Some processors mark them, though that bit is reserved.
+TEST(GuestPageWalk, GoesThroughADirectoryPointerOfPaeThatIsMarked) {
+    FakeMemory memory;
+    memory.entries[0x1000] = 0x2000 | present | accessed;
+    memory.entries[0x2000] = 0x3000 | all_rights;
+    memory.entries[0x3000] = 0x5000 | all_rights;
+    const auto result = translate(pae_mode(), 0x10, memory);
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->gpa, 0x5010U);
 }
 
 TEST(GuestPageWalk, MarksNoDirectoryPointerOfPae) {

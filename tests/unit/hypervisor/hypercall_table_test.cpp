@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "abi/cpuid.h"
 #include "abi/hypercall.h"
+#include "abi/status.h"
 #include "tests/unit/hypervisor/hypercall_handlers.hpp"
 
 #include <cctype>
@@ -76,6 +77,58 @@ TEST(HypercallTable, RegistersAreNotForEveryone) {
     }
 }
 
+TEST(HypercallTable, BitsThatMustBeZeroAreInTheFixedInput) {
+    std::size_t calls = 0;
+    for (const CallEntry& entry : table()) {
+        SCOPED_TRACE(entry.name);
+        calls += reserved_bits(entry).empty() ? 0u : 1u;
+        for (const ReservedBits& bits : reserved_bits(entry)) {
+            EXPECT_EQ(bits.code, entry.code);
+            EXPECT_EQ(bits.offset % sizeof bits.mask, 0u);
+            EXPECT_LE(bits.offset + sizeof bits.mask, entry.input_size);
+            EXPECT_NE(bits.mask, 0u);
+            EXPECT_TRUE(bits.status == HV_STATUS_INVALID_PARAMETER ||
+                bits.status == HV_STATUS_INVALID_PORT_ID ||
+                bits.status == HV_STATUS_INVALID_CONNECTION_ID);
+        }
+    }
+    EXPECT_GT(calls, 35u);
+}
+
+/// What callers pass: upstream's driver, and VMMs through it. The padding is what the last call
+/// has left in the page of input.
+TEST(HypercallTable, BitsThatCallersSetNeedNotBeZero) {
+    constexpr std::uint64_t padding = 0xffffffffull << 32;
+    constexpr std::uint64_t vtl0 = 1ull << 4;
+    struct Word {
+        std::uint16_t code;
+        std::uint8_t offset;
+        std::uint64_t value;
+    };
+    for (const Word& word : {Word{HVCALL_CREATE_PARTITION, 0, 0x482113}, // CH: SMT, nesting, x2APIC
+             Word{HVCALL_CREATE_PARTITION, 16, 0xa},
+             Word{HVCALL_MAP_GPA_PAGES, 16, padding | 0x800f},
+             Word{HVCALL_MAP_GPA_PAGES, 16, padding | 0x10000},
+             Word{HVCALL_MAP_GPA_PAGES, 16, padding | 0x200003},
+             Word{HVCALL_MAP_GPA_PAGES, 16, padding | 0x8000800f},
+             Word{HVCALL_UNMAP_GPA_PAGES, 16, padding | 2},
+             Word{HVCALL_CREATE_VP, 8, 0x00ffffffull << 32}, Word{HVCALL_CREATE_VP, 16, ~0ull},
+             Word{HVCALL_CREATE_VP, 24, ~0ull}, Word{HVCALL_GET_VP_REGISTERS, 8, vtl0 << 32 | 3},
+             Word{HVCALL_UNMAP_VP_STATE_PAGE, 8, vtl0 << 48 | 2ull << 32 | 3},
+             Word{HVCALL_ASSERT_VIRTUAL_INTERRUPT, 8, 0x4000000300000006}, // CH: "long mode"
+             Word{HVCALL_ASSERT_VIRTUAL_INTERRUPT, 16, 0xffffffff},
+             Word{HVCALL_CONNECT_PORT, 56, 0x80000003}, Word{HVCALL_DISCONNECT_PORT, 8, 1ull << 32},
+             Word{HVCALL_TRANSLATE_VIRTUAL_ADDRESS, 16, 0xb},
+             Word{HVCALL_DISPATCH_VP, 8, 0x41ull << 32},
+             Word{HVCALL_GET_VP_CPUID_VALUES, 8, 3ull << 32}, Word{HVCALL_SIGNAL_EVENT, 0, 0x10002},
+             Word{HVCALL_POST_MESSAGE, 0, 4}, Word{HVCALL_SEND_SYNTHETIC_CLUSTER_IPI, 0, 0xfd}}) {
+        for (const ReservedBits& bits : reserved_bits(*find(word.code))) {
+            EXPECT_TRUE(bits.offset != word.offset || (bits.mask & word.value) == 0)
+                << std::hex << word.code << ' ' << word.value;
+        }
+    }
+}
+
 TEST(HypercallTable, HasTheSizesThatCallersUse) {
     // As upstream Linux and the TLFS have them; what the banks of a set of processors add is
     // variable.
@@ -101,6 +154,7 @@ TEST(HypercallTable, HasTheSizesThatCallersUse) {
         {HVCALL_GET_MEMORY_BALANCE, {16, 0, 16, 0}}, {HVCALL_MAP_GPA_PAGES, {24, 8, 0, 0}},
         {HVCALL_UNMAP_GPA_PAGES, {24, 0, 0, 0}}, {HVCALL_INSTALL_INTERCEPT, {24, 0, 0, 0}},
         {HVCALL_REGISTER_INTERCEPT_RESULT, {60, 0, 0, 0}},
+        {HVCALL_UNREGISTER_INTERCEPT_RESULT, {28, 0, 0, 0}},
         {HVCALL_RETARGET_DEVICE_INTERRUPT, {56, 0, 0, 0}}, {HVCALL_CREATE_VP, {40, 0, 0, 0}},
         {HVCALL_DELETE_VP, {16, 0, 0, 0}}, {HVCALL_GET_VP_REGISTERS, {16, 4, 0, 16}},
         {HVCALL_SET_VP_REGISTERS, {16, 32, 0, 0}},
@@ -115,12 +169,12 @@ TEST(HypercallTable, HasTheSizesThatCallersUse) {
         {HVCALL_NOTIFY_PORT_RING_EMPTY, {8, 0, 0, 0}},
         {HVCALL_ASSERT_VIRTUAL_INTERRUPT, {32, 0, 0, 0}}, {HVCALL_CREATE_PORT, {56, 0, 0, 0}},
         {HVCALL_CONNECT_PORT, {72, 0, 0, 0}}, {HVCALL_GET_VP_INDEX_FROM_APIC_ID, {16, 4, 0, 4}},
-        {HVCALL_SIGNAL_EVENT_DIRECT, {16, 0, 8, 0}},
+        {HVCALL_SIGNAL_EVENT_DIRECT, {16, 0, 8, 0}}, {HVCALL_DISPATCH_VP, {32, 0, 8, 0}},
         {HVCALL_GET_GPA_PAGES_ACCESS_STATES, {24, 0, 0, 1}},
         {HVCALL_MAP_VP_STATE_PAGE, {24, 0, 8, 0}}, {HVCALL_UNMAP_VP_STATE_PAGE, {16, 0, 0, 0}},
         {HVCALL_GET_VP_STATE, {40, 0, 200, 0}}, {HVCALL_SET_VP_STATE, {40, 0, 0, 0}},
         {HVCALL_GET_VP_CPUID_VALUES, {24, 24, 0, 16}},
-        {HVCALL_GET_PARTITION_PROPERTY_EX, {24, 0, 16, 0}}};
+        {HVCALL_GET_PARTITION_PROPERTY_EX, {24, 0, 4072, 0}}};
     std::size_t found = 0;
     for (const CallEntry& entry : table()) {
         const auto at = expected.find(entry.code);

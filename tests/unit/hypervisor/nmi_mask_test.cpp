@@ -94,6 +94,50 @@ TEST_F(NmiMaskTest, TheGuestsBreakpointReachesItWithoutTheStep) {
     EXPECT_EQ(vmcb.dr6, 0xffff0ff1u);
 }
 
+/// Of a 32-bit guest, whose handler is a task.
+class NmiMaskTaskTest : public NmiMaskTest {
+protected:
+    NmiMaskTaskTest() {
+        vmcb.rflags |= rflags_nt;
+        vmcb.tr.base = handlers_task;
+    }
+
+    static constexpr std::uint64_t handlers_task = 0x3000;
+    static constexpr std::uint64_t other_task = 0x4000;
+};
+
+TEST_F(NmiMaskTaskTest, IsNotLeftByAStepThatTheTaskWouldKeep) {
+    EXPECT_TRUE(run(exit_iret, iret_at, handler_stack));
+    EXPECT_TRUE(mask.masked());
+    EXPECT_TRUE(mask.steps());
+    mask.prepare();
+    EXPECT_EQ(vmcb.rflags & rflags_tf, 0u);
+    EXPECT_EQ(vmcb.intercept_misc1 & intercept_iret, 0u);
+    EXPECT_FALSE(run(exit_intr, iret_at, handler_stack)); // before the IRET
+    EXPECT_TRUE(mask.masked());
+    vmcb.tr.base = other_task;
+    vmcb.rflags = rflags_fixed;
+    EXPECT_FALSE(run(exit_cpuid, 0x5000, 0x9000));
+    EXPECT_FALSE(mask.masked());
+    EXPECT_FALSE(mask.steps());
+}
+
+TEST_F(NmiMaskTaskTest, AStepOfTheOtherTaskIsItsOwn) {
+    EXPECT_TRUE(run(exit_iret, iret_at, handler_stack));
+    vmcb.tr.base = other_task;
+    vmcb.dr6 |= dr6_single_step;
+    EXPECT_FALSE(run(exit_debug, 0x5000, 0x9000));
+    EXPECT_FALSE(mask.masked());
+    EXPECT_NE(vmcb.dr6 & dr6_single_step, 0u);
+}
+
+TEST_F(NmiMaskTaskTest, LongModeHasNoTasks) {
+    vmcb.efer |= efer_lma;
+    EXPECT_TRUE(run(exit_iret, iret_at, handler_stack));
+    EXPECT_TRUE(run_step());
+    EXPECT_FALSE(mask.masked());
+}
+
 TEST_F(NmiMaskTest, NothingIsAskedForWhenNotMasked) {
     mask.set(false);
     EXPECT_FALSE(run(exit_iret, iret_at, handler_stack));

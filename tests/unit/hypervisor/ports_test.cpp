@@ -95,7 +95,7 @@ TEST(PagedTable, GrowsByPagesAndReusesEntries) {
     Port* const given_up = all[all.size() / 2];
     const std::uint32_t id = given_up->id;
     given_up->target_sint = 9;
-    given_up->in_use = false;
+    table.ports.remove(*given_up, pool);
     EXPECT_EQ(table.find_port(id), nullptr);
     Port* const again = table.ports.add(pool);
     EXPECT_EQ(again, given_up);
@@ -108,6 +108,32 @@ TEST(PagedTable, GrowsByPagesAndReusesEntries) {
     EXPECT_EQ(table.find_port(1000), nullptr);
     EXPECT_NE(table.ports.add(pool), nullptr);
     table.ports.release(pool);
+}
+
+TEST(PagedTable, GivesBackAPageWithItsLastEntry) {
+    const HostPages pages{3};
+    PagePool pool;
+    pages.add_to(pool);
+    PagedTable<Port> table;
+    std::vector<std::vector<Port*>> blocks;
+    while (Port* const port = table.add(pool)) {
+        if (blocks.size() != 3 - pool.balance().free) {
+            blocks.emplace_back();
+        }
+        blocks.back().push_back(port);
+    }
+    ASSERT_EQ(blocks.size(), 3u);
+    // The list's middle, its beginning, its end.
+    std::uint64_t given_back = 0;
+    for (const std::size_t which : {1u, 2u, 0u}) {
+        for (Port* const port : blocks[which]) {
+            EXPECT_EQ(pool.balance().free, given_back);
+            table.remove(*port, pool);
+        }
+        EXPECT_EQ(pool.balance().free, ++given_back);
+    }
+    EXPECT_NE(table.add(pool), nullptr);
+    table.release(pool);
 }
 
 } // namespace

@@ -97,6 +97,15 @@ TEST(RegisterRules, OfEvents) {
     EXPECT_FALSE(is_valid_event({.type = CpuEvent::Type::exception, .vector = 32}));
     EXPECT_FALSE(is_valid_event({.type = CpuEvent::Type::exception, .vector = exception_nmi}));
     EXPECT_TRUE(is_valid_event({.type = CpuEvent::Type::interrupt, .vector = 255}));
+    EXPECT_TRUE(is_valid_event({.type = CpuEvent::Type::software_interrupt, .vector = 255}));
+    constexpr auto soft = CpuEvent::Type::software_exception;
+    EXPECT_TRUE(is_valid_event({.type = soft, .vector = 3}));
+    EXPECT_TRUE(is_valid_event({.type = soft, .vector = 4}));
+    EXPECT_FALSE(is_valid_event({.type = soft, .vector = 5}));
+    EXPECT_FALSE(is_valid_event({.type = soft, .vector = 3, .has_error_code = true}));
+    constexpr auto privileged = CpuEvent::Type::privileged_software_exception;
+    EXPECT_TRUE(is_valid_event({.type = privileged, .vector = 1}));
+    EXPECT_FALSE(is_valid_event({.type = privileged, .vector = 3}));
 }
 
 class ExtendedStateRules : public testing::Test {

@@ -67,6 +67,16 @@ TEST(VirtualLocalApic, StandsAsAfterPowerUp) {
     EXPECT_EQ((VirtualLocalApic{5, false}.base()), 0xFEE00800U);
 }
 
+TEST(VirtualLocalApic, OneThatIsNotPresentStaysDisabled) {
+    VirtualLocalApic apic{5, true, {.x2apic = true, .present = false}};
+    EXPECT_EQ(apic.mode(), Mode::disabled);
+    EXPECT_FALSE(apic.write_base(apic.base() | apic_base::enabled));
+    EXPECT_FALSE(apic.write_base(apic.base() | apic_base::enabled | apic_base::extended));
+    EXPECT_TRUE(apic.write_base(apic.base()));
+    apic.reset();
+    EXPECT_EQ(apic.mode(), Mode::disabled);
+}
+
 TEST(VirtualLocalApic, InitKeepsTheModeAndResetDoesNot) {
     Extended fixture;
     auto& apic = fixture.apic;
@@ -294,10 +304,15 @@ TEST(VirtualLocalApic, TellsTheOwnerAboutEndsOfInterrupts) {
     ASSERT_TRUE(apic.acknowledge(0x70));
     EXPECT_EQ(read(apic, ApicRegister(0x13)), 1U << 16);
     EXPECT_EQ(read(apic, ApicRegister(0x1B)), 1U << 16);
-    const auto effect = write(apic, ApicRegister::end_of_interrupt, 0x12345678);
-    EXPECT_TRUE(effect.recheck_interrupts);
+    auto effect = write(apic, ApicRegister::end_of_interrupt, 0x12345678);
+    EXPECT_FALSE(effect.recheck_interrupts) << "none waited for it";
     EXPECT_EQ(effect.end_of_interrupt, (EndOfInterrupt{0x70, true}));
+    ASSERT_TRUE(apic.accept(0x71, false));
+    ASSERT_TRUE(apic.acknowledge(0x71));
     ASSERT_TRUE(apic.accept(0x70, false));
+    effect = write(apic, ApicRegister::end_of_interrupt, 0);
+    EXPECT_TRUE(effect.recheck_interrupts);
+    EXPECT_EQ(effect.end_of_interrupt, (EndOfInterrupt{0x71, false}));
     EXPECT_EQ(read(apic, ApicRegister(0x1B)), 0U) << "an edge clears the trigger mode";
 }
 
@@ -608,6 +623,19 @@ TEST(VirtualLocalApic, RaisesBeforeAWriteWhatWasDueBeforeIt) {
         EXPECT_TRUE(effect.timer_changed);
         EXPECT_TRUE(apic.acknowledge(0xEC, true));
     }
+}
+
+TEST(VirtualLocalApic, TellsOfADividerThatMovesTheDeadline) {
+    Enabled fixture;
+    auto& apic = fixture.apic;
+    EXPECT_FALSE(write(apic, ApicRegister::timer_divide, 0b1011, bus(0)).timer_changed)
+        << "nothing runs";
+    write(apic, ApicRegister::lvt_timer, 0xEC, bus(0));
+    write(apic, ApicRegister::timer_initial_count, 10, bus(0));
+    EXPECT_FALSE(write(apic, ApicRegister::timer_divide, 0b1011, bus(5)).timer_changed)
+        << "as it was";
+    EXPECT_TRUE(write(apic, ApicRegister::timer_divide, 0, bus(5)).timer_changed);
+    EXPECT_EQ(apic.timer_deadline()->at, 15U);
 }
 
 TEST(VirtualLocalApic, RunsToATscDeadline) {
