@@ -3,6 +3,7 @@
 
 // The published interface, as far as a parent of partitions uses it.
 
+#include "abi/exit_trace.h"
 #include "abi/hypercall.h"
 #include "abi/interrupt.h"
 #include "abi/memory.h"

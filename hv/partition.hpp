@@ -135,6 +135,12 @@ public:
     /// In place of an earlier one for the same (HvCallRegisterInterceptResult).
     virtual void register_cpuid(const CpuidAnswer& answer) = 0;
 
+    /// What accesses to an MSR do that the hypervisor doesn't know, in place of
+    /// HV_PARTITION_PROPERTY_UNIMPLEMENTED_MSR_ACTION. `access` is HV_INTERCEPT_ACCESS_MASK_…
+    /// (HvCallRegisterInterceptResult).
+    virtual void register_msr(
+        std::uint32_t msr, std::uint32_t access, hv_unimplemented_msr_action action) = 0;
+
     /// Sets an event flag of a VP (HvCallSignalEventDirect); answers whether it was clear.
     virtual bool signal_event(std::uint32_t vp, std::uint8_t sint, std::uint16_t flag) = 0;
 

@@ -3,6 +3,7 @@
 
 #include "hv/abi.hpp"
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -31,6 +32,14 @@ struct Translation {
     std::uint64_t gpa = 0;
 };
 
+/// The registers that any instruction may use.
+struct CoreRegisters {
+    std::array<std::uint64_t, 16> general{}; ///< in the order of HV_X64_REGISTER_RAX …
+    std::uint64_t rip = 0;
+    std::uint64_t rflags = 0;
+    std::array<hv_x64_segment_register, 6> segments{}; ///< in the order of HV_X64_REGISTER_ES …
+};
+
 /// One virtual processor of a partition. All of it is for one thread at a time: the one that runs
 /// the VP, or any other while no thread does. Every call throws HypervisorError if the hypervisor
 /// refuses.
@@ -55,6 +64,12 @@ public:
 
     /// Sets registers in the given order (HvCallSetVpRegisters).
     virtual void set_registers(std::span<const hv_register_assoc> registers) = 0;
+
+    /// The same for what an instruction's emulation needs, which an implementation may have at
+    /// hand.
+    [[nodiscard]] virtual CoreRegisters core_registers();
+    virtual void set_core_registers(
+        std::span<const std::uint64_t, 16> general, std::uint64_t rip, std::uint64_t rflags);
 
     /// One part of the state, in the hypervisor's own format (HvCallGetVpState).
     [[nodiscard]] virtual std::vector<std::uint8_t> get_state(VpState which) = 0;

@@ -50,6 +50,9 @@ private:
     int descriptor_ = -1;
 };
 
+/// The driver's device. Errors: HypervisorError that says what to do.
+[[nodiscard]] File open_device(const std::string& path);
+
 /// The name of an HV_STATUS_ code, or its number.
 [[nodiscard]] std::string status_name(std::uint16_t status);
 

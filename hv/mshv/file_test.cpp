@@ -3,10 +3,12 @@
 
 #include "hv/abi.hpp"
 #include "hv/error.hpp"
+#include "hv/exit_trace.hpp"
 #include "hv/hypervisor.hpp"
 
 #include <cerrno>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace croft::hv {
 namespace {
@@ -25,6 +27,19 @@ TEST(OpenHypervisor, SaysWhatToDoWhenThereIsNoDevice) {
 TEST(OpenHypervisor, RefusesADeviceThatIsAnother) {
     const auto hypervisor = open_hypervisor("/dev/null");
     EXPECT_THROW((void)hypervisor->create_partition({}), HypervisorError);
+}
+
+TEST(OpenExitTrace, SaysWhatToDoWhenThereIsNoDevice) {
+    if (access("/dev/mshv", F_OK) == 0) {
+        GTEST_SKIP() << "this is a root partition";
+    }
+    try {
+        (void)open_exit_trace();
+        FAIL() << "opened a device that isn't there";
+    } catch (const HypervisorError& error) {
+        EXPECT_EQ(error.system_error(), ENOENT);
+        EXPECT_NE(std::string(error.what()).find("root partition"), std::string::npos);
+    }
 }
 
 TEST(StatusName, NamesTheKnownAndNumbersTheOthers) {

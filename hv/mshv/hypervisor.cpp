@@ -68,15 +68,20 @@ std::string advice(const std::string& path, int error) {
 }
 
 } // namespace
-} // namespace mshv
 
-std::unique_ptr<Hypervisor> open_hypervisor(const std::string& path) {
+File open_device(const std::string& path) {
     const int descriptor = open(path.c_str(), O_RDWR | O_CLOEXEC);
     if (descriptor < 0) {
         const int error = errno;
-        throw HypervisorError(mshv::advice(path, error), error);
+        throw HypervisorError(advice(path, error), error);
     }
-    return std::make_unique<mshv::MshvHypervisor>(mshv::File(descriptor));
+    return File(descriptor);
+}
+
+} // namespace mshv
+
+std::unique_ptr<Hypervisor> open_hypervisor(const std::string& path) {
+    return std::make_unique<mshv::MshvHypervisor>(mshv::open_device(path));
 }
 
 } // namespace croft::hv

@@ -212,6 +212,18 @@ void MshvPartition::register_cpuid(const CpuidAnswer& answer) {
         HVCALL_REGISTER_INTERCEPT_RESULT, input);
 }
 
+void MshvPartition::register_msr(
+    std::uint32_t msr, std::uint32_t access, hv_unimplemented_msr_action action) {
+    hv_input_register_intercept_result input{};
+    input.vp_index = HV_ANY_VP;
+    input.intercept_type = HV_INTERCEPT_TYPE_X64_MSR;
+    input.msr.msr_index = msr;
+    input.msr.access_type = access;
+    input.msr.action = action;
+    file_.call(
+        fmt::format("register what MSR {:#x} does", msr), HVCALL_REGISTER_INTERCEPT_RESULT, input);
+}
+
 bool MshvPartition::signal_event(std::uint32_t vp, std::uint8_t sint, std::uint16_t flag) {
     hv_input_signal_event_direct input{};
     input.target_vp = vp;

@@ -27,6 +27,8 @@ public:
     void disconnect_doorbell(const Doorbell& doorbell) override;
     void install_intercept(
         hv_intercept_type type, std::uint32_t access, std::uint64_t parameter) override;
+    void register_msr(
+        std::uint32_t msr, std::uint32_t access, hv_unimplemented_msr_action action) override;
     void register_cpuid(const CpuidAnswer& answer) override;
     bool signal_event(std::uint32_t vp, std::uint8_t sint, std::uint16_t flag) override;
     bool post_message(std::uint32_t vp, std::uint8_t sint, const hv_message& message) override;

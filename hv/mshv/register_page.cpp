@@ -4,6 +4,7 @@
 #include "hv/register.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace croft::hv::mshv {
 
@@ -98,6 +99,31 @@ bool RegisterPage::set(std::span<const hv_register_assoc> registers) {
         }
     }
     page_->dirty = dirty;
+    return true;
+}
+
+std::optional<CoreRegisters> RegisterPage::core() const {
+    if (!usable_) {
+        return std::nullopt;
+    }
+    CoreRegisters result;
+    std::memcpy(result.general.data(), page_->gp_registers, sizeof page_->gp_registers);
+    std::memcpy(result.segments.data(), page_->segment_registers, sizeof page_->segment_registers);
+    result.rip = page_->rip;
+    result.rflags = page_->rflags;
+    return result;
+}
+
+bool RegisterPage::set_core(
+    std::span<const std::uint64_t, 16> general, std::uint64_t rip, std::uint64_t rflags) {
+    if (!usable_) {
+        return false;
+    }
+    std::memcpy(page_->gp_registers, general.data(), sizeof page_->gp_registers);
+    page_->rip = rip;
+    page_->rflags = rflags;
+    page_->dirty = page_->dirty | class_bit(HV_X64_REGISTER_CLASS_GENERAL) |
+        class_bit(HV_X64_REGISTER_CLASS_IP) | class_bit(HV_X64_REGISTER_CLASS_FLAGS);
     return true;
 }
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include "hv/abi.hpp"
+#include "hv/virtual_processor.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 namespace croft::hv::mshv {
@@ -26,6 +28,12 @@ public:
     [[nodiscard]] bool get(std::span<hv_register_assoc> registers) const;
     /// Changes all registers. Answers false, and changes nothing, if one can't be changed here.
     [[nodiscard]] bool set(std::span<const hv_register_assoc> registers);
+
+    /// What VirtualProcessor's functions of such names do. Nothing, or false, if they can't be had
+    /// here.
+    [[nodiscard]] std::optional<CoreRegisters> core() const;
+    [[nodiscard]] bool set_core(
+        std::span<const std::uint64_t, 16> general, std::uint64_t rip, std::uint64_t rflags);
 
     /// The registers that were changed and not loaded yet, in `changed`; answers how many, at most
     /// `most_changed`. They count as loaded from then on.

@@ -167,6 +167,18 @@ void MshvVirtualProcessor::set_registers(std::span<const hv_register_assoc> regi
     }
 }
 
+CoreRegisters MshvVirtualProcessor::core_registers() {
+    const auto registers = page_.core();
+    return registers ? *registers : VirtualProcessor::core_registers();
+}
+
+void MshvVirtualProcessor::set_core_registers(
+    std::span<const std::uint64_t, 16> general, std::uint64_t rip, std::uint64_t rflags) {
+    if (!page_.set_core(general, rip, rflags)) {
+        VirtualProcessor::set_core_registers(general, rip, rflags);
+    }
+}
+
 void MshvVirtualProcessor::call_set_registers(std::span<const hv_register_assoc> registers) {
     while (!registers.empty()) {
         const auto batch = registers.first(std::min(registers.size(), batch_size));

@@ -18,6 +18,9 @@ public:
     [[nodiscard]] const hv_message& message() const override { return message_; }
     void get_registers(std::span<hv_register_assoc> registers) override;
     void set_registers(std::span<const hv_register_assoc> registers) override;
+    [[nodiscard]] CoreRegisters core_registers() override;
+    void set_core_registers(std::span<const std::uint64_t, 16> general, std::uint64_t rip,
+        std::uint64_t rflags) override;
     [[nodiscard]] std::vector<std::uint8_t> get_state(VpState which) override;
     void set_state(VpState which, std::span<const std::uint8_t> state) override;
     [[nodiscard]] Translation translate(std::uint64_t gva, std::uint64_t flags) override;
