@@ -25,7 +25,8 @@ _croft_vm_options() {
     local common="--json -h --help"
     case $1 in
     run)
-        echo "$common --name --kernel --initrd --cmdline --memory --processors --disk --dvd --nic -d --detach"
+        echo "$common --name --kernel --initrd --cmdline --memory --processors --weight --cap --reserve" \
+            "--host-processors --node --disk --dvd --nic -d --detach"
         ;;
     shutdown) echo "$common --reboot --hibernate --wait --force --text" ;;
     attach-disk) echo "$common --dvd --lun" ;;
@@ -51,7 +52,7 @@ _croft_vm() {
         words=$(_croft_vm_options "${COMP_WORDS[2]}")
     elif [[ ${COMP_WORDS[2]} == run ]]; then
         case $2 in
-        --name | --cmdline | --memory | --processors) ;;
+        --name | --cmdline | --memory | --processors | --weight | --cap | --reserve | --host-processors | --node) ;;
         --nic) mapfile -t COMPREPLY < <(compgen -W "none tap=" -- "$word") ;;
         *) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
         esac
@@ -70,6 +71,22 @@ _croft_vm() {
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 
+_croft_host() {
+    local words="stats trace -h --help" # $2 is the word before it
+    if [[ $COMP_CWORD != 2 ]]; then
+        case "${COMP_WORDS[2]} $2" in
+        "trace --reason")
+            words="interrupt nmi window cpuid msr msr-read msr-write port halt hypercall memory xcr0 caches
+                   undefined counter shutdown invalid exception unexpected other"
+            ;;
+        "trace --partition") words="root" ;;
+        trace*) words="--json --partition --vp --reason --lp --count --duration --summary -h --help" ;;
+        *) words="--json -i --interval -c --count -h --help" ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$1")
+}
+
 _croft() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words
     COMPREPLY=()
@@ -77,9 +94,13 @@ _croft() {
         _croft_vm "$word" "$before"
         return
     fi
+    if [[ $COMP_CWORD != 1 && ${COMP_WORDS[1]} == host ]]; then
+        _croft_host "$word" "$before"
+        return
+    fi
     case $COMP_CWORD in
     1)
-        mapfile -t COMPREPLY < <(compgen -W "disk vm -h --help" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "disk host vm -h --help" -- "$word")
         return
         ;;
     2)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/disk.hpp"
+#include "cli/host.hpp"
 #include "cli/vm.hpp"
 
 #include <algorithm>
@@ -12,6 +13,7 @@ int main(int argc, char** argv) {
     CLI::App app{"The command line of Undercroft.", "croft"};
     app.require_subcommand(1);
     croft::cli::add_disk_commands(app, exit);
+    croft::cli::add_host_commands(app, exit);
     croft::cli::add_vm_commands(app, exit);
     croft::cli::watch_signals();
     try {

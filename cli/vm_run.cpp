@@ -11,6 +11,7 @@
 
 #include <filesystem>
 #include <fmt/format.h>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
@@ -26,6 +27,9 @@ struct RunWords : VmWords {
     std::optional<std::string> command_line;
     std::string memory = "1G";
     std::optional<std::string> processors;
+    // For the worker, as they are: what its settings call them, and what was given.
+    std::map<std::string, std::optional<std::string>> share = {{"--weight", {}}, {"--cap", {}},
+        {"--reserve", {}}, {"--host-processors", {}}, {"--node", {}}};
     bool detach = false;
 };
 
@@ -98,6 +102,9 @@ private:
         };
         if (words_.processors)
             add("--processors", *words_.processors);
+        for (const auto& [option, value] : words_.share)
+            if (value)
+                add(option, *value);
         if (!words_.initial_ram_disk.empty())
             add("--initrd", words_.initial_ram_disk);
         for (const std::string& disk : words_.disks)
@@ -168,6 +175,16 @@ void add_run_command(CLI::App& vm, Exit& exit) {
     command->add_option("--memory", words->memory, "As 512M or 4G (1G)")->type_name("SIZE");
     command->add_option("--processors", words->processors, "Virtual processors (1)")
         ->type_name("COUNT");
+    const auto add_share = [&](const char* name, const char* about, const char* type) {
+        command->add_option(name, words->share[name], about)->type_name(type);
+    };
+    add_share("--weight", "Share of the host, relative to other VMs (100)", "WEIGHT");
+    add_share("--cap", "At most so much of a processor of the host for each virtual one (100)",
+        "PERCENT");
+    add_share("--reserve", "At least so much of a processor of the host for each virtual one (0)",
+        "PERCENT");
+    add_share("--host-processors", "Those of the host that it runs on, as 0-3,8 (all)", "LIST");
+    add_share("--node", "The NUMA node that it had better run on", "NUMBER");
     CLI::Option* const kernel =
         command->add_option("--kernel", words->kernel, "Instead of what the disk has in /boot");
     kernel->type_name("FILE");

@@ -28,9 +28,13 @@ class Worker:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / f"{name}.sock"))
         self._listener.listen()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._server = threading.Thread(target=self._serve, daemon=True)
+        self._server.start()
 
     def close(self):
+        # Not before nobody accepts any more: the next test's socket may get the number of this one.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._server.join()
         self._listener.close()
 
     def _serve(self):
