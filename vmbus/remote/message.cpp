@@ -176,7 +176,8 @@ void read(Reader& in, CreateGpadl& message) {
 }
 
 template <typename T>
-concept OfSubChannelOnly = std::same_as<T, Close> || std::same_as<T, Closed>;
+concept OfSubChannelOnly =
+    std::same_as<T, Close> || std::same_as<T, Opened> || std::same_as<T, Closed>;
 
 void write(Writer& out, const OfSubChannelOnly auto& message) {
     out.number(message.sub_channel);
@@ -203,15 +204,6 @@ concept Empty = std::same_as<T, Stop> || std::same_as<T, Start> || std::same_as<
 void write(Writer& /*out*/, const Empty auto& /*message*/) {}
 void read(Reader& /*in*/, Empty auto& /*message*/) {}
 
-void write(Writer& out, const Opened& message) {
-    out.number(message.sub_channel);
-    out.flag(message.accepted);
-}
-void read(Reader& in, Opened& message) {
-    message.sub_channel = in.number<std::uint16_t>();
-    message.accepted = in.flag();
-}
-
 void write(Writer& out, const GpadlCreated& message) {
     out.number(message.sub_channel);
     out.number(message.id);
@@ -234,7 +226,11 @@ bool is_printable(char character) {
     return character >= 0x20 && character < 0x7f;
 }
 
-void write(Writer& out, const Fail& message) {
+template <typename T>
+concept WithReason =
+    std::same_as<T, Fail> || std::same_as<T, OpenRefused> || std::same_as<T, RequestRefused>;
+
+void write(Writer& out, const WithReason auto& message) {
     const std::string_view reason = std::string_view(message.reason).substr(0, longest_reason);
     out.number(message.sub_channel);
     out.number(static_cast<std::uint32_t>(reason.size()));
@@ -242,7 +238,7 @@ void write(Writer& out, const Fail& message) {
         out.number(static_cast<std::uint8_t>(is_printable(character) ? character : '?'));
     }
 }
-void read(Reader& in, Fail& message) {
+void read(Reader& in, WithReason auto& message) {
     message.sub_channel = in.number<std::uint16_t>();
     message.reason.resize(in.count(1));
     in.require(message.reason.size() <= longest_reason);

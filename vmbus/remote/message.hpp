@@ -21,7 +21,7 @@
 //       hello (version, offer) ------------->
 //       <------------------------- welcome (memory)     descriptors: the guest's memory
 //       <------------------------- start, open, …       open: event in, event out
-//       opened, … ------------------------->
+//       opened, … ------------------------->           or open_refused: why
 //
 // A service that can't begin says fail in place of hello. Beside the bus's affairs, its owner can
 // ask the service's owner something (ask, answer; management.hpp).
@@ -29,7 +29,7 @@
 // An end of the socket is the end of the device. Numbers are little endian.
 namespace croft::vmbus::remote {
 
-constexpr std::uint32_t protocol_version = 1;
+constexpr std::uint32_t protocol_version = 2;
 /// A GPADL has 8190 pages at most, which is the largest thing that is sent.
 constexpr std::size_t largest_message = 72 * 1024;
 constexpr std::size_t most_descriptors = 2;
@@ -68,7 +68,6 @@ struct Stop {};
 struct Start {};
 struct Opened {
     std::uint16_t sub_channel = 0;
-    bool accepted = false;
 };
 struct Closed {
     std::uint16_t sub_channel = 0;
@@ -91,6 +90,17 @@ struct Fail {
     /// Printable ASCII; the rest arrives as question marks.
     std::string reason;
 };
+/// In place of Opened.
+struct OpenRefused {
+    std::uint16_t sub_channel = 0;
+    /// As Fail's.
+    std::string reason;
+};
+struct RequestRefused {
+    std::uint16_t sub_channel = 0;
+    /// As Fail's.
+    std::string reason;
+};
 /// A part of a question, or of an answer; the last says so.
 struct Ask {
     bool last = false;
@@ -102,7 +112,8 @@ struct Answer {
 };
 
 using Message = std::variant<Hello, Welcome, Open, Close, CreateGpadl, TeardownGpadl, Stop, Start,
-    Opened, Closed, GpadlCreated, GpadlTornDown, Stopped, OfferSubChannels, Fail, Ask, Answer>;
+    Opened, Closed, GpadlCreated, GpadlTornDown, Stopped, OfferSubChannels, Fail, Ask, Answer,
+    OpenRefused, RequestRefused>;
 
 /// The bytes of a message; its descriptors travel beside them (`descriptors_of`).
 [[nodiscard]] std::vector<std::uint8_t> encode(const Message& message);

@@ -160,13 +160,15 @@ bool RemoteBus::is_idle() const {
         std::ranges::all_of(gpadls_, is_there);
 }
 
-void RemoteBus::opened(std::uint16_t sub_channel, bool accepted) {
-    if (accepted) {
-        channels_.at(sub_channel) = State::there;
-    } else {
-        channels_.erase(sub_channel);
-    }
-    connection_.send(Opened{sub_channel, accepted});
+void RemoteBus::opened(std::uint16_t sub_channel) {
+    channels_.at(sub_channel) = State::there;
+    connection_.send(Opened{sub_channel});
+    wind_up();
+}
+
+void RemoteBus::open_refused(std::uint16_t sub_channel, std::string_view reason) {
+    channels_.erase(sub_channel);
+    connection_.send(OpenRefused{sub_channel, std::string(reason)});
     wind_up();
 }
 
@@ -201,6 +203,10 @@ void RemoteBus::stopped() {
 
 void RemoteBus::offer_sub_channels(std::uint16_t count) {
     connection_.send(OfferSubChannels{count});
+}
+
+void RemoteBus::request_refused(std::uint16_t sub_channel, std::string_view reason) {
+    connection_.send(RequestRefused{sub_channel, std::string(reason)});
 }
 
 void RemoteBus::fail(std::uint16_t sub_channel, std::string_view reason) {

@@ -36,12 +36,14 @@ public:
     [[nodiscard]] bool has_channels() const { return !channels_.empty(); }
 
     [[nodiscard]] const GuestPages& memory() const override { return *memory_; }
-    void opened(std::uint16_t sub_channel, bool accepted) override;
+    void opened(std::uint16_t sub_channel) override;
+    void open_refused(std::uint16_t sub_channel, std::string_view reason) override;
     void closed(std::uint16_t sub_channel) override;
     void gpadl_created(std::uint16_t sub_channel, std::uint32_t id, bool accepted) override;
     void gpadl_torn_down(std::uint16_t sub_channel, std::uint32_t id) override;
     void stopped() override;
     void offer_sub_channels(std::uint16_t count) override;
+    void request_refused(std::uint16_t sub_channel, std::string_view reason) override;
     void fail(std::uint16_t sub_channel, std::string_view reason) override;
 
 private:

@@ -10,6 +10,12 @@
 
 namespace croft::vmbus::remote {
 
+namespace {
+
+constexpr std::string_view process_ended = "the process of its service has ended";
+
+} // namespace
+
 RemoteService::RemoteService(Reactor& reactor, Descriptor socket, MemoryFile memory, Events events,
     std::chrono::milliseconds most_patience)
     : reactor_(reactor),
@@ -100,15 +106,23 @@ void RemoteService::disconnect_signals(std::uint16_t sub_channel) {
     }
 }
 
+void RemoteService::refuse_open(std::uint16_t sub_channel, std::string_view reason) {
+    open_.erase(sub_channel);
+    disconnect_signals(sub_channel);
+    control_->open_refused(sub_channel, reason);
+}
+
 void RemoteService::open(std::uint16_t sub_channel, OpenChannel channel) {
+    if (gone_) {
+        refuse_open(sub_channel, process_ended);
+        return;
+    }
     Descriptor interrupt;
-    if (!gone_ && keep(sub_channel, channel)) {
+    if (keep(sub_channel, channel)) {
         interrupt = connect_signals(sub_channel, std::move(channel.interrupt));
     }
     if (!interrupt || !channel.event) {
-        open_.erase(sub_channel);
-        disconnect_signals(sub_channel);
-        control_->opened(sub_channel, false);
+        refuse_open(sub_channel, "the worker has no descriptors left");
         return;
     }
     channel.interrupt.reset();
@@ -260,11 +274,16 @@ std::string RemoteService::take(Opened& message) {
         return "found an answer to an open that nobody has asked for";
     }
     got_answer();
-    if (!message.accepted) {
-        open_.erase(message.sub_channel);
-        disconnect_signals(message.sub_channel);
+    control_->opened(message.sub_channel);
+    return {};
+}
+
+std::string RemoteService::take(OpenRefused& message) {
+    if (opening_.erase(message.sub_channel) == 0) {
+        return "found a refusal of an open that nobody has asked for";
     }
-    control_->opened(message.sub_channel, message.accepted);
+    got_answer();
+    refuse_open(message.sub_channel, message.reason);
     return {};
 }
 
@@ -316,6 +335,11 @@ std::string RemoteService::take(OfferSubChannels& message) {
     return {};
 }
 
+std::string RemoteService::take(RequestRefused& message) {
+    control_->request_refused(message.sub_channel, message.reason);
+    return {};
+}
+
 std::string RemoteService::take(Fail& message) {
     open_.erase(message.sub_channel); // nobody touches its rings any more
     control_->fail(message.sub_channel, message.reason);
@@ -348,7 +372,7 @@ void RemoteService::answer_for_it() {
     }
     // An answer may lead to a new call, which is answered at once.
     for (const std::uint16_t sub_channel : std::exchange(opening_, {})) {
-        control_->opened(sub_channel, false);
+        control_->open_refused(sub_channel, process_ended);
     }
     for (const std::uint16_t sub_channel : std::exchange(closing_, {})) {
         control_->closed(sub_channel);

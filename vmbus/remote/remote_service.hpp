@@ -86,16 +86,19 @@ private:
     [[nodiscard]] std::string received(Message message);
     [[nodiscard]] std::string take(Hello& message);
     [[nodiscard]] std::string take(Opened& message);
+    [[nodiscard]] std::string take(OpenRefused& message);
     [[nodiscard]] std::string take(Closed& message);
     [[nodiscard]] std::string take(GpadlCreated& message);
     [[nodiscard]] std::string take(GpadlTornDown& message);
     [[nodiscard]] std::string take(Stopped& message);
     [[nodiscard]] std::string take(OfferSubChannels& message);
+    [[nodiscard]] std::string take(RequestRefused& message);
     [[nodiscard]] std::string take(Fail& message);
     [[nodiscard]] std::string take(Answer& message);
     template <typename Other>
     [[nodiscard]] std::string take(Other& message);
 
+    void refuse_open(std::uint16_t sub_channel, std::string_view reason);
     [[nodiscard]] Descriptor connect_signals(
         std::uint16_t sub_channel, std::shared_ptr<Interrupt> interrupt);
     void disconnect_signals(std::uint16_t sub_channel);

@@ -255,10 +255,45 @@ TEST_P(ServiceTest, ABadRingEndsTheChannelOnly) {
     channel.sender.ring().store(0, 3);
     vm_.signal(channel.connection);
     run_until([&] { return !vm_.reports().empty(); });
-    EXPECT_EQ(vm_.reports().at(0), "vmbus: channel 1 has ended: the write index is out of range");
+    EXPECT_EQ(vm_.reports().at(0), "channel 1 has ended: the write index is out of range");
     ASSERT_TRUE(guest_.close(channel));
     channel = open_one();
     expect_echo(channel, 1);
+}
+
+TEST_P(ServiceTest, ABadRingIsRefusedWithTheReason) {
+    EXPECT_TRUE(guest_.connect());
+    const auto offers = guest_.request_offers();
+    ASSERT_EQ(offers.size(), 1U);
+    EXPECT_EQ(guest_.open_spoilt(offers[0],
+                  [](ModelGuest::Channel& channel) { channel.receiver.ring().store(4, 5); }),
+        protocol::status_unsuccessful);
+    EXPECT_EQ(vm_.reports(),
+        std::vector<std::string>{"refused to open channel 1: the read index is out of range"});
+    EXPECT_EQ(vm_.connections(), 0U);
+    auto channel = guest_.open(offers[0]);
+    ASSERT_TRUE(channel);
+    expect_echo(*channel, 1);
+}
+
+TEST_P(ServiceTest, RetargetsInterrupts) {
+    auto channel = open_one();
+    expect_echo(channel, 1);
+    for (const std::uint32_t vp : {3U, 1U}) {
+        const std::uint32_t before = channel.vp;
+        guest_.post(protocol::ModifyChannel{
+            {static_cast<std::uint32_t>(MessageType::modify_channel), 0}, channel.relid, vp});
+        const auto answer =
+            guest_.wait<protocol::ModifyChannelResponse>(MessageType::modify_channel_response);
+        ASSERT_TRUE(answer);
+        EXPECT_EQ(answer->status, 0U);
+        const auto flag = static_cast<std::uint16_t>(channel.relid);
+        (void)vm_.take_flag(before, flag);
+        channel.vp = vp;
+        // Nothing is looked for without an interrupt.
+        expect_echo(channel, vp);
+        EXPECT_FALSE(vm_.take_flag(before, flag)) << "it goes to processor " << vp << " alone";
+    }
 }
 
 /// What only a process of its own can do.
@@ -403,10 +438,45 @@ TEST_F(HostileServiceTest, AnswersThatNobodyWaitsFor) {
     EXPECT_FALSE(ended_);
     say(OfferSubChannels{5}); // without an open channel that means nothing
     EXPECT_FALSE(ended_);
-    say(Opened{0, true});
+    say(Opened{0});
     EXPECT_TRUE(ended_);
     EXPECT_EQ(reason_, "found an answer to an open that nobody has asked for");
     EXPECT_FALSE(remote_->is_attached());
+}
+
+TEST_F(HostileServiceTest, RefusesWhatNobodyHasAsked) {
+    say(Hello{protocol_version, echo_offer()});
+    say(RequestRefused{0, "without an open channel that means nothing"});
+    EXPECT_FALSE(ended_);
+    say(OpenRefused{0, "no"});
+    EXPECT_EQ(reason_, "found a refusal of an open that nobody has asked for");
+    EXPECT_TRUE(vm_.reports().empty());
+}
+
+/// A reason of a hostile process is printable, and no longer than it may be.
+TEST_F(HostileServiceTest, RefusesWithMoreThanAReason) {
+    say(Hello{protocol_version, echo_offer()});
+    ASSERT_TRUE(guest_.connect());
+    ASSERT_EQ(guest_.request_offers().size(), 1U);
+    const auto pages = vm_.test_memory().allocate(8);
+    EXPECT_FALSE(guest_.create_gpadl(1, 1, pages));
+    say(GpadlCreated{0, 1, true});
+    EXPECT_FALSE(guest_.open_with(1, 1, 4));
+    say(OpenRefused{0, "no\nvmbus: " + std::string(1000, 'x')});
+    ASSERT_EQ(vm_.reports().size(), 1U);
+    EXPECT_EQ(vm_.reports()[0],
+        "refused to open channel 1: no?vmbus: " + std::string(longest_reason - 10, 'x'));
+    ASSERT_TRUE(guest_.wait<protocol::OpenChannelResult>(MessageType::open_channel_result));
+    EXPECT_FALSE(guest_.open_with(1, 1, 4));
+    say(Opened{0});
+    ASSERT_TRUE(guest_.wait<protocol::OpenChannelResult>(MessageType::open_channel_result));
+    say(RequestRefused{0, "that \033[31mcan't be"});
+    ASSERT_EQ(vm_.reports().size(), 2U);
+    EXPECT_EQ(vm_.reports()[1], "refused a request on channel 1: that ?[31mcan't be");
+    std::vector<std::uint8_t> bytes = encode(RequestRefused{0, "no"});
+    bytes.back() = '\n';
+    say_bytes(bytes);
+    EXPECT_TRUE(ended_);
 }
 
 TEST_F(HostileServiceTest, OffersWhatAnotherHas) {
@@ -526,7 +596,7 @@ TEST_F(HostileServiceTest, Garbage) {
             byte = static_cast<std::uint8_t>(random() & mask);
         }
         if (bytes.size() > 4) {
-            bytes[0] = static_cast<std::uint8_t>(random() % 18);
+            bytes[0] = static_cast<std::uint8_t>(random() % 20);
             bytes[1] = bytes[2] = bytes[3] = 0;
         }
         (void)decode(bytes, {});

@@ -48,6 +48,8 @@ struct Channel {
     bool close_wanted = false;
     /// Was open when the VM was saved, and the guest takes it for open.
     bool restored = false;
+    /// Its service has ended it, since it was opened.
+    bool failed = false;
     /// The guest waits for OPENCHANNEL_RESULT.
     bool answer_due = false;
     OpenParameters parameters;

@@ -82,11 +82,13 @@ bool Server::connect_channel(Channel& channel) {
 void Server::start_open(Channel& channel, const OpenParameters& parameters) {
     channel.parameters = parameters;
     if (!connect_channel(channel)) {
-        report(fmt::format("can't connect the signals of channel {}", channel.relid));
-        opening_refused(channel);
+        report(fmt::format(
+            "refused to open channel {}: its signals can't be connected", channel.relid));
+        opening_failed(channel);
         return;
     }
     channel.state = Channel::State::opening;
+    channel.failed = false;
     const auto& pages =
         gpadls_.find({channel.relid, parameters.ring_gpadl})->gpadl.ranges.front().pages;
     const auto middle = pages.begin() + parameters.downstream_offset;
@@ -136,7 +138,7 @@ void Server::request_close(Channel& channel) {
     }
 }
 
-void Server::opening_refused(Channel& channel) {
+void Server::opening_failed(Channel& channel) {
     channel.state = Channel::State::closed;
     channel.close_wanted = false;
     end_signals(channel);
@@ -151,18 +153,30 @@ void Server::opening_refused(Channel& channel) {
     end_if_unused({channel.relid, channel.parameters.ring_gpadl});
 }
 
-void Server::opened(OfferedDevice& device, std::uint16_t index, bool accepted) {
+/// The channel that a service answers for; null if nobody has asked.
+Channel* Server::opening(OfferedDevice& device, std::uint16_t index) {
     Channel* const found = device.in_use(index);
     if (found == nullptr || found->state != Channel::State::opening) {
         report("a service has opened a channel that it wasn't asked to");
+        return nullptr;
+    }
+    return found;
+}
+
+void Server::open_refused(OfferedDevice& device, std::uint16_t index, std::string_view reason) {
+    if (Channel* const found = opening(device, index)) {
+        const Entry entry(*this);
+        report_end(device, fmt::format("refused to open channel {}: {}", found->relid, reason));
+        opening_failed(*found);
+    }
+}
+
+void Server::opened(OfferedDevice& device, std::uint16_t index) {
+    Channel* const found = opening(device, index);
+    if (found == nullptr) {
         return;
     }
     const Entry entry(*this);
-    if (!accepted) {
-        report(fmt::format("channel {} was refused by its service", found->relid));
-        opening_refused(*found);
-        return;
-    }
     found->state = Channel::State::open;
     if (std::exchange(found->answer_due, false)) {
         --owed_;
@@ -194,14 +208,23 @@ void Server::closed(OfferedDevice& device, std::uint16_t index) {
     end_if_unused({found->relid, found->parameters.ring_gpadl});
 }
 
+void Server::request_refused(OfferedDevice& device, std::uint16_t index, std::string_view reason) {
+    const Channel* const found = device.in_use(index);
+    if (found != nullptr && found->state != Channel::State::closed) {
+        report(fmt::format("refused a request on channel {}: {}", found->relid, reason));
+    }
+}
+
 void Server::fail(OfferedDevice& device, std::uint16_t index, std::string_view reason) {
     Channel* const found = device.in_use(index);
     if (found == nullptr || found->state == Channel::State::closed) {
         return; // it has been closed meanwhile
     }
     const Entry entry(*this);
-    report(fmt::format("channel {} has ended: {}", found->relid, reason));
-    end_signals(*found);
+    if (!std::exchange(found->failed, true)) {
+        report_end(device, fmt::format("channel {} has ended: {}", found->relid, reason));
+        end_signals(*found);
+    }
 }
 
 } // namespace croft::vmbus

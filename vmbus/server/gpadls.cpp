@@ -57,6 +57,8 @@ void Server::gpadl_created(
         end_if_unused(key);
         return;
     }
+    report(fmt::format(
+        "refused GPADL {:#x} of channel {}: its service doesn't take it", key.second, key.first));
     // One that was there when the VM was saved: the guest relies on it.
     const bool relied_on = !answered && !found->end_wanted;
     finish_gpadl(key);

@@ -40,7 +40,8 @@ public:
 
     [[nodiscard]] virtual const GuestPages& memory() const = 0;
 
-    /// One line on what a guest or a service has done wrong. Comes seldom: the caller counts.
+    /// One line on what a guest or a service has done wrong, to be marked as VMBus's. Comes seldom:
+    /// the caller counts.
     virtual void report(std::string_view line) = 0;
 };
 

@@ -226,10 +226,24 @@ void Server::modify_channel(std::span<const std::uint8_t> payload) {
     }
 }
 
+std::string_view Server::why_not_retarget(const Channel& channel, std::uint32_t vp) {
+    if (channel.state != Channel::State::open || !channel.interrupt) {
+        return "it isn't open";
+    }
+    if (channel.parameters.target_vp == protocol::no_target_vp) {
+        return "it was opened without interrupts";
+    }
+    return host_.has_processor(vp) ? "" : "there is no such processor";
+}
+
 bool Server::retarget(std::uint32_t relid, std::uint32_t vp) {
     Channel* const found = channel(relid, "a change of the processor");
-    if (found == nullptr || found->state != Channel::State::open || !found->interrupt ||
-        found->parameters.target_vp == protocol::no_target_vp || !host_.has_processor(vp)) {
+    if (found == nullptr) {
+        return false;
+    }
+    if (const std::string_view reason = why_not_retarget(*found, vp); !reason.empty()) {
+        report(
+            fmt::format("refused to interrupt processor {} for channel {}: {}", vp, relid, reason));
         return false;
     }
     found->parameters.target_vp = vp;
@@ -256,8 +270,12 @@ void Server::gpadl_header(std::span<const std::uint8_t> payload) {
     if (const auto begun = gpadls_.begin(header, payload.subspan(sizeof(header))); !begun) {
         report(fmt::format("refused GPADL {:#x} of channel {}: {}", header.gpadl, header.relid,
             name_of(begun.error())));
+        refused_gpadl_ = header.gpadl;
         answer_gpadl({header.relid, header.gpadl}, protocol::status_unsuccessful);
         return;
+    }
+    if (refused_gpadl_ == header.gpadl) {
+        refused_gpadl_.reset();
     }
     create_if_complete({header.relid, header.gpadl});
 }
@@ -265,6 +283,9 @@ void Server::gpadl_header(std::span<const std::uint8_t> payload) {
 void Server::gpadl_body(std::span<const std::uint8_t> payload) {
     const auto body = *parse<protocol::GpadlBody>(payload);
     const auto key = gpadls_.append(body.gpadl, payload.subspan(sizeof(body)));
+    if (!key && refused_gpadl_ == body.gpadl) {
+        return;
+    }
     if (!key) {
         report(fmt::format("found more of GPADL {:#x}: {}", body.gpadl, name_of(key.error())));
         return;

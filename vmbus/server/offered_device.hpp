@@ -22,13 +22,15 @@ public:
         : server_(server),
           id_(id),
           offer(what),
-          service(provider) {}
+          service(provider),
+          ends_left(server.limits_.ends_per_device) {}
 
     [[nodiscard]] Server::DeviceId id() const { return id_; }
 
     [[nodiscard]] const GuestPages& memory() const override { return server_.host_.memory(); }
-    void opened(std::uint16_t sub_channel, bool accepted) override {
-        server_.opened(*this, sub_channel, accepted);
+    void opened(std::uint16_t sub_channel) override { server_.opened(*this, sub_channel); }
+    void open_refused(std::uint16_t sub_channel, std::string_view reason) override {
+        server_.open_refused(*this, sub_channel, reason);
     }
     void closed(std::uint16_t sub_channel) override { server_.closed(*this, sub_channel); }
     void gpadl_created(std::uint16_t sub_channel, std::uint32_t id, bool accepted) override {
@@ -40,6 +42,9 @@ public:
     void stopped() override;
     void offer_sub_channels(std::uint16_t count) override {
         server_.offer_sub_channels(*this, count);
+    }
+    void request_refused(std::uint16_t sub_channel, std::string_view reason) override {
+        server_.request_refused(*this, sub_channel, reason);
     }
     void fail(std::uint16_t sub_channel, std::string_view reason) override {
         server_.fail(*this, sub_channel, reason);
@@ -73,6 +78,8 @@ public:
     std::vector<std::function<void()>> removal_done;
     /// Of the stop that was asked for last.
     bool stop_answered = true;
+    /// Lines about how its channels end.
+    unsigned ends_left;
 };
 
 } // namespace croft::vmbus

@@ -203,10 +203,18 @@ void Server::report(std::string_view line) {
     if (reports_left_ == 0) {
         return;
     }
-    --reports_left_;
-    host_.report(reports_left_ != 0
-            ? fmt::format("vmbus: {}", line)
-            : fmt::format("vmbus: {}; more is not reported before the next reset", line));
+    host_.report(--reports_left_ != 0
+            ? line
+            : fmt::format("{}; more is not reported before the next reset", line));
+}
+
+void Server::report_end(OfferedDevice& device, std::string_view line) {
+    if (device.ends_left == 0) {
+        return;
+    }
+    host_.report(--device.ends_left != 0
+            ? line
+            : fmt::format("{}; more of this device is not reported before the next reset", line));
 }
 
 } // namespace croft::vmbus

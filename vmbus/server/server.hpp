@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,10 @@ struct ServerLimits {
     /// Answers that the guest hasn't taken and those that it has still to get: with so many the
     /// server takes no more requests.
     std::size_t answers = 256;
-    /// Lines about misbehaviour, between two resets.
+    /// Lines about misbehaviour, between two resets. How a device's channels end is counted for
+    /// each device: no amount of other nonsense hides it.
     unsigned reports = 64;
+    unsigned ends_per_device = 64;
     std::uint16_t sub_channels_per_device = 256;
 };
 
@@ -113,6 +116,7 @@ private:
     void make_offers();
     void put_offer(Channel& channel);
     void report(std::string_view line);
+    void report_end(OfferedDevice& device, std::string_view line);
 
     // settle.cpp: what follows from a change
     void settle();
@@ -139,6 +143,7 @@ private:
     void close_channel(std::span<const std::uint8_t> payload);
     void relid_released(std::span<const std::uint8_t> payload);
     void modify_channel(std::span<const std::uint8_t> payload);
+    [[nodiscard]] std::string_view why_not_retarget(const Channel& channel, std::uint32_t vp);
     [[nodiscard]] bool retarget(std::uint32_t relid, std::uint32_t vp);
     void tl_connect_request(std::span<const std::uint8_t> payload);
 
@@ -150,8 +155,11 @@ private:
     void answer_open(const Channel& channel, std::uint32_t open_id, std::uint32_t status);
     void end_signals(Channel& channel);
     void request_close(Channel& channel);
-    void opened(OfferedDevice& device, std::uint16_t index, bool accepted);
-    void opening_refused(Channel& channel);
+    [[nodiscard]] Channel* opening(OfferedDevice& device, std::uint16_t index);
+    void opened(OfferedDevice& device, std::uint16_t index);
+    void open_refused(OfferedDevice& device, std::uint16_t index, std::string_view reason);
+    void opening_failed(Channel& channel);
+    void request_refused(OfferedDevice& device, std::uint16_t index, std::string_view reason);
     void closed(OfferedDevice& device, std::uint16_t index);
     void fail(OfferedDevice& device, std::uint16_t index, std::string_view reason);
 
@@ -181,6 +189,8 @@ private:
     std::array<Channel*, protocol::relid_count> by_relid_{};
     GpadlTable gpadls_;
     Outbox outbox_;
+    /// It has had its line: what more comes of it is passed over.
+    std::optional<std::uint32_t> refused_gpadl_;
     /// Answers that the guest has still to get and that aren't in the outbox yet.
     std::size_t owed_ = 0;
 

@@ -54,6 +54,12 @@ protected:
         EXPECT_EQ(reply->payload, packet.payload);
     }
 
+    /// How many lines there were before.
+    void expect_line(std::size_t before, std::string_view line) {
+        ASSERT_EQ(vm_.reports().size(), before + 1) << line;
+        EXPECT_EQ(vm_.reports().back(), line);
+    }
+
     static protocol::MessageHeader header(MessageType type) {
         return {static_cast<std::uint32_t>(type), 0};
     }
@@ -154,36 +160,48 @@ TEST_F(ServerTest, LargeGpadls) {
     EXPECT_EQ(guest_.create_gpadl(offer.relid, 5, pages), 0U);
     EXPECT_EQ(echo_.gpadls().at({0, 5}).ranges.at(0).pages, pages);
     EXPECT_EQ(guest_.create_gpadl(offer.relid, 5, pages), protocol::status_unsuccessful);
+    expect_line(0, "refused GPADL 0x5 of channel 1: there is a GPADL with this number");
     EXPECT_TRUE(guest_.teardown_gpadl(offer.relid, 5));
     EXPECT_FALSE(guest_.teardown_gpadl(offer.relid, 5));
+    expect_line(1, "found a teardown of GPADL 0x5 of channel 1, which isn't there");
     EXPECT_EQ(guest_.create_gpadl(offer.relid, 5, std::vector<std::uint64_t>{0}),
         protocol::status_unsuccessful)
         << "a hole";
+    expect_line(2, "refused GPADL 0x5 of channel 1: a GPADL's page isn't memory");
+    guest_.post(protocol::GpadlBody{header(MessageType::gpadl_body), 0, 6});
+    expect_line(3, "found more of GPADL 0x6: there is no such GPADL");
     echo_.refuse_gpadls(true);
     EXPECT_EQ(guest_.create_gpadl(offer.relid, 5, pages), protocol::status_unsuccessful);
+    expect_line(4, "refused GPADL 0x5 of channel 1: its service doesn't take it");
     echo_.refuse_gpadls(false);
     EXPECT_EQ(guest_.create_gpadl(offer.relid, 5, pages), 0U);
+    EXPECT_EQ(vm_.reports().size(), 5U);
 }
 
 TEST_F(ServerTest, RefusesOpensThatCantBe) {
     const auto offer = connect_to_one();
     const auto pages = vm_.test_memory().allocate(8);
     ASSERT_EQ(guest_.create_gpadl(offer.relid, 5, pages), 0U);
-    const auto refused = std::optional(protocol::status_unsuccessful);
-    EXPECT_EQ(guest_.open_with(offer.relid, 6, 4), refused) << "no such GPADL";
-    EXPECT_EQ(guest_.open_with(offer.relid, 5, 4, TestVm::processors), refused);
+    const auto expect_refused = [&](std::string_view reason, std::uint32_t gpadl,
+                                    std::uint32_t offset, std::uint32_t vp = 0) {
+        const std::size_t before = vm_.reports().size();
+        EXPECT_EQ(guest_.open_with(offer.relid, gpadl, offset, vp), protocol::status_unsuccessful);
+        expect_line(before, std::string("refused to open channel 1: ").append(reason));
+    };
+    expect_refused("there is no such GPADL", 6, 4);
+    expect_refused("there is no such processor", 5, 4, TestVm::processors);
     for (const std::uint32_t offset : {0U, 1U, 7U, 8U, 0xffffffffU}) {
-        EXPECT_EQ(guest_.open_with(offer.relid, 5, offset), refused) << offset;
+        expect_refused("a ring has no page of data", 5, offset);
     }
     vm_.refuse_events(true);
-    EXPECT_EQ(guest_.open_with(offer.relid, 5, 4), refused);
+    expect_refused("its signals can't be connected", 5, 4);
     vm_.refuse_events(false);
     echo_.refuse_opens(true);
-    EXPECT_EQ(guest_.open_with(offer.relid, 5, 4), refused);
+    expect_refused("it was told to", 5, 4);
     echo_.refuse_opens(false);
     EXPECT_EQ(vm_.connections(), 0U);
     EXPECT_EQ(guest_.open_with(offer.relid, 5, 4), 0U);
-    EXPECT_EQ(guest_.open_with(offer.relid, 5, 4), refused) << "it is open";
+    expect_refused("it is open", 5, 4);
     EXPECT_FALSE(guest_.open_with(77, 5, 4)) << "no such channel, no answer";
     EXPECT_FALSE(guest_.open_with(0xffffffff, 5, 4));
     EXPECT_EQ(echo_.open_channels(), 1U);
@@ -236,8 +254,15 @@ TEST_F(ServerTest, RetargetsInterrupts) {
     expect_echo(*channel);
     EXPECT_FALSE(vm_.take_flag(0, 1));
     EXPECT_EQ(modify(offer.relid, 4)->status, protocol::status_unsuccessful);
+    expect_line(0, "refused to interrupt processor 4 for channel 1: there is no such processor");
     EXPECT_EQ(modify(offer.relid, protocol::no_target_vp)->status, protocol::status_unsuccessful);
     EXPECT_EQ(modify(5, 0)->status, protocol::status_unsuccessful);
+    EXPECT_EQ(
+        vm_.reports().back(), "found a change of the processor for channel 5, which isn't offered");
+    ASSERT_TRUE(guest_.close(*channel));
+    EXPECT_EQ(modify(offer.relid, 0)->status, protocol::status_unsuccessful);
+    EXPECT_EQ(
+        vm_.reports().back(), "refused to interrupt processor 0 for channel 1: it isn't open");
     // Older guests get no answer.
     ASSERT_TRUE(guest_.contact(protocol::version_5_2));
     const auto offers = guest_.request_offers();
@@ -506,12 +531,118 @@ TEST_F(ServerTest, AFailedChannelIsSilentAndCanBeOpenedAgain) {
     while (reactor_.run_once(0)) {
     }
     ASSERT_FALSE(vm_.reports().empty());
-    EXPECT_EQ(vm_.reports().back(), "vmbus: channel 1 has ended: the write index is out of range");
+    EXPECT_EQ(vm_.reports().back(), "channel 1 has ended: the write index is out of range");
     EXPECT_EQ(vm_.connections(), 0U);
     ASSERT_TRUE(guest_.close(*channel));
     channel = guest_.open(offer);
     ASSERT_TRUE(channel);
     expect_echo(*channel);
+}
+
+TEST_F(ServerTest, AChannelEndsByOneLine) {
+    const auto offer = connect_to_one();
+    auto channel = guest_.open(offer);
+    ASSERT_TRUE(channel);
+    for (const std::string_view reason : {"first", "second"}) {
+        echo_.control()->fail(0, reason);
+    }
+    EXPECT_EQ(vm_.reports(), std::vector<std::string>{"channel 1 has ended: first"});
+    ASSERT_TRUE(guest_.close(*channel));
+    ASSERT_TRUE(guest_.open(offer));
+    echo_.control()->fail(0, "another opening");
+    EXPECT_EQ(vm_.reports().back(), "channel 1 has ended: another opening");
+}
+
+TEST_F(ServerTest, RingsThatCantBeAreRefusedWithTheReason) {
+    const auto offer = connect_to_one();
+    using Channel = ModelGuest::Channel;
+    // Of four pages: three of data.
+    const std::vector<std::pair<std::string, std::function<void(Channel&)>>> spoilt = {
+        {"the write index is out of range",
+            [](Channel& channel) {
+                channel.sender.ring().store(0, 3 * 4096);
+            }},
+        {"the read index is out of range",
+            [](Channel& channel) {
+                channel.sender.ring().store(4, 3);
+            }},
+        {"the write index is out of range",
+            [](Channel& channel) {
+                channel.receiver.ring().store(0, 0xfffffff8);
+            }},
+        {"the read index is out of range",
+            [](Channel& channel) {
+                channel.receiver.ring().store(4, 0x80000000);
+            }},
+    };
+    for (const auto& [reason, spoil] : spoilt) {
+        const std::size_t before = vm_.reports().size();
+        EXPECT_EQ(guest_.open_spoilt(offer, spoil), protocol::status_unsuccessful);
+        ASSERT_EQ(vm_.reports().size(), before + 1) << reason;
+        EXPECT_EQ(vm_.reports().back(), "refused to open channel 1: " + reason);
+    }
+    EXPECT_EQ(vm_.connections(), 0U);
+    auto channel = guest_.open(offer);
+    ASSERT_TRUE(channel);
+    expect_echo(*channel);
+}
+
+TEST_F(ServerTest, ARefusedRequestIsALineAndTheChannelGoesOn) {
+    const auto offer = connect_to_one();
+    echo_.control()->request_refused(0, "nobody has it open");
+    EXPECT_TRUE(vm_.reports().empty());
+    auto channel = guest_.open(offer);
+    ASSERT_TRUE(channel);
+    echo_.control()->request_refused(0, "it makes no sense");
+    expect_line(0, "refused a request on channel 1: it makes no sense");
+    expect_echo(*channel);
+}
+
+TEST_F(ServerTest, NonsenseDoesNotHideWhyAChannelEnds) {
+    const auto offer = connect_to_one();
+    for (unsigned i = 0; i < 1000; ++i) {
+        guest_.post(protocol::ChannelMessage{header(MessageType::close_channel), 77});
+    }
+    ASSERT_EQ(vm_.reports().size(), ServerLimits().reports);
+    EXPECT_EQ(vm_.reports().back(),
+        "found a close for channel 77, which isn't offered; more is not reported before the next "
+        "reset");
+    auto channel = guest_.open(offer);
+    ASSERT_TRUE(channel);
+    channel->sender.ring().store(0, 3);
+    vm_.signal(channel->connection);
+    while (reactor_.run_once(0)) {
+    }
+    EXPECT_EQ(vm_.reports().back(), "channel 1 has ended: the write index is out of range");
+}
+
+TEST_F(ServerTest, ADeviceThatFailsForEverDoesNotHideTheOthers) {
+    const auto offer = connect_to_one();
+    (void)vm_.server().add(offer_of(2), other_);
+    const auto second = guest_.wait_for_offer();
+    ASSERT_TRUE(second);
+    const auto spoil = [](ModelGuest::Channel& channel) {
+        channel.sender.ring().store(0, 3);
+    };
+    const std::size_t most = ServerLimits().ends_per_device;
+    for (std::size_t i = 0; i < most + 3; ++i) {
+        EXPECT_EQ(guest_.open_spoilt(offer, spoil), protocol::status_unsuccessful);
+    }
+    ASSERT_EQ(vm_.reports().size(), most);
+    EXPECT_EQ(vm_.reports().back(),
+        "refused to open channel 1: the write index is out of range; more of this device is not "
+        "reported before the next reset");
+    EXPECT_EQ(guest_.open_spoilt(*second, spoil), protocol::status_unsuccessful);
+    EXPECT_EQ(vm_.reports().back(), "refused to open channel 2: the write index is out of range");
+    // Another guest, other lines.
+    bool is_over = false;
+    vm_.server().reset([&] { is_over = true; });
+    ASSERT_TRUE(is_over);
+    ASSERT_TRUE(guest_.connect());
+    EXPECT_EQ(guest_.request_offers().size(), 2U);
+    EXPECT_EQ(guest_.open_spoilt(offer, spoil), protocol::status_unsuccessful);
+    EXPECT_EQ(vm_.reports().size(), most + 2);
+    EXPECT_EQ(vm_.reports().back(), "refused to open channel 1: the write index is out of range");
 }
 
 TEST_F(ServerTest, RefusesSocketConnections) {

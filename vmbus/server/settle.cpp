@@ -146,6 +146,9 @@ void Server::finish_disconnect() {
     }
     if (reset_done_) {
         reports_left_ = limits_.reports;
+        for (const auto& device : devices_) {
+            device->ends_left = limits_.ends_per_device;
+        }
         std::exchange(reset_done_, nullptr)();
     }
 }

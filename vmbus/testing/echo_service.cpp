@@ -30,12 +30,15 @@ void EchoService::answer_held() {
 void EchoService::open(std::uint16_t sub_channel, OpenChannel channel) {
     was_restored_ = channel.restored;
     auto rings = RingChannel::open(channel, control_->memory(), largest_packet);
-    const bool accepted = rings && !refuse_opens_;
-    if (accepted) {
-        channels_.emplace(sub_channel, std::move(*rings));
+    if (!rings || refuse_opens_) {
+        answer([this, sub_channel, why = rings ? "it was told to" : name_of(rings.error())] {
+            control_->open_refused(sub_channel, why);
+        });
+        return;
     }
-    answer([this, sub_channel, accepted] { control_->opened(sub_channel, accepted); });
-    if (running_ && channels_.contains(sub_channel)) {
+    channels_.emplace(sub_channel, std::move(*rings));
+    answer([this, sub_channel] { control_->opened(sub_channel); });
+    if (running_) {
         watch(sub_channel);
         serve(sub_channel);
     }

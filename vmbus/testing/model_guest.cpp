@@ -151,7 +151,7 @@ std::optional<std::uint32_t> ModelGuest::open_with(
         : std::nullopt;
 }
 
-std::optional<ModelGuest::Channel> ModelGuest::open(
+ModelGuest::Channel ModelGuest::make_channel(
     const protocol::OfferChannel& offer, std::uint64_t pages, std::uint32_t vp) {
     const std::vector<std::uint64_t> all = vm_.test_memory().allocate(2 * pages);
     const std::span<const std::uint64_t> rings(all);
@@ -160,7 +160,28 @@ std::optional<ModelGuest::Channel> ModelGuest::open(
         GuestReceiver(GuestRing(rings.subspan(pages), vm_.memory()))};
     channel.sender.ring().initialize();
     channel.receiver.ring().initialize();
-    if (create_gpadl(offer.relid, channel.gpadl, all) != 0U ||
+    return channel;
+}
+
+std::optional<std::uint32_t> ModelGuest::open_spoilt(
+    const protocol::OfferChannel& offer, const std::function<void(Channel&)>& spoil) {
+    constexpr std::uint32_t pages = 4;
+    Channel channel = make_channel(offer, pages, 0);
+    spoil(channel);
+    if (create_gpadl(offer.relid, channel.gpadl, channel.pages) != 0U) {
+        return std::nullopt;
+    }
+    const std::optional<std::uint32_t> status = open_with(offer.relid, channel.gpadl, pages);
+    if (status == protocol::status_unsuccessful && !teardown_gpadl(offer.relid, channel.gpadl)) {
+        return std::nullopt;
+    }
+    return status;
+}
+
+std::optional<ModelGuest::Channel> ModelGuest::open(
+    const protocol::OfferChannel& offer, std::uint64_t pages, std::uint32_t vp) {
+    Channel channel = make_channel(offer, pages, vp);
+    if (create_gpadl(offer.relid, channel.gpadl, channel.pages) != 0U ||
         open_with(offer.relid, channel.gpadl, static_cast<std::uint32_t>(pages), vp) != 0U) {
         return std::nullopt;
     }

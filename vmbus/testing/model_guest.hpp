@@ -56,6 +56,10 @@ public:
     /// Makes rings of `pages` pages each and opens the channel with them.
     std::optional<Channel> open(
         const protocol::OfferChannel& offer, std::uint64_t pages = 4, std::uint32_t vp = 0);
+    /// The same with rings that were spoilt before, which are taken back if that is refused;
+    /// answers the status.
+    std::optional<std::uint32_t> open_spoilt(
+        const protocol::OfferChannel& offer, const std::function<void(Channel&)>& spoil);
     /// The OPENCHANNEL alone; answers the status.
     std::optional<std::uint32_t> open_with(std::uint32_t relid, std::uint32_t gpadl,
         std::uint32_t downstream_offset, std::uint32_t vp = 0);
@@ -95,6 +99,8 @@ public:
     [[nodiscard]] std::uint32_t next_gpadl() { return next_gpadl_++; }
 
 private:
+    Channel make_channel(
+        const protocol::OfferChannel& offer, std::uint64_t pages, std::uint32_t vp);
     std::optional<std::vector<std::uint8_t>> wait_bytes(protocol::MessageType type);
     void take_messages();
 

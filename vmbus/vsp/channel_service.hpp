@@ -62,6 +62,9 @@ struct OpenChannel {
     std::shared_ptr<Interrupt> interrupt;
 };
 
+/// A guest can have itself refused as often as it likes.
+constexpr unsigned most_refusals_told = 8;
+
 /// The way back to VMBus. For the bus's thread, also from within a call to the service. Outlives
 /// the service's use of it: gone after `ChannelService::detached`.
 class ChannelControl {
@@ -75,7 +78,9 @@ public:
     [[nodiscard]] virtual const GuestPages& memory() const = 0;
 
     // The answers, each to one call of the service, at any time after it began.
-    virtual void opened(std::uint16_t sub_channel, bool accepted) = 0;
+    virtual void opened(std::uint16_t sub_channel) = 0;
+    /// The other answer to an open: the guest is told that it failed, the log `reason`.
+    virtual void open_refused(std::uint16_t sub_channel, std::string_view reason) = 0;
     virtual void closed(std::uint16_t sub_channel) = 0;
     virtual void gpadl_created(std::uint16_t sub_channel, std::uint32_t id, bool accepted) = 0;
     virtual void gpadl_torn_down(std::uint16_t sub_channel, std::uint32_t id) = 0;
@@ -84,6 +89,11 @@ public:
     /// Offers the sub-channels 1 to `count` beside the primary one, which is open. They go when
     /// that is closed. More can be asked for, not fewer.
     virtual void offer_sub_channels(std::uint16_t count) = 0;
+
+    /// The guest has asked for what can't be, and got the answer that the protocol has for that:
+    /// the channel goes on, and the log is told why. Not for what drivers ask to find out what
+    /// there is. The provider counts: `most_refusals_told` for each opening.
+    virtual void request_refused(std::uint16_t sub_channel, std::string_view reason) = 0;
 
     /// The guest has broken the channel's protocol: the provider touches the rings no more, and
     /// neither side is signalled. The guest can close the channel and open it again.
@@ -107,7 +117,7 @@ public:
     virtual void detached() = 0;
 
     /// The guest opens a channel. A service that accepts acts as if it had been signalled once.
-    /// Answer: opened.
+    /// Answer: opened or open_refused.
     virtual void open(std::uint16_t sub_channel, OpenChannel channel) = 0;
     /// The guest has closed it, or is gone. When that is answered, the service touches the rings no
     /// more and has nothing in flight for the channel. Answer: closed.
