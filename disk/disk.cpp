@@ -156,6 +156,7 @@ void Queue::give_back(Part& part) noexcept {
 void Queue::submit(Request& request) noexcept {
     ++in_flight_;
     request.status = {};
+    request.failed_at.reset();
     request.cancelled_ = request.flushing_ = false;
     if (waiting_ == nullptr && lane_.enter()) {
         start(request);
@@ -299,11 +300,12 @@ void Queue::part_done(Part& part, int result) noexcept {
     const bool prepared = part.kind == Service::Job::Kind::prepare_read ||
         part.kind == Service::Job::Kind::prepare_write;
     const Status status = part.job_status;
+    const std::optional<std::uint64_t> place = prepared ? std::optional{part.offset} : std::nullopt;
     give_back(part);
     if (!notice && !prepared)
         changed(request, request.offset, request.length);
     if (!notice) {
-        fail(request, status);
+        fail(request, status, place);
         if (prepared && status.ok())
             advance(request);
     }
@@ -331,9 +333,10 @@ void Queue::io_done(Part& part, int result) noexcept {
             : request.operation == Operation::read ? Image::Outcome::was_read
                                                    : Image::Outcome::was_written);
     changed(request, part.extent.offset, part.extent.length);
+    const std::uint64_t place = part.extent.offset + part.moved;
     give_back(part);
     if (!whole)
-        fail(request, Status::from_errno(error));
+        fail(request, Status::from_errno(error), place);
     --request.pending_;
     finish(request, true);
 }
@@ -345,9 +348,14 @@ void Queue::changed(const Request& request, std::uint64_t offset, std::uint64_t 
         disk_.tracker_->mark(offset, length);
 }
 
-void Queue::fail(Request& request, Status status) noexcept {
+// Parts fail in any order: the first in the request's is what counts of where.
+void Queue::fail(Request& request, Status status, std::optional<std::uint64_t> at) noexcept {
+    if (status.ok())
+        return;
     if (request.status.ok())
         request.status = status;
+    if (at && (!request.failed_at || *at < *request.failed_at))
+        request.failed_at = at;
 }
 
 // Ends the request if nothing of it is under way. From within submit() the caller is told later.

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 namespace croft::disk {
 
@@ -150,7 +151,7 @@ private:
     void start_job(Part& part);
     void part_done(Part& part, int result) noexcept;
     void io_done(Part& part, int result) noexcept;
-    void fail(Request& request, Status status) noexcept;
+    void fail(Request& request, Status status, std::optional<std::uint64_t> at = {}) noexcept;
     void finish(Request& request, bool may_call) noexcept;
 
     Disk& disk_;

@@ -4,6 +4,7 @@
 #include "disk/error.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <sys/uio.h>
 
@@ -35,6 +36,9 @@ public:
     void* context = nullptr; // the caller's
 
     Status status; // valid in `done`
+    // Likewise, of a read or write that failed on its way: all before this offset was moved, what
+    // is there was not. None if it is not known where it failed.
+    std::optional<std::uint64_t> failed_at;
 
     Request() = default;
     Request(const Request&) = delete;

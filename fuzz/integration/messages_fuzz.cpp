@@ -80,7 +80,9 @@ public:
 class Guest final : public vmbus::ChannelControl {
 public:
     [[nodiscard]] const vmbus::GuestPages& memory() const override { return pages_; }
-    void opened(std::uint16_t, bool accepted) override { expect(accepted); }
+    void opened(std::uint16_t) override {}
+    void open_refused(std::uint16_t, std::string_view) override { std::abort(); }
+    void request_refused(std::uint16_t, std::string_view) override { std::abort(); }
     void closed(std::uint16_t) override {}
     void gpadl_created(std::uint16_t, std::uint32_t, bool) override {}
     void gpadl_torn_down(std::uint16_t, std::uint32_t) override {}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A network driver that sends any packets while frames come. Whatever they are, each is completed
-// once at most, or the channel ends; nothing is touched but what the guest has given, and nothing
-// of that when it has been taken back.
+// A network driver that sends any packets, by one channel or by two, while frames come. Whatever
+// they are, each is completed once at most, by the channel that it came by, or the channel ends;
+// nothing is touched but what the guest has given, and nothing of that when it has been taken back.
 #include "vmbus/testing/guest_ring.hpp"
 #include "vsp/network/adapter.hpp"
 
@@ -32,8 +32,11 @@ using vmbus::testing::GuestSender;
 class Pages final : public vmbus::GuestPages {
 public:
     static constexpr std::size_t ring_pages = 5;
-    static constexpr std::size_t first_receive_page = 2 * ring_pages;
-    static constexpr std::size_t receive_pages = 16;
+    static constexpr std::size_t channel_pages = 2 * ring_pages;
+    static constexpr std::size_t channels = 2;
+    static constexpr std::size_t first_receive_page = channels * channel_pages;
+    /// Enough that two channels can share it.
+    static constexpr std::size_t receive_pages = 64;
     static constexpr std::size_t first_send_page = first_receive_page + receive_pages;
     static constexpr std::size_t send_pages = 4;
     static constexpr std::size_t first_message_page = first_send_page + send_pages;
@@ -152,36 +155,50 @@ private:
     std::uint8_t sum_ = 0;
 };
 
-class OneQueue final : public BackEnd {
+class Lists final : public BackEnd {
 public:
-    [[nodiscard]] std::uint16_t queue_count() const override { return 1; }
-    [[nodiscard]] Queue& queue(std::uint16_t) override { return only; }
+    [[nodiscard]] std::uint16_t queue_count() const override { return Pages::channels; }
+    [[nodiscard]] ListQueue& queue(std::uint16_t number) override { return queues_.at(number); }
     void set_coalescing(Coalescing) override {}
     void set_scaling(const ReceiveScaling&) override {}
     void set_plugged(bool) override {}
 
-    ListQueue only;
+private:
+    std::array<ListQueue, Pages::channels> queues_;
 };
 
 class Bus final : public vmbus::ChannelControl {
 public:
     explicit Bus(const Pages& pages) : pages_(pages) {}
     [[nodiscard]] const vmbus::GuestPages& memory() const override { return pages_; }
-    void opened(std::uint16_t, bool accepted) override { is_open = accepted; }
-    void closed(std::uint16_t) override { is_open = false; }
+    void opened(std::uint16_t channel) override { is_open.at(channel) = true; }
+    void open_refused(std::uint16_t channel, std::string_view reason) override {
+        if (reason.empty()) {
+            std::abort();
+        }
+        is_open.at(channel) = false;
+    }
+    void request_refused(std::uint16_t, std::string_view reason) override {
+        if (reason.empty() || reason.find('\n') != std::string_view::npos) {
+            std::abort();
+        }
+    }
+    void closed(std::uint16_t channel) override { is_open.at(channel) = false; }
     void gpadl_created(std::uint16_t, std::uint32_t, bool) override {}
     void gpadl_torn_down(std::uint16_t, std::uint32_t) override { ++torn_down; }
     void stopped() override { is_stopped = true; }
     void offer_sub_channels(std::uint16_t count) override {
-        if (count != 0) {
+        if (count >= Pages::channels || count < offered) {
             std::abort();
         }
+        offered = count;
     }
-    void fail(std::uint16_t, std::string_view) override { failed = true; }
+    void fail(std::uint16_t, std::string_view) override {}
 
-    bool is_open = false;
+    std::array<bool, Pages::channels> is_open{};
+    /// How many sub-channels the guest may open.
+    std::uint16_t offered = 0;
     bool is_stopped = false;
-    bool failed = false;
     unsigned torn_down = 0;
 
 private:
@@ -192,6 +209,106 @@ class NoInterrupt final : public vmbus::Interrupt {
 public:
     void signal() override {}
 };
+
+std::vector<std::uint64_t> numbers(std::size_t first, std::size_t count) {
+    std::vector<std::uint64_t> pages(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        pages[i] = first + i;
+    }
+    return pages;
+}
+
+/// A channel as the guest has it, and the thread that serves it.
+class Line {
+public:
+    Line(const Pages& pages, std::size_t number);
+    /// With empty rings.
+    [[nodiscard]] vmbus::OpenChannel open();
+    void send(GuestPacket packet);
+    void take_all();
+    /// Completes all that has been taken.
+    void complete_all();
+    /// Completes anything.
+    void complete(std::uint64_t transaction_id, std::uint16_t flags);
+
+    HandRing thread;
+
+private:
+    std::vector<std::uint64_t> rings_;
+    GuestSender sender_;
+    GuestReceiver receiver_;
+    std::deque<std::uint64_t> held_;
+    unsigned sent_ = 0;
+    unsigned completed_ = 0;
+};
+
+Line::Line(const Pages& pages, std::size_t number)
+    : rings_(numbers(number * Pages::channel_pages, Pages::channel_pages)),
+      sender_(GuestRing(std::span(rings_).first(Pages::ring_pages), pages)),
+      receiver_(GuestRing(std::span(rings_).subspan(Pages::ring_pages), pages)) {}
+
+vmbus::OpenChannel Line::open() {
+    sender_.ring().initialize();
+    receiver_ = GuestReceiver(receiver_.ring());
+    receiver_.ring().initialize();
+    held_.clear();
+    sent_ = completed_ = 0;
+    vmbus::OpenChannel open;
+    open.incoming_pages.assign(rings_.begin(), rings_.begin() + Pages::ring_pages);
+    open.outgoing_pages.assign(rings_.begin() + Pages::ring_pages, rings_.end());
+    open.event = vmbus::Descriptor(eventfd(0, EFD_CLOEXEC));
+    open.interrupt = std::make_shared<NoInterrupt>();
+    return open;
+}
+
+void Line::send(GuestPacket packet) {
+    packet.transaction_id = 1;
+    const bool answered = (packet.flags & 1) != 0 && packet.type != 11;
+    switch (sender_.send(packet)) {
+    case GuestSender::Sent::full:
+        return;
+    case GuestSender::Sent::signal:
+        thread.signal();
+        break;
+    case GuestSender::Sent::quiet:
+        break;
+    }
+    sent_ += answered ? 1 : 0;
+}
+
+void Line::take_all() {
+    while (const auto packet = receiver_.receive()) {
+        if (packet->type == 11) {
+            ++completed_;
+        } else if (packet->type == 7) {
+            held_.push_back(packet->transaction_id);
+        }
+        if (receiver_.commit()) {
+            thread.signal();
+        }
+    }
+    if (completed_ > sent_) {
+        std::abort();
+    }
+}
+
+void Line::complete_all() {
+    take_all();
+    for (; !held_.empty(); held_.pop_front()) {
+        complete(held_.front(), 0);
+    }
+}
+
+void Line::complete(std::uint64_t transaction_id, std::uint16_t flags) {
+    GuestPacket packet;
+    packet.type = 11;
+    packet.flags = flags;
+    packet.payload = {0};
+    packet.transaction_id = transaction_id;
+    if (sender_.send(packet) == GuestSender::Sent::signal) {
+        thread.signal();
+    }
+}
 
 /// One thing that happens, in the input.
 struct Step {
@@ -217,12 +334,16 @@ enum Kind : std::uint8_t {
     kind_pause,
     kind_raw,
     kind_tear_down,
+    kind_open_sub_channel,
+    kind_close_sub_channel,
     kind_count,
 };
 
 constexpr std::uint8_t flag_no_completion = 1;
 /// What follows comes before anybody looks.
 constexpr std::uint8_t flag_wait = 2;
+/// By the sub-channel, or to it, if it is open.
+constexpr std::uint8_t flag_sub_channel = 4;
 
 constexpr std::uint32_t receive_gpadl = 11;
 constexpr std::uint32_t send_gpadl = 12;
@@ -240,58 +361,37 @@ private:
     void run();
     void exchange(std::uint32_t type, std::initializer_list<std::uint32_t> body);
     void request(std::initializer_list<std::uint32_t> message);
-    void send(GuestPacket packet);
     void take_all();
     void pages(const Step& step, GuestPacket& packet, std::uint32_t channel);
     void frame(const Step& step);
+    void pause();
+    void open_sub_channel();
+    void close_sub_channel();
+    [[nodiscard]] std::uint16_t channel_of(const Step& step) const;
     void give_gpadl(std::uint32_t id, std::size_t first, std::size_t count);
     [[nodiscard]] static GuestPacket message(
         std::uint32_t type, std::span<const std::uint8_t> body);
     [[nodiscard]] std::vector<std::uint8_t> receive_memory() const;
 
     Pages pages_;
-    std::vector<std::uint64_t> rings_;
-    GuestSender sender_;
-    GuestReceiver receiver_;
-    HandRing ring_;
+    std::array<Line, Pages::channels> lines_{Line(pages_, 0), Line(pages_, 1)};
     std::deque<std::function<void()>> posted_;
-    OneQueue network_;
+    Lists network_;
     Bus bus_{pages_};
     Adapter adapter_;
-    std::deque<std::uint64_t> held_;
-    unsigned sent_ = 0;
-    unsigned completed_ = 0;
 };
 
-std::vector<std::uint64_t> numbers(std::size_t first, std::size_t count) {
-    std::vector<std::uint64_t> pages(count);
-    for (std::size_t i = 0; i < count; ++i) {
-        pages[i] = first + i;
-    }
-    return pages;
-}
-
 World::World()
-    : rings_(numbers(0, 2 * Pages::ring_pages)),
-      sender_(GuestRing(std::span(rings_).first(Pages::ring_pages), pages_)),
-      receiver_(GuestRing(std::span(rings_).subspan(Pages::ring_pages), pages_)),
-      adapter_({{&ring_},
+    : adapter_({{&lines_[0].thread, &lines_[1].thread},
                    [this](std::function<void()> function) {
                        posted_.push_back(std::move(function));
                    }},
           network_, MacAddress{{0, 0x15, 0x5d, 1, 2, 3}}, 9000) {
-    sender_.ring().initialize();
-    receiver_.ring().initialize();
     adapter_.attached(bus_);
     adapter_.start();
     give_gpadl(receive_gpadl, Pages::first_receive_page, Pages::receive_pages);
     give_gpadl(send_gpadl, Pages::first_send_page, Pages::send_pages);
-    vmbus::OpenChannel open;
-    open.incoming_pages = numbers(0, Pages::ring_pages);
-    open.outgoing_pages = numbers(Pages::ring_pages, Pages::ring_pages);
-    open.event = vmbus::Descriptor(eventfd(0, EFD_CLOEXEC));
-    open.interrupt = std::make_shared<NoInterrupt>();
-    adapter_.open(0, std::move(open));
+    adapter_.open(0, lines_[0].open());
     run();
 }
 
@@ -302,7 +402,10 @@ void World::give_gpadl(std::uint32_t id, std::size_t first, std::size_t count) {
 
 void World::run() {
     for (bool any = true; any;) {
-        any = ring_.run();
+        any = false;
+        for (Line& line : lines_) {
+            any |= line.thread.run();
+        }
         while (!posted_.empty()) {
             const auto function = std::move(posted_.front());
             posted_.pop_front();
@@ -312,35 +415,45 @@ void World::run() {
     }
 }
 
-void World::send(GuestPacket packet) {
-    packet.transaction_id = 1;
-    sent_ += (packet.flags & 1) != 0 && packet.type != 11 ? 1 : 0;
-    switch (sender_.send(packet)) {
-    case GuestSender::Sent::full:
-        sent_ -= (packet.flags & 1) != 0 && packet.type != 11 ? 1 : 0;
-        break;
-    case GuestSender::Sent::signal:
-        ring_.signal();
-        break;
-    case GuestSender::Sent::quiet:
-        break;
+void World::take_all() {
+    for (std::uint16_t channel = 0; channel < Pages::channels; ++channel) {
+        if (bus_.is_open.at(channel)) {
+            lines_.at(channel).take_all();
+        }
     }
 }
 
-void World::take_all() {
-    while (const auto packet = receiver_.receive()) {
-        if (packet->type == 11) {
-            ++completed_;
-        } else if (packet->type == 7) {
-            held_.push_back(packet->transaction_id);
-        }
-        if (receiver_.commit()) {
-            ring_.signal();
+std::uint16_t World::channel_of(const Step& step) const {
+    return (step.flags & flag_sub_channel) != 0 && bus_.is_open[1] ? 1 : 0;
+}
+
+void World::open_sub_channel() {
+    if (bus_.offered != 0 && !bus_.is_open[1]) {
+        adapter_.open(1, lines_[1].open());
+        run();
+    }
+}
+
+void World::close_sub_channel() {
+    if (bus_.is_open[1]) {
+        adapter_.close(1);
+        run();
+        if (bus_.is_open[1]) {
+            std::abort();
         }
     }
-    if (completed_ > sent_) {
+}
+
+void World::pause() {
+    bus_.is_stopped = false;
+    adapter_.stop();
+    run();
+    if (!bus_.is_stopped) {
         std::abort();
     }
+    // A state that was saved can be read.
+    (void)AdapterState::load(vdev::Record::decode(adapter_.save().encode()));
+    adapter_.start();
 }
 
 GuestPacket World::message(std::uint32_t type, std::span<const std::uint8_t> body) {
@@ -402,27 +515,34 @@ void World::initialize() {
     request({2, 24, 1, 1, 0, 0x4000});
     request({5, 56, 2, 0xfc01020c, 28, 20, 0, 0x001c0380, 0, 0, 0, 0, rsc, 0});
     request({5, 32, 3, 0x1010e, 4, 20, 0, 0x2d});
+    exchange(133, {protocol::sub_channel_allocate, 1});
+    open_sub_channel();
+    if (!bus_.is_open[1]) {
+        std::abort();
+    }
 }
 
 void World::frame(const Step& step) {
     std::vector<std::uint8_t> bytes(sizeof(FrameHeader) + step.length);
     std::copy_n(step.data.begin(), std::min(bytes.size(), step.data.size()), bytes.begin());
-    network_.only.frames.push_back(std::move(bytes));
-    ring_.ready();
+    const std::uint16_t channel = channel_of(step);
+    network_.queue(channel).frames.push_back(std::move(bytes));
+    lines_.at(channel).thread.ready();
 }
 
 void World::step(const Step& step) {
+    Line& line = lines_.at(channel_of(step));
     GuestPacket packet;
     packet.flags = (step.flags & flag_no_completion) != 0 ? 0 : 1;
     switch (step.kind % kind_count) {
     case kind_message:
         packet = message(step.first, step.data);
         packet.flags = (step.flags & flag_no_completion) != 0 ? 0 : 1;
-        send(packet);
+        line.send(packet);
         break;
     case kind_request:
         pages(step, packet, protocol::rndis_channel_control);
-        send(packet);
+        line.send(packet);
         break;
     case kind_section:
     case kind_both: {
@@ -436,32 +556,18 @@ void World::step(const Step& step) {
         if (step.kind % kind_count == kind_both) {
             pages(step, packet, 0);
         }
-        send(packet);
+        line.send(packet);
         break;
     }
     case kind_pages:
         pages(step, packet, protocol::rndis_channel_data);
-        send(packet);
+        line.send(packet);
         break;
     case kind_completion:
-        packet.type = 11;
-        packet.payload = {0};
-        packet.transaction_id = step.first;
-        if (sender_.send(packet) == GuestSender::Sent::signal) {
-            ring_.signal();
-        }
+        line.complete(step.first, packet.flags);
         break;
     case kind_complete_all:
-        take_all();
-        for (; !held_.empty(); held_.pop_front()) {
-            packet.type = 11;
-            packet.flags = 0;
-            packet.payload = {0};
-            packet.transaction_id = held_.front();
-            if (sender_.send(packet) == GuestSender::Sent::signal) {
-                ring_.signal();
-            }
-        }
+        line.complete_all();
         break;
     case kind_frame:
         frame(step);
@@ -470,15 +576,7 @@ void World::step(const Step& step) {
         adapter_.set_plugged(step.first % 2 != 0);
         break;
     case kind_pause:
-        bus_.is_stopped = false;
-        adapter_.stop();
-        run();
-        if (!bus_.is_stopped) {
-            std::abort();
-        }
-        // A state that was saved can be read.
-        (void)AdapterState::load(vdev::Record::decode(adapter_.save().encode()));
-        adapter_.start();
+        pause();
         break;
     case kind_raw:
         packet.type = static_cast<std::uint16_t>(step.first);
@@ -487,10 +585,16 @@ void World::step(const Step& step) {
         if (!packet.payload.empty()) {
             std::memcpy(packet.payload.data(), step.data.data(), 8 * packet.payload.size());
         }
-        send(packet);
+        line.send(packet);
         break;
     case kind_tear_down:
         adapter_.teardown_gpadl(0, step.first % 2 != 0 ? receive_gpadl : send_gpadl);
+        break;
+    case kind_open_sub_channel:
+        open_sub_channel();
+        break;
+    case kind_close_sub_channel:
+        close_sub_channel();
         break;
     default:
         break;
@@ -525,13 +629,16 @@ void World::finish() {
     last.length = 100;
     last.data.fill(0xff);
     frame(last);
+    last.flags = flag_sub_channel;
+    frame(last);
     run();
     if (receive_memory() != memory) {
         std::abort();
     }
+    close_sub_channel();
     adapter_.close(0);
     run();
-    if (bus_.is_open) {
+    if (bus_.is_open[0]) {
         std::abort();
     }
     adapter_.detached();

@@ -116,6 +116,7 @@ private:
 class Owner final : public Channel::Owner {
 public:
     void channel_failed(std::uint16_t, std::string_view) override { failed = true; }
+    void request_refused(std::uint16_t, std::string_view) override {}
     void sub_channels_wanted(std::uint16_t count) override {
         if (count > 3) {
             std::abort();

@@ -168,6 +168,56 @@ TEST_P(Faults, AQueueTellsWhatFailed) {
     EXPECT_TRUE(disk.close());
 }
 
+// The first byte that wasn't moved, in whatever order the parts of a request fail.
+TEST_P(Faults, AQueueTellsWhereARequestFailed) {
+    MemoryFolder folder;
+    folder.create(GetParam(), disk_size);
+    Disk disk{folder.open()};
+    QueueDriver driver{disk};
+    constexpr std::uint64_t middle = 4U << 20U; // where another block begins
+    std::vector<std::byte> bytes(2 * piece, std::byte{1});
+    const std::span all{bytes};
+    // In this order, so that they don't follow each other in the file.
+    ASSERT_TRUE(driver.write(middle, all.first(piece)).ok());
+    ASSERT_TRUE(driver.write(middle - piece, all.first(piece)).ok());
+    const std::array segments{iovec{bytes.data(), bytes.size()}};
+    Request request;
+    request.offset = middle - piece;
+    request.length = bytes.size();
+    request.segments = segments;
+    ASSERT_TRUE(driver.run(request).ok());
+    EXPECT_FALSE(request.failed_at);
+    const auto here = std::this_thread::get_id(); // payload; the service's thread does the rest
+    std::vector<std::pair<int, std::size_t>> answers;
+    std::size_t calls = 0;
+    folder.file("disk")->fault = [&](const Event&, std::size_t& length) {
+        if (std::this_thread::get_id() != here || calls == answers.size())
+            return 0;
+        const auto& [error, moved] = answers[calls++];
+        length = error != 0 ? moved : length;
+        return error;
+    };
+    answers = {{0, 0}, {EIO, 0}};
+    EXPECT_EQ(driver.run(request).code, ErrorCode::io);
+    EXPECT_EQ(request.failed_at, middle);
+    calls = 0;
+    answers = {{EAGAIN, 0}, {EIO, 0}, {EIO, 4096}, {EIO, 0}};
+    EXPECT_EQ(driver.run(request).code, ErrorCode::io);
+    EXPECT_EQ(calls, answers.size()) << "the second part failed before the first";
+    EXPECT_EQ(request.failed_at, middle - piece + 4096);
+    ASSERT_TRUE(driver.run(request).ok());
+    EXPECT_FALSE(request.failed_at);
+    // Of a write that is whole and not durable there is no such place.
+    folder.file("disk")->fault = [](const Event& call, std::size_t&) {
+        return call.kind == Event::Kind::flush ? EIO : 0;
+    };
+    request.operation = Operation::write;
+    request.durable = true;
+    EXPECT_FALSE(driver.run(request).ok());
+    EXPECT_FALSE(request.failed_at);
+    folder.file("disk")->fault = nullptr;
+}
+
 // One of eight; it knows which of its pieces a flush of its own has acknowledged.
 class Writer {
 public:

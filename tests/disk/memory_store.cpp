@@ -188,8 +188,15 @@ Result<std::unique_ptr<Store>> MemoryStore::open_for_writing() {
     return std::make_unique<MemoryStore>(contents_);
 }
 
+void MemoryStore::record_memory(std::span<const iovec> segments) {
+    const std::lock_guard lock{contents_->mutex};
+    if (contents_->record_memory)
+        contents_->memory.insert(contents_->memory.end(), segments.begin(), segments.end());
+}
+
 void MemoryStore::start_read(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
     Completion& completion) noexcept {
+    record_memory(segments);
     int moved = 0;
     for (const iovec& segment : segments) {
         std::size_t length = segment.iov_len;
@@ -214,6 +221,7 @@ void MemoryStore::start_read(Ring& ring, std::uint64_t offset, std::span<const i
 
 void MemoryStore::start_write(Ring& ring, std::uint64_t offset, std::span<const iovec> segments,
     Completion& completion) noexcept {
+    record_memory(segments);
     int moved = 0;
     for (const iovec& segment : segments) {
         const std::span bytes{static_cast<const std::byte*>(segment.iov_base), segment.iov_len};

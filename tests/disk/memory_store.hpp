@@ -52,6 +52,9 @@ public:
         SparseBytes bytes;
         std::vector<Event> events;
         bool record = false;
+        // The memory that asynchronous reads and writes were given, while `record_memory`.
+        std::vector<iovec> memory;
+        bool record_memory = false;
         bool has_holes = true; // what is discarded is given back
         // Asked before each call, without the mutex: an errno, or 0. It may cut the length of a
         // write or of an asynchronous read, which then fails after that much.
@@ -81,6 +84,7 @@ public:
 
 private:
     int fault(const Event& call, std::size_t& length) const;
+    void record_memory(std::span<const iovec> segments);
     int change(Event event, std::size_t& length);
     int change(Event event);
 

@@ -933,7 +933,7 @@ class Completion(unittest.TestCase):
                 for line in croft("--help").split("Subcommands:")[1].strip().splitlines()]
 
     def test_sub_commands(self):
-        self.assertEqual(self.offered("croft", ""), ["disk", "vm", "-h", "--help"])
+        self.assertEqual(self.offered("croft", ""), ["disk", "host", "vm", "-h", "--help"])
         offered = self.offered("croft", "disk", "")
         self.assertEqual(sorted(offered), sorted([*self.sub_commands(), "-h", "--help"]))
         self.assertEqual(self.offered("croft", "disk", "com"), ["compact", "compare"])

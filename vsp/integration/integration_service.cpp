@@ -45,15 +45,19 @@ IntegrationService::~IntegrationService() {
 }
 
 void IntegrationService::open(std::uint16_t sub_channel, vmbus::OpenChannel channel) {
+    if (sub_channel != 0) {
+        control_->open_refused(sub_channel, "it has no sub-channels");
+        return;
+    }
     auto opened = vmbus::RingChannel::open(channel, control_->memory(), largest_packet);
-    if (sub_channel != 0 || !opened) {
-        control_->opened(sub_channel, false);
+    if (!opened) {
+        control_->open_refused(sub_channel, name_of(opened.error()));
         return;
     }
     channel_.emplace(*std::move(opened));
     failed_ = false;
     negotiation_due_ = true;
-    control_->opened(sub_channel, true);
+    control_->opened(sub_channel);
     if (running_) {
         reactor_.watch(channel_->event(), POLLIN, [this] { serve(); });
         serve();

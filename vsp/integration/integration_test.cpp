@@ -47,15 +47,18 @@ struct Message {
 
 class IntegrationTest : public ::testing::Test {
 protected:
-    /// Offers the service and opens its channel.
-    void open(const vmbus::Offer& offer, IntegrationService& service) {
+    void connect(const vmbus::Offer& offer, IntegrationService& service) {
         vm_.server().add(offer, service);
         vm_.server().start();
         ASSERT_TRUE(guest_.connect());
         const auto offers = guest_.request_offers();
         ASSERT_EQ(offers.size(), 1U);
         offer_ = offers[0];
-        auto channel = guest_.open(offers[0]);
+    }
+    /// Offers the service and opens its channel.
+    void open(const vmbus::Offer& offer, IntegrationService& service) {
+        connect(offer, service);
+        auto channel = guest_.open(offer_);
         ASSERT_TRUE(channel);
         channel_.emplace(*std::move(channel));
     }
@@ -485,6 +488,21 @@ TEST_F(IntegrationTest, AnItemThatIsTooLargeEndsTheChannel) {
     reply.set(item);
     answer(reply);
     expect_failed("found a name of 512 and a value of 2049 bytes", exchange);
+}
+
+TEST_F(IntegrationTest, RefusesRingsThatCantBe) {
+    Heartbeat heartbeat(reactor_, time_, time_);
+    connect(message::heartbeat_offer, heartbeat);
+    EXPECT_EQ(guest_.open_spoilt(
+                  offer_, [](ModelGuest::Channel& channel) { channel.sender.ring().store(4, 9); }),
+        vmbus::protocol::status_unsuccessful);
+    EXPECT_EQ(vm_.reports(),
+        std::vector<std::string>{"refused to open channel 1: the read index is out of range"});
+    auto channel = guest_.open(offer_);
+    ASSERT_TRUE(channel);
+    channel_.emplace(*std::move(channel));
+    agree({3, 0});
+    EXPECT_TRUE(heartbeat.is_ready());
 }
 
 TEST_F(IntegrationTest, EndsAChannelWithBrokenRings) {

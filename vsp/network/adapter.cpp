@@ -181,6 +181,10 @@ void Adapter::handle(std::uint16_t index, const Request& request) {
         fail(index, answered.error());
     }
     const Outcome outcome = answered.value_or(Outcome());
+    if (!outcome.refusal.empty() && refusals_left_ != 0) {
+        --refusals_left_;
+        control_->request_refused(index, outcome.refusal);
+    }
     const auto answer = [channel, replies = outcome.replies] {
         post_to(channel->ring(), [channel, replies] { channel->answer(replies); });
     };
@@ -195,18 +199,18 @@ void Adapter::handle(std::uint16_t index, const Request& request) {
     }
 }
 
-/// The channel doesn't know of it yet.
+/// An open channel doesn't know of it yet. One that is closing does nothing any more.
 void Adapter::fail(std::uint16_t index, std::string_view reason) {
-    const auto found = channels_.find(index);
-    if (found != channels_.end()) {
+    if (const auto found = channels_.find(index); found != channels_.end()) {
         post_to(found->second->ring(), [&channel = *found->second] { channel.end(); });
-        control_->fail(index, reason);
     }
+    control_->fail(index, reason);
 }
 
 void Adapter::channel_failed(std::uint16_t index, std::string_view reason) {
     threads_.post_to_bus([this, index, why = std::string(reason)] {
-        if (channels_.contains(index)) {
+        // The guest may be closing it by now, but not yet have it open again.
+        if (find(index) != nullptr) {
             control_->fail(index, why);
         }
     });
@@ -216,6 +220,7 @@ void Adapter::channel_failed(std::uint16_t index, std::string_view reason) {
 
 /// What there was on the primary channel before means nothing to the one that comes.
 bool Adapter::begin_anew(bool restored) {
+    refusals_left_ = vmbus::most_refusals_told;
     if (restored) {
         const bool is_sound = negotiation_.restore(restored_.negotiation);
         rndis_.restore(restored_.rndis, restored_.address);
@@ -232,33 +237,40 @@ bool Adapter::may_open(std::uint16_t index) const {
     return index <= most_sub_channels_ && (index == 0 || channels_.contains(0));
 }
 
-bool Adapter::make_channel(std::uint16_t index, vmbus::OpenChannel& open) {
+std::expected<void, std::string_view> Adapter::make_channel(
+    std::uint16_t index, vmbus::OpenChannel& open) {
     const bool is_restored = open.restored && restored_.channels.contains(index);
-    if (!may_open(index) || (index == 0 && !begin_anew(is_restored))) {
-        return false;
+    if (!may_open(index)) {
+        return std::unexpected("there is no such sub-channel, or no primary channel");
+    }
+    if (index == 0 && !begin_anew(is_restored)) {
+        return std::unexpected("what was saved of it can't be");
     }
     auto rings = vmbus::RingChannel::open(open, control_->memory(), Channel::largest_packet);
     if (!rings) {
-        return false;
+        return std::unexpected(name_of(rings.error()));
     }
     Channel::Owner& owner = *this;
     auto made = std::make_unique<Channel>(index, std::move(*rings),
         *threads_.rings[index % threads_.rings.size()], control_->memory(), owner,
         back_end_.queue(index), counters_[index], settings_);
     if (is_restored && !made->restore(restored_.channels.extract(index).mapped())) {
-        return false;
+        return std::unexpected("what was saved of it can't be");
     }
     channels_[index] = std::move(made);
-    return true;
+    return {};
 }
 
 void Adapter::open(std::uint16_t sub_channel, vmbus::OpenChannel channel) {
-    const bool is_made = make_channel(sub_channel, channel);
-    if (is_made && running_) {
+    if (const auto is_made = make_channel(sub_channel, channel); !is_made) {
+        control_->open_refused(sub_channel, is_made.error());
+        return;
+    }
+    if (running_) {
         Channel& made = *channels_[sub_channel];
         post_to(made.ring(), [&made] { made.start(); });
     }
-    control_->opened(sub_channel, is_made);
+    control_->opened(sub_channel);
 }
 
 void Adapter::close(std::uint16_t sub_channel) {
@@ -295,7 +307,8 @@ void Adapter::teardown_gpadl(std::uint16_t sub_channel, std::uint32_t id) {
         control_->gpadl_torn_down(sub_channel, id);
         return;
     }
-    if (negotiation_.forget(id)) {
+    // With the channel closed, as when a guest has crashed, that is no offence.
+    if (negotiation_.forget(id) && channels_.contains(0)) {
         fail(0,
             fmt::format("found GPADL {:#x} torn down with a buffer in it, expected the buffer to "
                         "be revoked before",

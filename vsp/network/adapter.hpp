@@ -15,6 +15,7 @@
 #include "vsp/threads/threads.hpp"
 
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <map>
 #include <memory>
@@ -88,7 +89,8 @@ private:
     void fail(std::uint16_t index, std::string_view reason);
     [[nodiscard]] AdapterFacts facts() const;
     [[nodiscard]] Channel* find(std::uint16_t index);
-    [[nodiscard]] bool make_channel(std::uint16_t index, vmbus::OpenChannel& open);
+    [[nodiscard]] std::expected<void, std::string_view> make_channel(
+        std::uint16_t index, vmbus::OpenChannel& open);
     [[nodiscard]] bool begin_anew(bool restored);
     [[nodiscard]] bool may_open(std::uint16_t index) const;
     [[nodiscard]] std::shared_ptr<Countdown> count_down(std::function<void()> done);
@@ -115,6 +117,8 @@ private:
     std::shared_ptr<const DataSettings> settings_;
     /// What the back end goes by.
     ReceiveScaling scaling_;
+    /// Of requests, since the primary channel was opened.
+    unsigned refusals_left_ = vmbus::most_refusals_told;
     /// By channel.
     std::vector<Counters> counters_;
     std::map<std::uint16_t, std::unique_ptr<Channel>> channels_;

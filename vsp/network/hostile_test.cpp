@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Guests that don't keep to the protocol: each loses its channel, by one line that says why.
+#include "vmbus/testing/rewriter.hpp"
 #include "vsp/network/testing/network_fixture.hpp"
 
 #include <array>
@@ -34,6 +35,16 @@ protected:
         ASSERT_TRUE(driver_.initialize(*primary_));
         network_.send({{}, frame_of(60)});
         EXPECT_EQ(driver_.receive(*primary_)->bytes, frame_of(60));
+    }
+    /// What was refused so far: the starts of the lines. The channel goes on.
+    void expect_refused(const std::vector<std::string>& reasons) {
+        host_.settle();
+        ASSERT_EQ(vm_.reports().size(), reasons.size());
+        for (std::size_t i = 0; i < reasons.size(); ++i) {
+            const std::string& line = vm_.reports()[i];
+            EXPECT_TRUE(line.starts_with("refused a request on channel 1: " + reasons[i])) << line;
+            EXPECT_NE(line.find("expected"), std::string::npos) << line;
+        }
     }
     void send(const Bytes& message) {
         GuestPacket packet = driver_.packet_by_pages(message);
@@ -190,6 +201,102 @@ TEST_F(HostileTest, LargeSendWithoutSegments) {
     expect_failure("found a large send");
 }
 
+/// What the network gets with a frame is true of that frame, whatever its sender has made of the
+/// message meanwhile.
+void expect_consistent(const Frame& frame) {
+    const FrameHeader& header = frame.header;
+    const Bytes& bytes = frame.bytes;
+    ASSERT_GE(bytes.size(), ethernet_header_size);
+    ASSERT_LE(bytes.size(), largest_frame + vlan_tag_size);
+    if ((header.flags & frame_needs_checksum) == 0) {
+        return;
+    }
+    ASSERT_LE(header.checksum_start + header.checksum_offset + 2U, bytes.size());
+    if (header.segmentation == segments_none) {
+        return;
+    }
+    const std::size_t tcp = header.checksum_start;
+    ASSERT_GT(header.segment_size, 0U);
+    ASSERT_LT(tcp + 12, bytes.size());
+    ASSERT_EQ(header.header_size, tcp + (bytes[tcp + 12] >> 4U) * 4U);
+    ASSERT_LE(header.header_size, bytes.size());
+    const std::size_t ip = tcp - 20;
+    ASSERT_EQ(bytes[ip], 0x45);
+    ASSERT_EQ(std::size_t{bytes[ip + 2]} << 8U | bytes[ip + 3], bytes.size() - ip);
+}
+
+TEST_F(HostileTest, MessagesThatChangeWhileTheyAreRead) {
+#ifdef __SANITIZE_THREAD__
+    GTEST_SKIP() << "the kernel reads a frame where it lies, and the guest may change it meanwhile";
+#endif
+    boot();
+    constexpr std::uint32_t tcp = 34;
+    constexpr std::uint32_t checksum = protocol::send_is_ipv4 | protocol::send_tcp_checksum;
+    constexpr std::uint32_t large_send = protocol::large_send_version_2 | 100;
+    const auto message_with = [](const std::map<std::uint32_t, std::uint32_t>& info,
+                                  std::uint8_t tcp_words) {
+        Bytes frame = frame_of(600, other_address, tcp_words);
+        frame[14] = 0x45;
+        frame[tcp + 12] = static_cast<std::uint8_t>(tcp_words << 4U);
+        return rndis_packet(frame, info);
+    };
+    const std::uint32_t sum = checksum | tcp << protocol::send_tcp_offset_shift;
+    const std::uint32_t cut = large_send | tcp << protocol::large_send_tcp_offset_shift;
+    const Bytes plain = message_with({{protocol::info_checksum, sum}, {protocol::info_vlan, 5}}, 5);
+    std::vector<Bytes> contents = {plain,
+        message_with({{protocol::info_large_send, cut}, {protocol::info_vlan, 7}}, 6),
+        message_with({{protocol::info_checksum, sum}, {protocol::info_large_send, cut}}, 15),
+        message_with({{protocol::info_large_send, cut}, {12345, 0}}, 8)};
+    for (const Bytes& content : contents) {
+        ASSERT_EQ(content.size(), plain.size());
+    }
+    // And what can't be.
+    contents.push_back(changed(plain, at_data_length, 1500));
+    contents.push_back(changed(plain, at_info + 12, checksum | 599U << 16U));
+    contents.push_back(changed(plain, at_info, 0xffffffff));
+    GuestPacket packet = driver_.packet_by_pages(plain);
+    packet.transaction_id = 77;
+    // A page of its own, as the driver's requests are in the other.
+    packet.header[2] = vm_.test_memory().allocate(1).front();
+    const std::size_t offset = packet.header[1] >> 32U;
+    std::uint8_t* const message = vm_.memory().page(packet.header[2]) + offset;
+    std::ranges::copy(plain, message);
+    const vmbus::testing::Rewriter guest(message, contents);
+    unsigned sent = 0;
+    unsigned segmented = 0;
+    std::size_t failures = 0;
+    // Until there was enough of all, however seldom the guest's thread gets a processor.
+    while ((sent < 500 || segmented < 10 || failures < 10) && failures < 40) {
+        ASSERT_TRUE(guest_.send(*primary_, packet));
+        bool is_answered = false;
+        while (!is_answered && vm_.reports().size() == failures) {
+            ASSERT_TRUE(host_.work());
+            while (const auto answer = primary_->receiver.receive()) {
+                is_answered = is_answered || answer->transaction_id == 77;
+                if (primary_->receiver.commit()) {
+                    vm_.signal(primary_->connection);
+                }
+            }
+        }
+        while (const auto frame = network_.receive()) {
+            ASSERT_NO_FATAL_FAILURE(expect_consistent(*frame));
+            ++sent;
+            segmented += frame->header.segmentation != segments_none ? 1U : 0U;
+        }
+        if (is_answered) {
+            continue;
+        }
+        ASSERT_EQ(vm_.reports().size(), ++failures);
+        ASSERT_TRUE(guest_.close(*primary_));
+        ASSERT_TRUE(driver_.take_back_receive_buffer(*primary_));
+        ASSERT_TRUE(driver_.take_back_send_buffer(*primary_));
+        primary_ = guest_.open(offers_[0], 16);
+        ASSERT_TRUE(primary_);
+        ASSERT_TRUE(driver_.initialize(*primary_));
+    }
+    EXPECT_GT(sent, 0U);
+}
+
 TEST_F(HostileTest, RequestBeforeAVersion) {
     open();
     driver_.configure(*primary_, 1500, 0);
@@ -224,6 +331,51 @@ TEST_F(HostileTest, RequestLongerThanItsMessage) {
     expect_failure("says it has 5000 bytes");
 }
 
+TEST_F(HostileTest, RingsThatCantBe) {
+    connect();
+    EXPECT_EQ(guest_.open_spoilt(
+                  offers_[0], [](auto& channel) { channel.receiver.ring().store(0, 0x7ffffff8); }),
+        vmbus::protocol::status_unsuccessful);
+    EXPECT_EQ(vm_.reports(),
+        std::vector<std::string>{"refused to open channel 1: the write index is out of range"});
+    primary_ = guest_.open(offers_[0], 16);
+    ASSERT_TRUE(primary_);
+    ASSERT_TRUE(driver_.initialize(*primary_));
+    network_.send({{}, frame_of(60)});
+    EXPECT_EQ(driver_.receive(*primary_)->bytes, frame_of(60));
+}
+
+TEST_F(HostileTest, ClosesAtOnce) {
+    boot();
+    host_.settle();
+    driver_.complete(*primary_, 0x1234567800000001);
+    ASSERT_TRUE(host_.work()) << "the channel has seen it, the bus not yet";
+    ASSERT_TRUE(vm_.reports().empty());
+    ASSERT_TRUE(guest_.close(*primary_));
+    ASSERT_EQ(vm_.reports().size(), 1U);
+    EXPECT_TRUE(vm_.reports()[0].starts_with("channel 1 has ended: found the completion"))
+        << vm_.reports()[0];
+}
+
+TEST_F(HostileTest, AsksNonsenseAndClosesAtOnce) {
+    boot();
+    host_.settle();
+    driver_.tell(*primary_, nvsp_message(static_cast<MessageType>(0x7777), Bytes(8)));
+    ASSERT_TRUE(host_.work()) << "the channel has seen it, the bus not yet";
+    ASSERT_TRUE(vm_.reports().empty());
+    ASSERT_TRUE(guest_.close(*primary_));
+    ASSERT_EQ(vm_.reports().size(), 1U);
+    EXPECT_TRUE(vm_.reports()[0].starts_with("channel 1 has ended: ")) << vm_.reports()[0];
+}
+
+/// A guest that has crashed has taken nothing back, which is no offence.
+TEST_F(HostileTest, LeavesWithItsBuffersInUse) {
+    boot();
+    ASSERT_TRUE(guest_.unload());
+    host_.settle();
+    EXPECT_TRUE(vm_.reports().empty()) << vm_.reports().front();
+}
+
 TEST_F(HostileTest, RequestsWhoseAnswersItDoesNotTake) {
     boot();
     driver_.set_completes(false);
@@ -256,6 +408,19 @@ TEST_F(HostileTest, BuffersThatAreNone) {
     EXPECT_NE(take_from<std::uint32_t>(*answer, 4), 1U);
     EXPECT_EQ(driver_.give_receive_buffer(*primary_).status, 1U);
     EXPECT_NE(driver_.give_receive_buffer(*primary_).status, 1U) << "a second one";
+    expect_refused({"found GPADL 0x1267 with id 0xcafe as the receive buffer",
+        "found a second receive buffer"});
+    const auto sent = driver_.ask(*primary_,
+        nvsp_message(MessageType::send_send_buffer, concatenate(protocol::SendBuffer{4712, 0, 0})));
+    ASSERT_TRUE(sent);
+    EXPECT_EQ(driver_.give_send_buffer(*primary_).status, 1U);
+    EXPECT_NE(driver_.give_send_buffer(*primary_).status, 1U) << "a second one";
+    const auto channels = driver_.ask(*primary_,
+        nvsp_message(MessageType::sub_channel, concatenate(protocol::SubChannelRequest{2, 1})));
+    ASSERT_TRUE(channels);
+    expect_refused({"found GPADL 0x1267 with id 0xcafe as the receive buffer",
+        "found a second receive buffer", "found GPADL 0x1268 with id 0x0 as the send buffer",
+        "found a second send buffer", "found operation 2 for 1 sub-channels"});
 }
 
 /// Channels that have their sections in a buffer have none in a smaller one.
@@ -303,7 +468,15 @@ TEST_F(HostileTest, ObjectsOfTheWrongLength) {
     EXPECT_EQ(driver_.set(*primary_, Oid::config_parameter,
                   concatenate(protocol::ConfigParameter{0xffffffff, 28, 2, 20, 24})),
         protocol::rndis_invalid_data);
-    EXPECT_TRUE(vm_.reports().empty());
+    expect_refused({"found 3 bytes", "found 7 bytes", "found 3 bytes", "found 10 bytes",
+        "found 28 bytes", "found 28 bytes", "found 20 bytes"});
+    // As often as the guest likes, but not as many lines.
+    for (unsigned i = 0; i < 20; ++i) {
+        EXPECT_EQ(driver_.set(*primary_, Oid::current_packet_filter, Bytes(3)),
+            protocol::rndis_invalid_length);
+    }
+    host_.settle();
+    EXPECT_EQ(vm_.reports().size(), vmbus::most_refusals_told);
 }
 
 } // namespace

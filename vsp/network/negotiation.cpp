@@ -72,6 +72,15 @@ Reply send_table(std::uint16_t channels) {
     return reply;
 }
 
+/// Why a buffer isn't taken.
+std::string why_not(
+    std::string_view kind, const protocol::SendBuffer& given, bool is_first, std::uint32_t size) {
+    return is_first ? fmt::format("found GPADL {:#x} with id {:#x} as the {} buffer, expected one "
+                                  "that is there, with a section of {} bytes at least",
+                          given.gpadl, given.id, kind, size)
+                    : fmt::format("found a second {} buffer, expected one", kind);
+}
+
 /// Channels share the receive buffer, but a small one isn't split into shares of no use: a frame
 /// of the largest size takes up to 40 sections.
 constexpr std::uint32_t smallest_share = 64;
@@ -180,7 +189,8 @@ Answered Negotiation::receive_buffer(const Request& request) {
     protocol::ReceiveBufferComplete answer{};
     answer.status = number_of(Status::failure);
     const std::uint32_t size = receive_section_size(mtu());
-    if (receive_buffer_ == nullptr && given.id == protocol::receive_buffer_id) {
+    const bool is_first = receive_buffer_ == nullptr;
+    if (is_first && given.id == protocol::receive_buffer_id) {
         receive_buffer_ = map_(given.gpadl, size);
         if (receive_buffer_ != nullptr) {
             state_.receive_gpadl = given.gpadl;
@@ -190,13 +200,17 @@ Answered Negotiation::receive_buffer(const Request& request) {
     }
     Outcome outcome = completion(request, MessageType::send_receive_buffer_complete, answer);
     outcome.changes_settings = true;
+    if (answer.status != number_of(Status::success)) {
+        outcome.refusal = why_not("receive", given, is_first, size);
+    }
     return outcome;
 }
 
 Answered Negotiation::send_buffer(const Request& request) {
     const auto given = body_of<protocol::SendBuffer>(request);
     protocol::SendBufferComplete answer{number_of(Status::failure), 0};
-    if (send_buffer_ == nullptr) {
+    const bool is_first = send_buffer_ == nullptr;
+    if (is_first) {
         send_buffer_ = map_(given.gpadl, send_section_size);
         if (send_buffer_ != nullptr) {
             state_.send_gpadl = given.gpadl;
@@ -205,6 +219,9 @@ Answered Negotiation::send_buffer(const Request& request) {
     }
     Outcome outcome = completion(request, MessageType::send_send_buffer_complete, answer);
     outcome.changes_settings = true;
+    if (answer.status != number_of(Status::success)) {
+        outcome.refusal = why_not("send", given, is_first, send_section_size);
+    }
     return outcome;
 }
 
@@ -233,6 +250,10 @@ Answered Negotiation::sub_channels(const Request& request) {
     if (is_good) {
         outcome.sub_channels = count;
         outcome.replies.push_back(send_table(static_cast<std::uint16_t>(count + 1)));
+    } else {
+        outcome.refusal = fmt::format("found operation {} for {} sub-channels, expected {} for {} "
+                                      "or more",
+            wanted.operation, wanted.count, protocol::sub_channel_allocate, state_.sub_channels);
     }
     return outcome;
 }

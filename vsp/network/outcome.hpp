@@ -18,6 +18,8 @@ struct Outcome {
     bool changes_settings = false;
     /// So many sub-channels are wanted.
     std::optional<std::uint16_t> sub_channels;
+    /// Why the answer is no, if the guest has asked for what can't be.
+    std::string refusal;
 };
 
 /// Or how it broke the protocol: what was found and what was expected.

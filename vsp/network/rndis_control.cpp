@@ -130,6 +130,13 @@ Outcome RndisControl::set(
     }
     Outcome outcome = reply(RndisType::set, answer);
     outcome.changes_settings = answer.status == protocol::rndis_success;
+    if (answer.status == protocol::rndis_invalid_length ||
+        answer.status == protocol::rndis_invalid_data) {
+        outcome.refusal = fmt::format("found {} bytes at {} of {} for object {:#x}, expected {}",
+            request.info_length, request.info_offset, body.size(), request.oid,
+            answer.status == protocol::rndis_invalid_length ? "the object's length"
+                                                            : "values that it can have");
+    }
     return outcome;
 }
 

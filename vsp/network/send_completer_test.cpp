@@ -26,7 +26,7 @@ public:
     void detached() override { control_ = nullptr; }
     void open(std::uint16_t sub_channel, vmbus::OpenChannel channel) override {
         open_.insert_or_assign(sub_channel, std::move(channel));
-        control_->opened(sub_channel, true);
+        control_->opened(sub_channel);
     }
     void close(std::uint16_t sub_channel) override {
         completer_.close(sub_channel);
@@ -211,7 +211,7 @@ TEST_F(SendCompleterTest, ABadRingEndsTheChannelOnly) {
     vm_.signal(channel_->connection);
     work();
     ASSERT_EQ(vm_.reports().size(), 1U);
-    EXPECT_EQ(vm_.reports()[0], "vmbus: channel 1 has ended: the write index is out of range");
+    EXPECT_EQ(vm_.reports()[0], "channel 1 has ended: the write index is out of range");
     ASSERT_TRUE(guest_.close(*channel_));
 }
 
@@ -220,7 +220,7 @@ TEST_F(SendCompleterTest, LeavesRingsThatAreBroken) {
     adapter_.leave();
     completer_.start();
     ASSERT_EQ(vm_.reports().size(), 1U);
-    EXPECT_EQ(vm_.reports()[0], "vmbus: channel 1 has ended: the read index is out of range");
+    EXPECT_EQ(vm_.reports()[0], "channel 1 has ended: the read index is out of range");
     ASSERT_TRUE(guest_.close(*channel_));
 }
 

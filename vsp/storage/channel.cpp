@@ -22,11 +22,13 @@ Channel::Channel(std::uint16_t index, vmbus::RingChannel rings, disk::Ring& ring
       memory_(memory),
       owner_(owner),
       negotiation_(most_sub_channels, state.negotiation),
-      commands_(ring,
+      commands_(
+          ring,
           [this](const Reply& completion) {
               reply(completion);
               post_flush();
-          }),
+          },
+          [this](std::string_view reason) { refuse(reason); }),
       doorbell_(ring, rings_.event(),
           [this] {
               serve();
@@ -69,6 +71,13 @@ void Channel::rescan() {
     rescan_wanted_ = true;
     if (running_ && send_held()) {
         post_flush();
+    }
+}
+
+void Channel::refuse(std::string_view reason) {
+    if (refusals_left_ != 0) {
+        --refusals_left_;
+        owner_.request_refused(index_, reason);
     }
 }
 

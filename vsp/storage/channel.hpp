@@ -31,6 +31,8 @@ public:
 
         /// The guest has broken the protocol: the channel does nothing any more.
         virtual void channel_failed(std::uint16_t index, std::string_view reason) = 0;
+        /// It has asked for what can't be, and got an answer.
+        virtual void request_refused(std::uint16_t index, std::string_view reason) = 0;
         virtual void sub_channels_wanted(std::uint16_t count) = 0;
 
     protected:
@@ -88,6 +90,7 @@ private:
     void post_flush();
     void flush();
 
+    void refuse(std::string_view reason);
     void fail(std::string_view reason);
     void check_idle();
 
@@ -106,6 +109,7 @@ private:
     /// There may be packets in the ring for which no signal will come.
     bool left_some_ = false;
     bool rescan_wanted_;
+    unsigned refusals_left_ = vmbus::most_refusals_told;
     /// Completions that found no space.
     std::deque<Reply> held_;
     std::vector<std::function<void()>> idle_;

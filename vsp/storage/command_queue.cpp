@@ -57,6 +57,7 @@ struct CommandQueue::Access {
     void take_buffer();
     void step();
     [[nodiscard]] bool is_right() const;
+    [[nodiscard]] std::optional<std::uint64_t> failed_block() const;
 };
 
 void CommandQueue::Access::prepare(scsi::MediumAccess&& medium) {
@@ -130,9 +131,15 @@ bool CommandQueue::Access::is_right() const {
     return true;
 }
 
-CommandQueue::CommandQueue(disk::Ring& ring, std::function<void(const Reply&)> completed)
+std::optional<std::uint64_t> CommandQueue::Access::failed_block() const {
+    return request.failed_at ? std::optional(*request.failed_at / block_size) : std::nullopt;
+}
+
+CommandQueue::CommandQueue(
+    disk::Ring& ring, std::function<void(const Reply&)> completed, Refused refused)
     : ring_(ring),
-      completed_(std::move(completed)) {}
+      completed_(std::move(completed)),
+      refused_(std::move(refused)) {}
 
 CommandQueue::~CommandQueue() = default;
 
@@ -198,6 +205,11 @@ scsi::Answer CommandQueue::report_luns(const ScsiCommand& command) const {
     return scsi::report_luns(command.cdb, luns);
 }
 
+scsi::Answer CommandQueue::refuse(std::string_view reason) const {
+    refused_(reason);
+    return scsi::Answer(scsi::invalid_field_in_cdb);
+}
+
 scsi::Outcome CommandQueue::ask_unit(scsi::LogicalUnit& unit, const ScsiCommand& command) {
     parameters_.resize(
         std::min<std::size_t>(unit.parameter_length(command.cdb), command.request.data_length));
@@ -210,8 +222,10 @@ std::optional<protocol::Packet> CommandQueue::execute(
     const scsi::OperationCode operation = command.cdb.operation();
     Slot* const slot = slot_of(command.request);
     scsi::Outcome outcome;
-    if (command.request.cdb_length < command.cdb.length() || command.goes_wrong_way) {
-        outcome = scsi::Answer(scsi::invalid_field_in_cdb);
+    if (command.request.cdb_length < command.cdb.length()) {
+        outcome = refuse("a command is shorter than its operation says");
+    } else if (command.goes_wrong_way) {
+        outcome = refuse("a command's data goes the wrong way");
     } else if (operation == scsi::OperationCode::report_luns) {
         outcome = report_luns(command);
     } else if (slot != nullptr) {
@@ -247,7 +261,8 @@ std::optional<protocol::Packet> CommandQueue::start(
     if (has_guests_data) {
         bytes = medium.blocks.count * block_size;
         if (bytes > command.request.data_length) {
-            return sense_reply(scsi::invalid_field_in_cdb, command.request.sense_length);
+            return sense_reply(
+                refuse("a command has less data than blocks").sense, command.request.sense_length);
         }
         shorten(command.segments, bytes);
     }
@@ -302,7 +317,7 @@ void CommandQueue::submit(Access& access) {
 void CommandQueue::accessed(Access& access) noexcept {
     const disk::Request& request = access.request;
     Slot& slot = *access.slot;
-    scsi::Sense sense = scsi::sense_of(request.status, request.operation);
+    scsi::Sense sense = scsi::sense_of(request.status, request.operation, access.failed_block());
     if (request.status.ok()) {
         if (!access.is_right()) {
             sense = scsi::miscompare_during_verify;

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 namespace croft::vsp::storage {
@@ -23,8 +24,11 @@ namespace croft::vsp::storage {
 /// long. A drive does a few of them at a time, and ends them early when it is to be at rest.
 class CommandQueue {
 public:
-    /// `completed` is told of each command that `execute` hasn't answered at once.
-    CommandQueue(disk::Ring& ring, std::function<void(const Reply&)> completed);
+    using Refused = std::function<void(std::string_view reason)>;
+
+    /// `completed` is told of each command that `execute` hasn't answered at once, `refused` of
+    /// what is wrong with one that contradicts the request it is in.
+    CommandQueue(disk::Ring& ring, std::function<void(const Reply&)> completed, Refused refused);
     /// Nothing is in flight.
     ~CommandQueue();
     CommandQueue(const CommandQueue&) = delete;
@@ -67,6 +71,7 @@ private:
 
     [[nodiscard]] Slot* slot_of(const protocol::ScsiRequest& request);
     [[nodiscard]] scsi::Answer report_luns(const ScsiCommand& command) const;
+    [[nodiscard]] scsi::Answer refuse(std::string_view reason) const;
     [[nodiscard]] scsi::Outcome ask_unit(scsi::LogicalUnit& unit, const ScsiCommand& command);
     [[nodiscard]] std::optional<protocol::Packet> start(
         Slot& slot, scsi::MediumAccess&& medium, const Request& request, ScsiCommand& command);
@@ -81,6 +86,7 @@ private:
 
     disk::Ring& ring_;
     std::function<void(const Reply&)> completed_;
+    Refused refused_;
     std::array<Slot, lun_count> slots_;
     /// Of all there ever were, and those not in use.
     std::vector<std::unique_ptr<Access>> accesses_;

@@ -165,7 +165,7 @@ void Controller::rescan() {
 void Controller::open(std::uint16_t sub_channel, vmbus::OpenChannel channel) {
     auto rings = vmbus::RingChannel::open(channel, control_->memory(), Channel::largest_packet);
     if (!rings) {
-        control_->opened(sub_channel, false);
+        control_->open_refused(sub_channel, name_of(rings.error()));
         return;
     }
     const auto saved = restored_.extract(sub_channel);
@@ -182,7 +182,7 @@ void Controller::open(std::uint16_t sub_channel, vmbus::OpenChannel channel) {
     if (running_) {
         serve(*made);
     }
-    control_->opened(sub_channel, true);
+    control_->opened(sub_channel);
 }
 
 void Controller::serve(Channel& channel) {
@@ -242,8 +242,17 @@ void Controller::start() {
 
 void Controller::channel_failed(std::uint16_t index, std::string_view reason) {
     threads_.post_to_bus([this, index, why = std::string(reason)] {
-        if (channels_.contains(index)) {
+        // The guest may be closing it by now, but not yet have it open again.
+        if (channels_.contains(index) || closing_.contains(index)) {
             control_->fail(index, why);
+        }
+    });
+}
+
+void Controller::request_refused(std::uint16_t index, std::string_view reason) {
+    threads_.post_to_bus([this, index, why = std::string(reason)] {
+        if (channels_.contains(index) || closing_.contains(index)) {
+            control_->request_refused(index, why);
         }
     });
 }

@@ -86,6 +86,7 @@ public:
 private:
     // Channel::Owner, on the channels' threads
     void channel_failed(std::uint16_t index, std::string_view reason) override;
+    void request_refused(std::uint16_t index, std::string_view reason) override;
     void sub_channels_wanted(std::uint16_t count) override;
 
     struct Closing {

@@ -5,16 +5,20 @@
 
 #include "vdev/error.hpp"
 #include "vmbus/testing/model_guest.hpp"
+#include "vmbus/testing/rewriter.hpp"
 #include "vmbus/testing/test_vm.hpp"
 #include "vsp/storage/testing/memory_disk.hpp"
 #include "vsp/storage/testing/storage_guest.hpp"
 #include "vsp/threads/testing/ring_host.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <functional>
 #include <gtest/gtest.h>
+#include <map>
 #include <numeric>
 #include <string>
+#include <utility>
 
 namespace croft::vsp::storage {
 namespace {
@@ -26,6 +30,7 @@ using testing::MemoryDisk;
 using testing::ScsiResult;
 using testing::StorageGuest;
 using vmbus::testing::ModelGuest;
+using vmbus::testing::Rewriter;
 using vmbus::testing::TestVm;
 using vsp::testing::RingHost;
 
@@ -77,13 +82,17 @@ protected:
         host_.settle();
     }
 
-    /// The guest boots as far as its driver for disks.
-    void boot() {
+    /// The guest boots as far as it sees the controller.
+    void connect() {
         vm_.server().start();
         device_ = vm_.server().add(Controller::offer(instance), *controller_);
         ASSERT_TRUE(guest_.connect());
         offers_ = guest_.request_offers();
         ASSERT_EQ(offers_.size(), 1U);
+    }
+    /// And as far as its driver for disks.
+    void boot() {
+        connect();
         primary_ = guest_.open(offers_[0], 8);
         ASSERT_TRUE(primary_);
         ASSERT_EQ(driver_.initialize(*primary_), most_sub_channels);
@@ -235,6 +244,35 @@ TEST_F(ControllerTest, DataMayBeginAnywhere) {
     std::vector<std::uint8_t> back(data.size());
     EXPECT_TRUE(read(read_10(100, 20), back).is_good());
     EXPECT_EQ(back, data);
+}
+
+/// No copy between the guest's memory and the file: what the file is read into and written from are
+/// the command's own bytes.
+TEST_F(ControllerTest, DataMovesBetweenTheFileAndWhereTheGuestHasIt) {
+    boot();
+    disk_.contents().record_memory = true;
+    constexpr std::uint32_t offset = 100;
+    driver_.place_data_at(offset);
+    for (const bool is_write : {true, false}) {
+        GuestCommand command;
+        command.cdb = is_write ? write_10(8, 32) : read_10(8, 32);
+        command.direction = is_write ? protocol::data_out : protocol::data_in;
+        driver_.give_buffer(command, std::size_t{32} * 512);
+        const auto answer = driver_.exchange(*primary_, command.packet());
+        ASSERT_TRUE(answer && testing::result_of(*answer).is_good());
+        std::vector<const std::uint8_t*> expected;
+        for (std::size_t i = 0; i < command.length; ++i) {
+            const std::size_t at = offset + i;
+            expected.push_back(vm_.memory().page(command.pages.at(at / 4096)) + at % 4096);
+        }
+        std::vector<const std::uint8_t*> moved;
+        for (const iovec& segment : std::exchange(disk_.contents().memory, {})) {
+            for (std::size_t i = 0; i < segment.iov_len; ++i) {
+                moved.push_back(static_cast<const std::uint8_t*>(segment.iov_base) + i);
+            }
+        }
+        EXPECT_TRUE(moved == expected) << (is_write ? "write" : "read");
+    }
 }
 
 TEST_F(ControllerTest, ALargerBufferKeepsTheRest) {
@@ -481,6 +519,40 @@ TEST_F(ControllerTest, ErrorsOfTheHostAreSenseData) {
     EXPECT_TRUE(write(write_10(0, 1), data).is_good());
     fail_with(EIO);
     EXPECT_EQ(run(cdb_10(0x35, 0, 0)).sense_code(), 0x030c00U);
+}
+
+TEST_F(ControllerTest, AMediumErrorNamesItsBlock) {
+    boot();
+    constexpr std::uint64_t bad = 109;
+    disk_.contents().fault = [](const disk::test::Event& call, std::size_t& length) {
+        if (call.offset + call.length <= bad * 512 || call.offset > bad * 512) {
+            return 0;
+        }
+        length = bad * 512 - call.offset; // up to there it succeeds
+        return EIO;
+    };
+    const auto expect_named = [](const ScsiResult& result, std::uint32_t code) {
+        EXPECT_EQ(result.sense_code(), code);
+        ASSERT_EQ(result.sense.size(), 18U);
+        EXPECT_EQ(result.sense[0], 0xf0) << "VALID";
+        EXPECT_EQ(
+            result.sense[3] << 24 | result.sense[4] << 16 | result.sense[5] << 8 | result.sense[6],
+            static_cast<int>(bad));
+    };
+    std::vector<std::uint8_t> back(std::size_t{32} * 512);
+    driver_.place_data_at(300);
+    expect_named(read(read_10(100, 32), back), 0x031100);
+    expect_named(write(write_10(100, 32), back), 0x030c00);
+    // In a later step of a command that has several.
+    expect_named(run(cdb_10(0x2f, 0, 300)), 0x031100);
+    EXPECT_TRUE(read(read_10(bad + 1, 8), std::span(back).first(8 * 512)).is_good());
+    disk_.contents().fault = [](const disk::test::Event&, std::size_t& length) {
+        length = 0;
+        return EIO;
+    };
+    const ScsiResult flushed = run(cdb_10(0x35, 0, 0));
+    EXPECT_EQ(flushed.sense_code(), 0x030c00U);
+    EXPECT_EQ(flushed.sense.at(0), 0x70) << "of no block in particular";
 }
 
 TEST_F(ControllerTest, ManyCommandsAtOnceWhileNobodyReads) {
@@ -846,6 +918,114 @@ TEST_F(ControllerTest, AGuestThatDoesNotSpeakTheProtocolLosesItsChannel) {
     }
 }
 
+TEST_F(ControllerTest, RingsThatCantBeAreRefusedWithTheReason) {
+    connect();
+    EXPECT_EQ(guest_.open_spoilt(offers_[0],
+                  [](ModelGuest::Channel& channel) { channel.sender.ring().store(0, 4); }),
+        vmbus::protocol::status_unsuccessful);
+    EXPECT_EQ(vm_.reports(),
+        std::vector<std::string>{"refused to open channel 1: the write index is out of range"});
+    primary_ = guest_.open(offers_[0], 8);
+    ASSERT_TRUE(primary_ && driver_.initialize(*primary_));
+    EXPECT_TRUE(run(test_unit_ready).is_good());
+}
+
+TEST_F(ControllerTest, AGuestThatClosesAtOnceDoesNotHideWhatItDid) {
+    boot();
+    host_.settle();
+    auto packet = testing::packet_of(Operation::execute_srb);
+    packet.flags = 0;
+    ASSERT_TRUE(guest_.send(*primary_, packet));
+    ASSERT_TRUE(host_.work()) << "the channel has seen it, the bus not yet";
+    ASSERT_TRUE(vm_.reports().empty());
+    ASSERT_TRUE(guest_.close(*primary_));
+    EXPECT_EQ(vm_.reports(),
+        std::vector<std::string>{"channel 1 has ended: a packet wants no completion"});
+}
+
+/// UNMAP's list: what is done is what was checked, whatever the guest makes of it meanwhile.
+TEST_F(ControllerTest, AnUnmapListThatChangesWhileItIsRead) {
+    boot();
+    disk_.contents().record = true;
+    GuestCommand command;
+    command.cdb = {0x42, 0, 0, 0, 0, 0, 0, 0, 40, 0};
+    command.direction = protocol::data_out;
+    driver_.place_data_at(4096 - 20); // over two pages
+    driver_.give_buffer(command, 40);
+    constexpr std::uint8_t big = 0xff;
+    const std::vector<std::uint8_t> good = {0, 38, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0,
+        0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 8, 0, 0, 0, 0};
+    std::vector<std::uint8_t> far = good;
+    std::fill_n(far.begin() + 8, 12, big);
+    std::vector<std::uint8_t> longer = good;
+    longer[2] = longer[3] = big;
+    driver_.copy_in(command, good);
+    // Each page by itself: what is in the second is where the first ends in the host's memory only
+    // by chance.
+    const auto page = [&](std::size_t number) {
+        return vm_.memory().page(command.pages[number]);
+    };
+    const auto part = [](const std::vector<std::uint8_t>& list, bool is_second) {
+        return is_second ? std::vector(list.begin() + 20, list.end())
+                         : std::vector(list.begin(), list.begin() + 20);
+    };
+    std::map<std::uint32_t, unsigned> seen;
+    {
+        const Rewriter first(
+            page(0) + 4096 - 20, {part(good, false), part(far, false), part(longer, false)});
+        const Rewriter second(page(1), {part(good, true), std::vector<std::uint8_t>(20, big)});
+        // Until there was some of each, however seldom the guest's threads get a processor.
+        const auto is_enough = [&] {
+            return seen[0] >= 20 && seen[0x052100] >= 20 && seen[0x052600] >= 20;
+        };
+        for (unsigned i = 0; i < 2000 || (!is_enough() && i < 1000000); ++i) {
+            const auto answer = driver_.exchange(*primary_, command.packet());
+            ASSERT_TRUE(answer);
+            ++seen[testing::result_of(*answer).sense_code()];
+        }
+    }
+    EXPECT_EQ(seen.size(), 3U) << "other sense data";
+    for (const auto& [code, times] : seen) {
+        EXPECT_GE(times, 20U) << std::hex << code;
+    }
+    for (const disk::test::Event& event : disk_.contents().events) {
+        EXPECT_LE(event.length, 16 * mebibyte);
+        EXPECT_LE(event.offset, 16 * mebibyte - event.length);
+    }
+    EXPECT_TRUE(vm_.reports().empty());
+}
+
+/// WRITE SAME's block: all are alike, whatever the guest makes of it meanwhile.
+TEST_F(ControllerTest, ABlockToRepeatThatChangesWhileItIsRead) {
+    boot();
+    GuestCommand command;
+    command.cdb = cdb_10(0x41, 8, 24);
+    command.direction = protocol::data_out;
+    driver_.place_data_at(0);
+    driver_.give_buffer(command, 512);
+    constexpr std::size_t block = 512;
+    {
+        const Rewriter guest(vm_.memory().page(command.pages[0]),
+            {std::vector<std::uint8_t>(block), pattern(block, 3), pattern(block, 4)});
+        std::vector<std::uint8_t> before;
+        unsigned changes = 0;
+        for (unsigned i = 0; i < 500 || (changes < 20 && i < 1000000); ++i) {
+            const auto answer = driver_.exchange(*primary_, command.packet());
+            ASSERT_TRUE(answer && testing::result_of(*answer).is_good());
+            const auto written = on_disk(8 * block, 24 * block);
+            for (std::size_t at = block; at < written.size(); at += block) {
+                ASSERT_TRUE(std::equal(written.begin(), written.begin() + block,
+                    written.begin() + static_cast<std::ptrdiff_t>(at)))
+                    << "block " << at / block;
+            }
+            changes += written != before ? 1U : 0U;
+            before = written;
+        }
+        EXPECT_GE(changes, 20U);
+    }
+    EXPECT_TRUE(vm_.reports().empty());
+}
+
 TEST_F(ControllerTest, DataThatGoesTheWrongWayIsRefused) {
     boot();
     const auto data = pattern(8192, 5);
@@ -853,8 +1033,11 @@ TEST_F(ControllerTest, DataThatGoesTheWrongWayIsRefused) {
     std::vector<std::uint8_t> back(8192);
     EXPECT_EQ(read(write_10(0, 16), back).sense_code(), 0x052400U);
     EXPECT_EQ(write({0x12, 0, 0, 0, 36, 0}, std::span(data).first(36)).sense_code(), 0x052400U);
-    EXPECT_TRUE(vm_.reports().empty()) << "the channel goes on";
-    EXPECT_TRUE(read(read_10(0, 16), back).is_good());
+    host_.settle();
+    EXPECT_EQ(vm_.reports(),
+        std::vector<std::string>(
+            3, "refused a request on channel 1: a command's data goes the wrong way"));
+    EXPECT_TRUE(read(read_10(0, 16), back).is_good()) << "the channel goes on";
     EXPECT_EQ(back, std::vector<std::uint8_t>(8192));
 }
 
@@ -872,6 +1055,19 @@ TEST_F(ControllerTest, CommandsThatMakeNoSenseAreRefused) {
     const auto answer = driver_.exchange(*primary_, packet);
     ASSERT_TRUE(answer);
     EXPECT_EQ(testing::result_of(*answer).srb_status, protocol::srb_error);
+    host_.settle();
+    const std::string refused = "refused a request on channel 1: ";
+    EXPECT_EQ(vm_.reports(),
+        (std::vector<std::string>{refused + "a command is shorter than its operation says",
+            refused + "a command is shorter than its operation says",
+            refused + "a command has less data than blocks"}))
+        << "what isn't known is no offence";
+    // As often as the guest likes, but not as many lines.
+    for (unsigned i = 0; i < 2 * vmbus::most_refusals_told; ++i) {
+        EXPECT_EQ(run({}).sense_code(), 0x052400U);
+    }
+    host_.settle();
+    EXPECT_EQ(vm_.reports().size(), vmbus::most_refusals_told);
 }
 
 } // namespace

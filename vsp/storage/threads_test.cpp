@@ -63,7 +63,9 @@ public:
     }
 
     [[nodiscard]] const vmbus::GuestPages& memory() const override { return memory_.pages(); }
-    void opened(std::uint16_t, bool accepted) override { open_count += accepted ? 1U : 0U; }
+    void opened(std::uint16_t) override { ++open_count; }
+    void open_refused(std::uint16_t, std::string_view) override {}
+    void request_refused(std::uint16_t, std::string_view) override {}
     void closed(std::uint16_t) override { ++close_count; }
     void gpadl_created(std::uint16_t, std::uint32_t, bool) override {}
     void gpadl_torn_down(std::uint16_t, std::uint32_t) override {}

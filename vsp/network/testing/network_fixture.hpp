@@ -51,13 +51,17 @@ protected:
         host_.settle();
     }
 
-    /// As far as the open channel.
-    void open() {
+    /// As far as the guest sees the adapter.
+    void connect() {
         vm_.server().start();
         device_ = vm_.server().add(Adapter::offer(instance), *adapter_);
         ASSERT_TRUE(guest_.connect());
         offers_ = guest_.request_offers();
         ASSERT_EQ(offers_.size(), 1U);
+    }
+    /// As far as the open channel.
+    void open() {
+        connect();
         primary_ = guest_.open(offers_[0], 16);
         ASSERT_TRUE(primary_);
     }

@@ -92,6 +92,20 @@ TEST(SenseTest, FixedFormat) {
     EXPECT_EQ(bytes[7], 10);
     EXPECT_EQ(bytes[12], 0x21);
     EXPECT_EQ(bytes[13], 0x00);
+    EXPECT_EQ(get_be(bytes, 3, 4), 0U);
+}
+
+TEST(SenseTest, NamesTheBlockOfAMediumError) {
+    constexpr disk::Status failed{disk::ErrorCode::io, EIO};
+    const auto bytes = fixed_format(sense_of(failed, disk::Operation::read, 0xfedcba98));
+    EXPECT_EQ(bytes[0], 0xf0) << "VALID";
+    EXPECT_EQ(get_be(bytes, 3, 4), 0xfedcba98U);
+    EXPECT_EQ(bytes[12], 0x11);
+    const auto far = fixed_format(sense_of(failed, disk::Operation::write, 0x100000000));
+    EXPECT_EQ(far[0], 0x70) << "it has 32 bits";
+    EXPECT_EQ(get_be(far, 3, 4), 0U);
+    EXPECT_EQ(sense_of({disk::ErrorCode::no_space, ENOSPC}, disk::Operation::write, 5),
+        space_allocation_failed);
 }
 
 TEST(SenseTest, ErrorsOfTheHost) {
@@ -344,6 +358,29 @@ TEST(DiskUnitTest, WriteSame) {
     EXPECT_EQ(sense_after(unit, cdb_of({0x93, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1})),
         invalid_field_in_cdb)
         << "more than is done in one go";
+}
+
+/// START STOP UNIT and PREVENT ALLOW MEDIUM REMOVAL: nothing spins and nothing can be taken out, so
+/// that all of their forms are done, and change nothing.
+TEST(DiskUnitTest, NeitherStopsNorLocks) {
+    DiskUnit unit(identity(), geometry());
+    const UnitState before = unit.save();
+    const Cdb read = cdb_of({0x28, 0, 0, 0, 0, 8, 0, 0, 2, 0});
+    for (const int action : {0x00, 0x01, 0x02, 0x03}) { // stop, start, eject, load
+        for (const int immediate : {0, 1}) {
+            EXPECT_EQ(sense_after(unit, cdb_of({0x1b, immediate, 0, 0, action, 0})), no_sense);
+            EXPECT_EQ(sense_after(unit, cdb_of({0x00})), no_sense) << "it is ready";
+            EXPECT_EQ(access_of(unit, read).blocks, (Blocks{8, 2}));
+        }
+        // Allow, and three ways to prevent.
+        EXPECT_EQ(sense_after(unit, cdb_of({0x1e, 0, 0, 0, action, 0})), no_sense);
+        EXPECT_EQ(unit.save(), before);
+    }
+    EXPECT_EQ(unit.parameter_length(cdb_of({0x1b})), 0U);
+    EXPECT_EQ(unit.parameter_length(cdb_of({0x1e})), 0U);
+    EXPECT_EQ(direction_of(cdb_of({0x1b})), Direction::none);
+    EXPECT_EQ(direction_of(cdb_of({0x1e})), Direction::none);
+    EXPECT_TRUE(unit.has_medium());
 }
 
 TEST(DiskUnitTest, WhatItDoesNotKnow) {

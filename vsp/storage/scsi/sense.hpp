@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace croft::vsp::storage::scsi {
 
@@ -15,6 +16,8 @@ struct Sense {
     std::uint8_t key = 0;
     std::uint8_t code = 0;
     std::uint8_t qualifier = 0;
+    /// INFORMATION: of a medium error, the first block that has one, if that is known.
+    std::optional<std::uint64_t> block = {};
 
     friend bool operator==(const Sense&, const Sense&) = default;
 };
@@ -39,11 +42,13 @@ constexpr Sense space_allocation_failed{0x07, 0x27, 0x07};
 constexpr Sense command_aborted{0x0b, 0x00, 0x00};
 constexpr Sense miscompare_during_verify{0x0e, 0x1d, 0x00};
 
-/// Sense data in the fixed format (SPC-4 4.5.3).
+/// Sense data in the fixed format (SPC-4 4.5.3), in which a block's number has 32 bits: of one that
+/// has more it says nothing.
 constexpr std::size_t fixed_sense_size = 18;
 [[nodiscard]] std::array<std::uint8_t, fixed_sense_size> fixed_format(const Sense& sense);
 
-/// What the guest is told of a request that failed in the host.
-[[nodiscard]] Sense sense_of(disk::Status status, disk::Operation operation);
+/// What the guest is told of a request that failed in the host, at that block if it is known.
+[[nodiscard]] Sense sense_of(disk::Status status, disk::Operation operation,
+    std::optional<std::uint64_t> block = std::nullopt);
 
 } // namespace croft::vsp::storage::scsi
