@@ -19,11 +19,12 @@ _croft_worker() {
         mapfile -t COMPREPLY < <(compgen -P tap= -W "${devices[*]%/tun_flags}" -- "${word#tap=}")
         return
         ;;
-    --cmdline | --memory | --processors | --name)
+    --cmdline | --memory | --processors | --weight | --cap | --reserve | --host-processors | --node | --name)
         return
         ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "--kernel --initrd --cmdline --memory --processors --console \
+    mapfile -t COMPREPLY < <(compgen -W "--kernel --initrd --cmdline --memory --processors --weight --cap \
+        --reserve --host-processors --node --console \
         --control --disk --dvd --nic --name --settings --help --version" -- "$word")
 }
 complete -o filenames -F _croft_worker croft-worker

@@ -179,6 +179,7 @@ public:
     }
     void install_intercept(hv_intercept_type, std::uint32_t, std::uint64_t) override {}
     void register_cpuid(const hv::CpuidAnswer&) override {}
+    void register_msr(std::uint32_t, std::uint32_t, hv_unimplemented_msr_action) override {}
     bool signal_event(std::uint32_t, std::uint8_t, std::uint16_t) override { return true; }
     bool post_message(std::uint32_t, std::uint8_t, const hv_message&) override { return true; }
     void notify_deliverable(std::uint32_t, std::uint16_t) override {}

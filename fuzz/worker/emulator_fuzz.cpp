@@ -14,9 +14,11 @@ namespace {
 
 using croft::worker::CpuMode;
 using croft::worker::CpuState;
+using croft::worker::EmulationResult;
 using croft::worker::Emulator;
 using croft::worker::EmulatorEnvironment;
 using croft::worker::GuestException;
+using croft::worker::InstructionDecoder;
 using croft::worker::LinearAccess;
 
 /// Everything can be read; what lies in the upper half of the address space can't be written.
@@ -61,6 +63,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         state.general[index] = value_of(data[1 + index]);
     }
     Environment environment;
-    (void)Emulator(environment).emulate(state, {data + header, size - header});
+    InstructionDecoder decoder;
+    Emulator emulator(environment, decoder);
+    CpuState again = state;
+    const EmulationResult first = emulator.emulate(state, {data + header, size - header});
+    // What has been decoded before does the same.
+    const EmulationResult second = emulator.emulate(again, {data + header, size - header});
+    if (first.kind != second.kind || first.text != second.text || state.rip != again.rip ||
+        state.flags != again.flags || state.general != again.general) {
+        std::abort();
+    }
     return 0;
 }

@@ -10,25 +10,6 @@ namespace croft::worker {
 
 namespace {
 
-ZydisDecoder decoder_for(CpuMode mode) {
-    ZydisDecoder decoder;
-    switch (mode) {
-    case CpuMode::real:
-        ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
-        break;
-    case CpuMode::protected_16:
-        ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
-        break;
-    case CpuMode::protected_32:
-        ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-        break;
-    case CpuMode::long_64:
-        ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-        break;
-    }
-    return decoder;
-}
-
 using InstructionBytes = std::array<std::uint8_t, ZYDIS_MAX_INSTRUCTION_LENGTH>;
 
 std::string describe(const CpuState& state, std::span<const std::uint8_t> bytes) {
@@ -42,31 +23,29 @@ EmulationResult Emulator::emulate(CpuState& state, std::span<const std::uint8_t>
     std::size_t length = std::min(bytes.size(), code.size());
     std::copy_n(bytes.begin(), length, code.begin());
 
-    const ZydisDecoder decoder = decoder_for(state.mode);
-    Execution::Decoded decoded;
     const auto decode = [&] {
-        return ZydisDecoderDecodeFull(
-            &decoder, code.data(), length, &decoded.instruction, decoded.operands.data());
+        return decoder_.decode(state.mode, state.rip, std::span(code).first(length));
     };
-    ZyanStatus status = decode();
-    if (status == ZYDIS_STATUS_NO_MORE_DATA && length < code.size()) {
+    InstructionDecoder::Result decoded = decode();
+    if (decoded.failure == InstructionDecoder::Failure::incomplete && length < code.size()) {
         const std::uint64_t base = state.mode == CpuMode::long_64 ? 0 : state.segment_base[cs];
         length += environment_.fetch(base + state.rip + length, std::span(code).subspan(length));
-        status = decode();
+        decoded = decode();
     }
-    if (ZYAN_FAILED(status)) {
+    if (decoded.failure != InstructionDecoder::Failure::none) {
         return {
             EmulationResult::Kind::unsupported, {}, describe(state, std::span(code).first(length))};
     }
+    const ZydisDecodedInstruction& instruction = decoded.instruction->instruction;
     try {
-        Execution(environment_, state, decoded).run();
+        Execution(environment_, state, *decoded.instruction).run();
     } catch (const GuestException& exception) {
         return {EmulationResult::Kind::exception, exception, {}};
     } catch (const Execution::Unsupported&) {
-        const auto text = std::span(code).first(decoded.instruction.length);
+        const auto text = std::span(code).first(instruction.length);
         return {EmulationResult::Kind::unsupported, {},
-            fmt::format("{} ({})", ZydisMnemonicGetString(decoded.instruction.mnemonic),
-                describe(state, text))};
+            fmt::format(
+                "{} ({})", ZydisMnemonicGetString(instruction.mnemonic), describe(state, text))};
     }
     return {};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "worker/emulate/cpu_state.hpp"
+#include "worker/emulate/decoder.hpp"
 
 #include <array>
 #include <cstdint>
@@ -64,10 +65,12 @@ struct EmulationResult {
 /// Does what one instruction of a guest would have done, for those that access memory where devices
 /// are or that repeat port accesses: moves with all their widths and extensions, exchanges,
 /// arithmetic and logic on memory, bit tests, conditional moves and sets, string instructions with
-/// their prefixes, PUSH and POP, and plain moves of SSE registers. Decoding is Zydis's.
+/// their prefixes, PUSH and POP, and plain moves of SSE registers.
 class Emulator {
 public:
-    explicit Emulator(EmulatorEnvironment& environment) : environment_(environment) {}
+    Emulator(EmulatorEnvironment& environment, InstructionDecoder& decoder)
+        : environment_(environment),
+          decoder_(decoder) {}
 
     /// Emulates the instruction at `state.rip`, of which `bytes` are the first; more are fetched if
     /// they don't suffice. A repeated instruction is done at most `most_repeats` times.
@@ -77,6 +80,7 @@ public:
 
 private:
     EmulatorEnvironment& environment_;
+    InstructionDecoder& decoder_;
 };
 
 } // namespace croft::worker

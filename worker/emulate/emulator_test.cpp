@@ -90,7 +90,7 @@ protected:
 
     EmulationResult run(std::vector<std::uint8_t> code) {
         length = code.size();
-        return Emulator(environment).emulate(state, code);
+        return Emulator(environment, decoder).emulate(state, code);
     }
     void expect_done(std::vector<std::uint8_t> code) {
         const EmulationResult result = run(std::move(code));
@@ -100,6 +100,7 @@ protected:
     std::uint64_t device() { return environment.get(mmio, 8); }
 
     FakeEnvironment environment;
+    InstructionDecoder decoder;
     CpuState state;
     std::size_t length = 0;
 };
@@ -460,6 +461,39 @@ TEST_F(EmulatorTest, WorksInProtectedAndRealMode) {
     state.general[rsi] = 0x20;
     expect_done({0x88, 0x00}); // mov [bx + si], al
     EXPECT_EQ(environment.get(0xa0030, 1), 0x11U);
+}
+
+TEST_F(EmulatorTest, HoldsNothingForWhatWasAtTheSamePlace) {
+    const std::uint64_t place = state.rip;
+    expect_done({0x89, 0x03}); // mov [rbx], eax
+    state.rip = place;
+    state.general[rax] = 0;
+    expect_done({0x8b, 0x03}); // mov eax, [rbx]
+    EXPECT_EQ(state.general[rax], 0x4433'2211U);
+    state.rip = place;
+    state.general[rax] = 0x99;
+    expect_done({0x89, 0x03});
+    EXPECT_EQ(environment.get(mmio, 4), 0x99U);
+    state.rip = place;
+    state.mode = CpuMode::real;
+    state.general[rbp] = 0x100;
+    state.general[rdi] = 0x20;
+    state.general[rax] = 0x1234;
+    expect_done({0x89, 0x03}); // mov [bp + di], ax
+    EXPECT_EQ(environment.get(0x120, 4), 0x1234U);
+}
+
+TEST(Decoder, TellsWhatIsIncomplete) {
+    using Failure = InstructionDecoder::Failure;
+    InstructionDecoder decoder;
+    const std::array<std::uint8_t, 3> code{0x8a, 0x43, 0x10}; // mov al, [rbx + 0x10]
+    EXPECT_EQ(decoder.decode(CpuMode::long_64, 0, code).failure, Failure::none);
+    EXPECT_EQ(
+        decoder.decode(CpuMode::long_64, 0, std::span(code).first(2)).failure, Failure::incomplete);
+    EXPECT_EQ(decoder.decode(CpuMode::long_64, 0, code).instruction->instruction.length, 3);
+    const std::array<std::uint8_t, 1> invalid{0x06}; // push es: not in long mode
+    EXPECT_EQ(decoder.decode(CpuMode::long_64, 0, invalid).failure, Failure::invalid);
+    EXPECT_EQ(decoder.decode(CpuMode::protected_32, 0, invalid).failure, Failure::none);
 }
 
 TEST(Arithmetic, CarriesAndOverflowsAsTheProcessorDoes) {

@@ -45,7 +45,8 @@ std::uint64_t byte_swap(std::uint64_t value, unsigned size) {
 
 } // namespace
 
-Execution::Execution(EmulatorEnvironment& environment, CpuState& state, const Decoded& decoded)
+Execution::Execution(
+    EmulatorEnvironment& environment, CpuState& state, const DecodedInstruction& decoded)
     : environment_(environment),
       state_(state),
       decoded_(decoded) {

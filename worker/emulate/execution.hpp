@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "worker/emulate/decoder.hpp"
 #include "worker/emulate/emulator.hpp"
 
-#include <Zydis/Zydis.h>
-#include <array>
 #include <cstdint>
 
 namespace croft::worker {
@@ -14,12 +13,8 @@ namespace croft::worker {
 class Execution {
 public:
     struct Unsupported {};
-    struct Decoded {
-        ZydisDecodedInstruction instruction{};
-        std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands{};
-    };
 
-    Execution(EmulatorEnvironment& environment, CpuState& state, const Decoded& decoded);
+    Execution(EmulatorEnvironment& environment, CpuState& state, const DecodedInstruction& decoded);
 
     /// Carries it out and moves RIP on.
     void run();
@@ -60,7 +55,7 @@ private:
 
     EmulatorEnvironment& environment_;
     CpuState& state_;
-    const Decoded& decoded_;
+    const DecodedInstruction& decoded_;
     bool sole_memory_operand_ = false;
 };
 

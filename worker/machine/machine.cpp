@@ -10,6 +10,7 @@
 #include "worker/loader/boot_image.hpp"
 #include "worker/machine/host_memory.hpp"
 #include "worker/machine/input_file.hpp"
+#include "worker/machine/processor_share.hpp"
 #include "worker/processor/start_state.hpp"
 
 #include <algorithm>
@@ -211,6 +212,7 @@ void Machine::create_partition() {
         .slots_free = [this](std::uint16_t sints) { vmbus_->slots_free(sints); },
     };
     processors_ = std::make_unique<ProcessorSet>(*partition_, services, counters_, events_.failed);
+    ask_for_share(*partition_, settings_.processor);
     interrupts_.attach(partition_.get());
     event_connections_.attach(partition_.get());
     vmbus_->attach(partition_.get());

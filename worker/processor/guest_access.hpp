@@ -6,9 +6,10 @@
 #include "worker/emulate/emulator.hpp"
 #include "worker/memory/guest_memory.hpp"
 
+#include <array>
 #include <cstdint>
 #include <optional>
-#include <vector>
+#include <span>
 
 namespace croft::worker {
 
@@ -43,7 +44,17 @@ private:
         std::size_t offset = 0;
         std::size_t size = 0;
     };
-    using Pieces = std::vector<Piece>;
+    /// An access is shorter than a page, so it touches two at most.
+    class Pieces {
+    public:
+        void push_back(const Piece& piece) { pieces_.at(count_++) = piece; }
+        [[nodiscard]] const Piece* begin() const { return pieces_.data(); }
+        [[nodiscard]] const Piece* end() const { return pieces_.data() + count_; }
+
+    private:
+        std::array<Piece, 2> pieces_{};
+        std::size_t count_ = 0;
+    };
 
     [[nodiscard]] Fault translate(const LinearAccess& access, std::size_t size, Pieces& pieces);
     [[nodiscard]] std::optional<std::uint64_t> known_gpa(

@@ -18,7 +18,6 @@ namespace croft::worker {
 namespace {
 
 constexpr std::uint8_t general_protection = 13;
-constexpr unsigned general_count = 16;
 constexpr std::uint64_t guest_page_size = 4096;
 
 /// The payload of a message as what its type says it is.
@@ -243,50 +242,30 @@ std::uint16_t InterceptHandler::post_message(std::uint64_t input) {
 }
 
 CpuState InterceptHandler::read_state(hv::VirtualProcessor& processor, const Header& header) {
-    constexpr unsigned segment_count = 6;
-    std::array<hv_register_assoc, general_count + segment_count> registers;
-    for (unsigned index = 0; index < general_count; ++index) {
-        registers[index] = hv::register_name(HV_X64_REGISTER_RAX + index);
-    }
-    for (unsigned index = 0; index < segment_count; ++index) {
-        registers[general_count + index] = hv::register_name(HV_X64_REGISTER_ES + index);
-    }
-    processor.get_registers(registers);
+    const hv::CoreRegisters registers = processor.core_registers();
     CpuState state;
-    for (unsigned index = 0; index < general_count; ++index) {
-        state.general[index] = registers[index].value.reg64;
-    }
-    for (unsigned index = 0; index < segment_count; ++index) {
-        state.segment_base[index] = registers[general_count + index].value.segment.base;
+    state.general = registers.general;
+    for (std::size_t index = 0; index < state.segment_base.size(); ++index) {
+        state.segment_base[index] = registers.segments[index].base;
     }
     state.rip = header.rip;
     state.flags = header.rflags;
     state.mode = mode_of(header);
-    state.stack_is_32 = registers[general_count + ss].value.segment.default_size != 0;
+    state.stack_is_32 = registers.segments[ss].default_size != 0;
     return state;
-}
-
-void InterceptHandler::write_state(hv::VirtualProcessor& processor, const CpuState& state) {
-    std::array<hv_register_assoc, general_count + 2> registers;
-    for (unsigned index = 0; index < general_count; ++index) {
-        registers[index] = hv::register_value(HV_X64_REGISTER_RAX + index, state.general[index]);
-    }
-    registers[general_count] = hv::register_value(HV_X64_REGISTER_RIP, state.rip);
-    registers[general_count + 1] = hv::register_value(HV_X64_REGISTER_RFLAGS, state.flags);
-    processor.set_registers(registers);
 }
 
 void InterceptHandler::emulate(hv::VirtualProcessor& processor, const Header& header,
     std::span<const std::uint8_t> bytes, EmulatorEnvironment& environment) {
     CpuState state = read_state(processor, header);
-    const EmulationResult result = Emulator(environment).emulate(state, bytes);
+    const EmulationResult result = Emulator(environment, decoder_).emulate(state, bytes);
     switch (result.kind) {
     case EmulationResult::Kind::done:
-        write_state(processor, state);
+        processor.set_core_registers(state.general, state.rip, state.flags);
         end_interrupt_shadow(processor, header);
         break;
     case EmulationResult::Kind::exception:
-        write_state(processor, state);
+        processor.set_core_registers(state.general, state.rip, state.flags);
         inject(processor, result.exception);
         break;
     case EmulationResult::Kind::unsupported:

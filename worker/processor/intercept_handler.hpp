@@ -27,7 +27,7 @@ struct InterceptCounters {
     std::atomic<std::uint64_t> others = 0;
 };
 
-/// Answers what a processor's guest did: the intercept messages of the TLFS.
+/// Answers what one processor's guest did: the intercept messages of the TLFS.
 class InterceptHandler {
 public:
     /// What the answers need. All of it outlives the handler.
@@ -69,13 +69,13 @@ private:
     void emulate(hv::VirtualProcessor& processor, const Header& header,
         std::span<const std::uint8_t> bytes, EmulatorEnvironment& environment);
     [[nodiscard]] CpuState read_state(hv::VirtualProcessor& processor, const Header& header);
-    void write_state(hv::VirtualProcessor& processor, const CpuState& state);
     void inject(hv::VirtualProcessor& processor, const GuestException& exception);
     void end_interrupt_shadow(hv::VirtualProcessor& processor, const Header& header);
     [[noreturn]] void fail(hv::VirtualProcessor& processor, std::string_view text);
 
     Services services_;
     InterceptCounters& counters_;
+    InstructionDecoder decoder_;
 };
 
 } // namespace croft::worker

@@ -4,6 +4,7 @@
 #include "worker/error.hpp"
 #include "worker/settings/drive_option.hpp"
 #include "worker/settings/nic_option.hpp"
+#include "worker/settings/share_option.hpp"
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -23,6 +24,11 @@ struct Options {
     std::optional<std::string> command_line;
     std::optional<std::string> memory;
     std::optional<std::string> processors;
+    std::optional<std::string> weight;
+    std::optional<std::string> cap;
+    std::optional<std::string> reserve;
+    std::optional<std::string> host_processors;
+    std::optional<std::string> node;
     std::optional<std::string> console;
     std::vector<std::string> disks;
     std::vector<std::string> discs;
@@ -40,6 +46,19 @@ void describe(CLI::App& app, Options& options) {
     app.add_option("--memory", options.memory, "memory, as 512M or 4G (512M)")->type_name("SIZE");
     app.add_option("--processors", options.processors, "virtual processors (1)")
         ->type_name("COUNT");
+    app.add_option("--weight", options.weight, "share of the host, relative to other VMs (100)")
+        ->type_name("WEIGHT");
+    app.add_option("--cap", options.cap,
+           "at most so much of a processor of the host for each virtual one (100)")
+        ->type_name("PERCENT");
+    app.add_option("--reserve", options.reserve,
+           "at least so much of a processor of the host for each virtual one (0)")
+        ->type_name("PERCENT");
+    app.add_option("--host-processors", options.host_processors,
+           "those of the host that it runs on, as 0-3,8 (all)")
+        ->type_name("LIST");
+    app.add_option("--node", options.node, "the NUMA node that it had better run on")
+        ->type_name("NUMBER");
     app.add_option("--console", options.console,
            "where COM1 goes: stdio, none, a Unix socket to listen at, or a file to append to "
            "(stdio)")
@@ -76,6 +95,30 @@ void take(const std::optional<std::string>& option, std::string& setting) {
     }
 }
 
+std::uint32_t number(const std::string& text, std::string_view option) {
+    return static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(parse_size(text, option), ~std::uint32_t{0}));
+}
+
+void apply_share(const Options& options, ProcessorSettings& processor) {
+    if (options.weight) {
+        processor.weight = number(*options.weight, "--weight");
+    }
+    if (options.cap) {
+        processor.limit = parse_percent(*options.cap, "--cap");
+    }
+    if (options.reserve) {
+        processor.reservation = parse_percent(*options.reserve, "--reserve");
+    }
+    if (options.host_processors) {
+        processor.host_processors =
+            parse_processor_list(*options.host_processors, "--host-processors");
+    }
+    if (options.node) {
+        processor.node = number(*options.node, "--node");
+    }
+}
+
 Settings apply(const Options& options) {
     Settings settings =
         options.settings_file.empty() ? Settings() : settings_from_file(options.settings_file);
@@ -103,10 +146,9 @@ Settings apply(const Options& options) {
         settings.memory.size = parse_size(*options.memory, "--memory");
     }
     if (options.processors) {
-        const std::uint64_t count = parse_size(*options.processors, "--processors");
-        settings.processor.count =
-            static_cast<std::uint32_t>(std::min<std::uint64_t>(count, ~std::uint32_t{0}));
+        settings.processor.count = number(*options.processors, "--processors");
     }
+    apply_share(options, settings.processor);
     if (options.console) {
         if (settings.serial_ports.empty()) {
             settings.serial_ports.emplace_back();

@@ -4,6 +4,7 @@
 #include "vsp/network/frame.hpp"
 #include "worker/error.hpp"
 #include "worker/settings/mac.hpp"
+#include "worker/settings/share_option.hpp"
 
 #include <algorithm>
 #include <array>
@@ -183,6 +184,52 @@ void check(const DriveSettings& drive, const std::string& place) {
     }
 }
 
+void read_share(ObjectReader& reader, ProcessorSettings& processor) {
+    constexpr std::uint32_t no_node = ~std::uint32_t{0};
+    std::uint32_t node = no_node;
+    std::string list;
+    reader.read("weight", processor.weight, ProcessorSettings::most_weight);
+    reader.read("limit", processor.limit, ProcessorSettings::whole);
+    reader.read("reservation", processor.reservation, ProcessorSettings::whole);
+    reader.read("host_processors", list);
+    reader.read("node", node, no_node - 1);
+    if (!list.empty()) {
+        processor.host_processors = parse_processor_list(list, "processor.host_processors");
+    }
+    if (node != no_node) {
+        processor.node = node;
+    }
+}
+
+json processor_to_json(const ProcessorSettings& processor) {
+    json tree = {{"count", processor.count}, {"x2apic", processor.x2apic},
+        {"weight", processor.weight}, {"limit", processor.limit},
+        {"reservation", processor.reservation},
+        {"host_processors", processor_list(processor.host_processors)}};
+    if (processor.node) {
+        tree["node"] = *processor.node;
+    }
+    return tree;
+}
+
+void check(const ProcessorSettings& processor) {
+    if (processor.count == 0 || processor.count > ProcessorSettings::most) {
+        refuse("processor.count", fmt::format("{}", processor.count),
+            fmt::format("1 to {}", ProcessorSettings::most));
+    }
+    if (processor.weight == 0 || processor.weight > ProcessorSettings::most_weight) {
+        refuse("processor.weight", fmt::format("{}", processor.weight),
+            fmt::format("1 to {}", ProcessorSettings::most_weight));
+    }
+    if (processor.limit == 0) {
+        refuse("processor.limit", "0", "more: the VM could not run");
+    }
+    if (processor.reservation > processor.limit) {
+        refuse("processor.reservation", fmt::format("{}", processor.reservation),
+            fmt::format("at most the limit, {}", processor.limit));
+    }
+}
+
 void read(ObjectReader& reader, DriveSettings& drive) {
     std::uint32_t lun = DriveSettings::most;
     reader.read_word("type", drive.type, drive_types);
@@ -289,6 +336,7 @@ Settings settings_from_json(const json& tree) {
     root.read_object("processor", [&](ObjectReader& reader) {
         reader.read("count", settings.processor.count, ProcessorSettings::most);
         reader.read("x2apic", settings.processor.x2apic);
+        read_share(reader, settings.processor);
     });
     root.read_object("memory", [&](ObjectReader& reader) {
         reader.read_size("size", settings.memory.size);
@@ -378,7 +426,7 @@ json to_json(const Settings& settings) {
     }
     return {
         {"name", settings.name},
-        {"processor", {{"count", settings.processor.count}, {"x2apic", settings.processor.x2apic}}},
+        {"processor", processor_to_json(settings.processor)},
         {"memory", {{"size", settings.memory.size}, {"populated", settings.memory.populated}}},
         {"serial_ports", std::move(ports)},
         {"drives", std::move(drives)},
@@ -406,10 +454,7 @@ Settings settings_from_file(const std::string& path) {
 }
 
 void check(const Settings& settings) {
-    if (settings.processor.count == 0 || settings.processor.count > ProcessorSettings::most) {
-        refuse("processor.count", fmt::format("{}", settings.processor.count),
-            fmt::format("1 to {}", ProcessorSettings::most));
-    }
+    check(settings.processor);
     if (settings.serial_ports.size() > Settings::most_serial_ports) {
         refuse("serial_ports", fmt::format("{} ports", settings.serial_ports.size()),
             fmt::format("at most {}", Settings::most_serial_ports));

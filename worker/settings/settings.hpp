@@ -20,6 +20,22 @@ struct ProcessorSettings {
     std::uint32_t count = 1;
     /// The local APICs offer x2APIC mode.
     bool x2apic = true;
+
+    // The share of the host's processors. A fraction is of one of them, for each virtual processor,
+    // in thousandths of a percent.
+    static constexpr std::uint32_t whole = 100'000;
+    static constexpr std::uint32_t most_weight = 10'000;
+
+    /// Relative to other VMs (Weight).
+    std::uint32_t weight = 100;
+    /// At most (Limit).
+    std::uint32_t limit = whole;
+    /// At least (Reservation).
+    std::uint32_t reservation = 0;
+    /// Those that it runs on, a bit for each; 0 for all.
+    std::uint64_t host_processors = 0;
+    /// The NUMA node that it had better run on.
+    std::optional<std::uint32_t> node;
 };
 
 /// Msvm_MemorySettingData

@@ -4,6 +4,7 @@
 #include "worker/error.hpp"
 #include "worker/settings/command_line.hpp"
 #include "worker/settings/mac.hpp"
+#include "worker/settings/share_option.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -29,7 +30,7 @@ void expect_refused(const json& tree, const std::string& word) {
 TEST(Settings, ComeBackFromTheirJson) {
     Settings settings;
     settings.name = "web";
-    settings.processor = {4, false};
+    settings.processor = {4, false, 300, 50'000, 12'500, 0b1011, 2};
     settings.memory = {std::uint64_t{1} << 30, true};
     settings.serial_ports = {{"none"}, {"/tmp/console"}};
     settings.boot = {"/k", "/i", "quiet"};
@@ -58,6 +59,13 @@ TEST(Settings, SayWhereAnErrorIs) {
     expect_refused({{"processor", {{"count", -1}}}}, "processor.count");
     expect_refused({{"processor", {{"count", 256}}}}, "processor.count");
     expect_refused({{"processor", {{"count", 0}}}, {"boot", {{"kernel", "k"}}}}, "processor.count");
+    expect_refused({{"processor", {{"weight", 10'001}}}}, "processor.weight");
+    expect_refused({{"processor", {{"weight", 0}}}}, "processor.weight");
+    expect_refused({{"processor", {{"limit", 100'001}}}}, "processor.limit");
+    expect_refused({{"processor", {{"limit", 0U}}}}, "processor.limit");
+    expect_refused(
+        {{"processor", {{"limit", 10U}, {"reservation", 11U}}}}, "processor.reservation");
+    expect_refused({{"processor", {{"host_processors", "64"}}}}, "processor.host_processors");
     expect_refused({{"memory", {{"size", "lots"}}}}, "memory.size");
     expect_refused({{"memory", {{"size", true}}}}, "memory.size");
     expect_refused({{"serial_ports", {{{"connection", 7}}}}}, "serial_ports[0].connection");
@@ -117,6 +125,39 @@ TEST(CommandLineTest, BecomesSettings) {
     EXPECT_EQ(line.settings.serial_ports[0].connection, "none");
     EXPECT_EQ(line.settings.control.socket, "s");
     EXPECT_EQ(line.settings.name, "n");
+}
+
+TEST(Share, IsReadAsPeopleWriteIt) {
+    EXPECT_EQ(parse_percent("25", ""), 25'000U);
+    EXPECT_EQ(parse_percent("12.5", ""), 12'500U);
+    EXPECT_EQ(parse_percent("0.001", ""), 1U);
+    EXPECT_EQ(parse_percent("100", ""), 100'000U);
+    EXPECT_EQ(parse_percent("100.000", ""), 100'000U);
+    for (const char* text : {"", ".", "1.", ".5", "25%", "-1", "101", "100.001", "1.2345", "1.2.3",
+             "1e1", " 1", "99999999999"}) {
+        EXPECT_THROW((void)parse_percent(text, "--cap"), SettingsError) << text;
+    }
+    EXPECT_EQ(parse_processor_list("0-3,8", ""), 0x10fU);
+    EXPECT_EQ(parse_processor_list("63,5-5", ""), std::uint64_t{1} << 63 | 0x20U);
+    EXPECT_EQ(processor_list(0x10f), "0-3,8");
+    EXPECT_EQ(processor_list(std::uint64_t{3} << 62), "62-63");
+    EXPECT_EQ(processor_list(0), "");
+    for (const char* text : {"", ",", "1,", "3-1", "64", "0-64", "-1", "1-", "x", "0x1", "1 2"}) {
+        EXPECT_THROW((void)parse_processor_list(text, "--host-processors"), SettingsError) << text;
+    }
+}
+
+TEST(CommandLineTest, TakesAShare) {
+    const ProcessorSettings processor =
+        parse({"--kernel", "k", "--weight", "300", "--cap", "50", "--reserve", "12.5",
+                  "--host-processors", "1", "--node", "7"})
+            .settings.processor;
+    EXPECT_EQ(processor.weight, 300U);
+    EXPECT_EQ(processor.limit, 50'000U);
+    EXPECT_EQ(processor.reservation, 12'500U);
+    EXPECT_EQ(processor.host_processors, 2U);
+    EXPECT_EQ(processor.node, 7U);
+    EXPECT_THROW((void)parse({"--kernel", "k", "--cap", "10", "--reserve", "20"}), SettingsError);
 }
 
 TEST(CommandLineTest, GoesBeforeTheSettingsFile) {
