@@ -3,6 +3,13 @@
 
 from .errors import LabError
 
+# One whose processors compute for ever; it says so when all do.
+BUSY = "/build/tests/guests/bare/busy-guest"
+BUSY_WORD = "spins on"
+
+# Two processors that spin for one another: how long that takes without and with telling so.
+SPINNING = "/build/tests/guests/bare/spin-guest"
+
 LAST_WORD = r"^(done|Bail out!.*)\r?$"
 
 

@@ -29,11 +29,12 @@ def worker(artifacts, processors=1, memory="256M", line="croft.do=poweroff", opt
 
 
 class Child:
-    """One with a shell, that has loaded `modules`. `line`: more for its kernel's command line."""
+    """One with a shell, that has loaded `modules`. `line`: more for its kernel's command line;
+    `kernel`: one of the artifacts in place of Debian's generic one."""
 
-    def __init__(self, host, artifacts, modules, *options, processors=2, line=""):
+    def __init__(self, host, artifacts, modules, *options, processors=2, line="", kernel=None):
         self.worker = host.start_command(worker(
-            artifacts, processors, options=options,
+            artifacts, processors, options=options, kernel=kernel,
             line=f"loglevel=4 croft.modules={modules} croft.rounds=1 croft.do=shell {line}"))
         self._shell = GuestShell(self.worker)
         self.wait_for_shell()

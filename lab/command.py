@@ -124,15 +124,17 @@ class Command:
         raise CommandTimeout(f"{self.name}: still running after {timeout} s and killed; its last "
                              f"output: {output[-500:]!r}, {error[-500:]!r}", output, error)
 
-    def wait_for(self, pattern, timeout=60):
-        """Waits until its standard output holds the regular expression; answers the match. If the
-        command ends before, or time is up, that is an error; the command goes on."""
+    def wait_for(self, pattern, timeout=60, error=False):
+        """Waits until its standard output, or its standard error, holds the regular expression;
+        answers the match. If the command ends before, or time is up, that is an error; the command
+        goes on."""
         expression = re.compile(pattern.encode() if isinstance(pattern, str) else pattern,
                                 re.MULTILINE)
         limit = time.monotonic() + timeout
+        stream = self._error if error else self._output
         with self._changed:
             while True:
-                match = expression.search(self._output)
+                match = expression.search(stream)
                 if match:
                     return match
                 if self._is_done():

@@ -37,7 +37,8 @@ class Debugger:
             self._socket.connect(f"/proc/self/fd/{directory}/gdb")
         finally:
             os.close(directory)
-        self._received = self._socket.makefile("rb")
+        # What is received is not read ahead: select() is to see it.
+        self._received = self._socket.makefile("rb", buffering=0)
         if not self._virtual:
             self._request("Qqemu.PhyMemMode:1")
         return self
@@ -67,6 +68,8 @@ class Debugger:
         while True:
             self._request(f"Z1,{address:x},1")
             self._send("c")
+            if self._received.read(1) != b"+":
+                raise LabError("QEMU's gdb stub does not let the machine go on")
             while not select.select([self._socket], [], [], 0.2)[0]:
                 if until():
                     self._socket.sendall(b"\x03")

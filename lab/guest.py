@@ -79,10 +79,10 @@ class DebianGuest:
         if host.run(["test", "-e", self.disk]).status != 0:
             make_disk(host, self.disk)
 
-    def start(self, *more, own_kernel=False):
+    def start(self, *more, own_kernel=False, timeout=240):
         """Boots it, and waits until root is logged in."""
         self.start_machine(*more, own_kernel=own_kernel)
-        self.wait_for_login()
+        self.wait_for_login(timeout=timeout)
 
     def start_machine(self, *more, own_kernel=False):
         """Boots it, and waits for nothing."""

@@ -25,6 +25,18 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 # Directories of earlier runs that have no name of their own; older ones go.
 RUNS_KEPT = 20
 
+# What a root is asked when a test has failed: whether it still answers, what its processors and
+# those of its children do, and what its threads wait for.
+SYMPTOMS = r"""uptime
+/build/cli/croft host stats --interval 2
+grep -E ' [1-9][0-9]* ' /proc/interrupts
+for task in /proc/[0-9]*/task/[0-9]*; do
+    state=$(sed 's/.*) //; s/ .*//' $task/stat)
+    case "$state $(cat $task/comm)" in
+    [DR]*|*croft*|*vp*) echo "$state $(cat $task/comm) $(cat $task/wchan)" ;;
+    esac
+done 2>/dev/null"""
+
 _running = weakref.WeakSet()
 
 
@@ -117,6 +129,7 @@ class Host:
     def __exit__(self, kind, value, trace):
         if kind is not None and not issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
             self.report()
+            self._report_symptoms()
         self.stop()
 
     def start(self):
@@ -238,6 +251,16 @@ class Host:
             print(f"--- logs: {self.logs}", file=stream, flush=True)
 
     # Inside
+
+    def _report_symptoms(self):
+        if self._agent is None or self.machine.reason:
+            return
+        try:
+            said = self.run(SYMPTOMS, timeout=20).output
+        except LabError as error:
+            said = f"does not answer: {error}"
+        for line in said.splitlines():
+            print(f"root: {line}", file=sys.stderr)
 
     def _ended(self, reason):
         text = f"the host ended ({reason})"

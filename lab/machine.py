@@ -1,17 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emulated machine: QEMU's process and its control connection."""
 
+import functools
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
 
+from root.recipe import qemu
+from root.recipe.errors import RecipeError
+
 from .errors import LabError
 
-QEMU = "qemu-system-x86_64"
+# Older ones note a virtual interrupt at VMRUN, and take it back at #VMEXIT, without the care that
+# threads of devices might note theirs just then (CPUState::interrupt_request): one or the other is
+# lost, and one guest in some hundreds waits for ever.
+OLDEST = 11
+
+
+@functools.cache
+def program():
+    """The command of QEMU: the machine's own if it is new enough, else the recipe's."""
+    try:
+        said = subprocess.run([qemu.NAME, "--version"], capture_output=True, text=True,
+                              check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        said = ""
+    version = re.match(r"QEMU emulator version (\d+)\.", said)
+    if version and int(version[1]) >= OLDEST:
+        return qemu.NAME
+    try:
+        return str(qemu.build() / qemu.NAME)
+    except RecipeError as error:
+        raise LabError(f"found no QEMU of version {OLDEST} or newer on the PATH, and can't make "
+                       f"one: {error}") from error
+
 
 
 def accelerator(icount=None):
@@ -20,10 +45,10 @@ def accelerator(icount=None):
     Hardware virtualization only where the processor shows `svm` itself: there are machines whose
     /dev/kvm works without it by interpreting kernels, too slowly to boot one.
 
-    One thread emulates all processors. With one for each, QEMU 7.2 is not safe with AMD-V:
-    whenever a processor restores its x87 state, it writes the first one's flags of virtualization
-    (cpu_clear_ignne) while that one may be at VMRUN or #VMEXIT, and one host in a hundred goes
-    wrong. What is lost by it is little: a host that boots keeps one processor busy at a time.
+    One thread emulates all processors. With one for each, QEMU (7.2 and 11.1) is not safe with
+    AMD-V: whenever a processor restores its x87 state, it writes the first one's flags of
+    virtualization (cpu_clear_ignne) while that one may be at VMRUN or #VMEXIT, and hosts go wrong.
+    What is lost by it is little: a host that boots keeps one processor busy at a time.
     """
     if icount is not None:
         return ["-accel", "tcg,thread=single", "-cpu", "EPYC,+svm,+npt", "-icount",
@@ -45,13 +70,12 @@ class Machine:
         self._ended = threading.Event()
         self._reply = threading.Condition()
         self._replies = []
+        self._departed = []
         self._resets = 0
-        if shutil.which(QEMU) is None:
-            raise LabError(f"found no {QEMU}; expected it on the PATH: run 'make deps'")
         self.streams = {}
         inherited = []
         # The parent's death is QEMU's too, however the parent dies.
-        command = ["setpriv", "--pdeathsig", "KILL", QEMU]
+        command = ["setpriv", "--pdeathsig", "KILL", program()]
         for name in (*streams, "control"):
             ours, theirs = socket.socketpair()
             self.streams[name] = ours
@@ -113,6 +137,17 @@ class Machine:
             raise LabError(f"QEMU refuses '{name}': {reply['error'].get('desc')}")
         return reply["return"]
 
+    def remove_device(self, name, timeout):
+        """Has the guest let go of a device, and waits until it has left the machine."""
+        self.command("device_del", id=name)
+        with self._reply:
+            if not self._reply.wait_for(
+                    lambda: name in self._departed or self._ended.is_set(), timeout):
+                raise LabError(f"the guest has not let go of '{name}' within {timeout} s")
+            if name not in self._departed:
+                raise LabError("QEMU is gone")
+            self._departed.remove(name)
+
     def kill(self):
         """Ends the process at once."""
         if self._process.poll() is None:
@@ -136,6 +171,10 @@ class Machine:
                     self._reason = message["data"]["reason"]
                 elif message.get("event") == "RESET" and message["data"]["guest"]:
                     self._resets += 1
+                elif message.get("event") == "DEVICE_DELETED":
+                    with self._reply:
+                        self._departed.append(message["data"].get("device"))
+                        self._reply.notify_all()
                 elif "return" in message or "error" in message:
                     with self._reply:
                         self._replies.append(message)

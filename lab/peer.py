@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's stock kernel with KVM and Debian's QEMU, beside which the project is held: what a Host
-needs for that. The tools' file system comes as a second disk, on any host."""
+"""KVM and Debian's QEMU, beside which the project is held: what a Host needs for that. Its kernel
+is the root's with KVM. The tools' file system comes as a second disk, on any host."""
 
 import dataclasses
 
@@ -30,11 +30,8 @@ def kvm():
     """Options of a Host with that kernel instead of the hypervisor and the root's."""
     # Without tsc=reliable Linux distrusts the clock of an AMD processor that doesn't promise a
     # constant one, which QEMU doesn't; then it asks an emulated device for the time.
-    return {"hypervisor": False,
-            "kernel_options": [f"rdinit=/{bench_tools.INIT}", "tsc=reliable"],
-            "artifacts": dataclasses.replace(
-                recipe.obtain(), kernel=bench_tools.build() / "vmlinuz",
-                filesystem=bench_tools.build_host_filesystem())}
+    return {"hypervisor": False, "kernel_options": ["tsc=reliable"],
+            "artifacts": dataclasses.replace(recipe.obtain(), kernel=bench_tools.build_kernel())}
 
 
 def qemu(*arguments):

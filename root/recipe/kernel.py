@@ -63,10 +63,10 @@ def source(refresh=False):
     return record
 
 
-def inputs(record):
+def inputs(record, addition=None):
     return {
         "source": record,
-        "config": cache.digest_of_file(CONFIG),
+        "config": [cache.digest_of_file(file) for file in _fragments(addition)],
         "recipe": cache.digest_of_file(__file__),
     }
 
@@ -76,12 +76,20 @@ def cached(record):
     return cache.find("kernel", inputs(record))
 
 
-def build(record):
-    """The directory with bzImage, vmlinux (with symbols, for a debugger) and the full config."""
-    return cache.obtain("kernel", inputs(record), lambda product: _make(record, product))
+def build(record, addition=None):
+    """The directory with bzImage, vmlinux (with symbols, for a debugger) and the full config.
+
+    With `addition`, a file like `CONFIG`, it is a kernel that has that as well.
+    """
+    return cache.obtain("kernel", inputs(record, addition),
+                        lambda product: _make(record, addition, product))
 
 
-def _make(record, product):
+def _fragments(addition):
+    return [CONFIG, *([addition] if addition else [])]
+
+
+def _make(record, addition, product):
     debian.require("make", "gcc", "bison", "flex", "bc", "lz4", "xz")
     deb = _download(record)
     work = pathlib.Path(tempfile.mkdtemp(dir=product))
@@ -90,7 +98,8 @@ def _make(record, product):
         objects = tree / "objects"
         objects.mkdir()
         log = cache.directory() / "kernel-build.log"
-        _configure(tree, objects, log)
+        fragment = "".join(file.read_text() for file in _fragments(addition))
+        _configure(tree, objects, fragment, log)
         _compile(tree, objects, log)
         shutil.copy(objects / "arch/x86/boot/bzImage", product / "bzImage")
         shutil.copy(objects / "vmlinux", product / "vmlinux")
@@ -141,19 +150,21 @@ def _environment():
             "KBUILD_BUILD_HOST": "undercroft", "KBUILD_BUILD_TIMESTAMP": "@0"}
 
 
-def _configure(tree, objects, log):
+def _configure(tree, objects, fragment, log):
+    wanted = objects / "wanted"
+    wanted.write_text(fragment)
     with open(log, "wb") as output:
         result = subprocess.run(
-            ["make", f"O={objects}", f"KCONFIG_ALLCONFIG={CONFIG}", "allnoconfig"],
+            ["make", f"O={objects}", f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig"],
             cwd=tree, env=_environment(), stdout=output, stderr=subprocess.STDOUT, check=False)
     if result.returncode != 0:
         raise RecipeError(f"the kernel's configuration failed: {_first_error(log)} (all of it: "
                           f"{log})")
-    problems = unmet(CONFIG.read_text(), (objects / ".config").read_text())
+    problems = unmet(fragment, (objects / ".config").read_text())
     if problems:
-        raise RecipeError(f"{CONFIG}: {', '.join(problems)} did not come out as written; expected "
-                          "each line to take effect: the symbol is unknown to this kernel or "
-                          "depends on one that is off")
+        raise RecipeError(f"the kernel's configuration: {', '.join(problems)} did not come out as "
+                          "written; expected each line to take effect: the symbol is unknown to "
+                          "this kernel or depends on one that is off")
 
 
 def unmet(fragment, result):
