@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What other programs do with the driver's files and ours doesn't.
+#include "hv/abi.hpp"
+#include "hv/error.hpp"
 #include "hv/mshv/file.hpp"
 #include "hv/mshv/ioctl.hpp"
 #include "tests/guests/guest_code.hpp"
@@ -11,8 +13,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 GUEST(gives_and_says_xmm)
+GUEST(halts_in_real_mode)
 
 namespace croft::guests {
 
@@ -43,14 +47,85 @@ TEST(Driver, TellsWhatAChildCanHave) {
     EXPECT_NE(banks.bank0 & HV_SYNTHETIC_TB_FLUSH_HYPERCALLS, 0u);
 }
 
+/// The key of the trace of exits, which whoever may read MSRs knows.
+std::uint64_t trace_key() {
+    const File msrs{open("/dev/cpu/0/msr", O_RDONLY | O_CLOEXEC)};
+    std::uint64_t key = 0;
+    EXPECT_EQ(pread(msrs.descriptor(), &key, sizeof key, HV_X64_MSR_EXIT_TRACE_KEY), 8);
+    return key;
+}
+
+/// What the hypervisor says to a reading of the trace of exits.
+std::uint16_t trace_status(
+    const File& file, std::uint32_t code, std::uint64_t key, hv_exit_trace* answer = nullptr) {
+    hv_input_get_partition_property_ex input{};
+    input.property_code = code;
+    input.arg = key;
+    hv_exit_trace ignored{};
+    try {
+        file.call("read a trace", HVCALL_GET_PARTITION_PROPERTY_EX, input,
+            answer != nullptr ? *answer : ignored);
+        return HV_STATUS_SUCCESS;
+    } catch (const hv::HypervisorError& error) {
+        return error.status();
+    }
+}
+
+/// Others than the reader of MSRs may make partitions, and are told nothing of those of others.
+TEST(Driver, TheTraceOfExitsIsForWhoHasItsKey) {
+    const File device = open_device();
+    const std::uint64_t key = trace_key();
+    EXPECT_EQ(trace_key(), key);
+    EXPECT_NE(key, 0u);
+    constexpr std::uint32_t end = HV_PARTITION_PROPERTY_EXIT_TRACE_END + HV_EXIT_TRACE_MAX_LPS;
+    for (std::uint32_t code = HV_PARTITION_PROPERTY_EXIT_TRACE; code < end; ++code) {
+        for (const std::uint64_t wrong : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0},
+                 key + 1, key ^ std::uint64_t{1} << 63, ~key}) {
+            ASSERT_EQ(trace_status(device, code, wrong), HV_STATUS_ACCESS_DENIED) << code;
+        }
+    }
+    for (const std::uint32_t code : {HV_PARTITION_PROPERTY_EXIT_TRACE - 1, end,
+             HV_PARTITION_PROPERTY_EXIT_TRACE | std::uint32_t{1} << 31}) {
+        EXPECT_EQ(trace_status(device, code, key), HV_STATUS_UNKNOWN_PROPERTY) << code;
+    }
+}
+
+TEST(Driver, TheTraceOfExitsIsOfTheMachine) {
+    const File device = open_device();
+    const std::uint64_t key = trace_key();
+    hv_exit_trace first{};
+    EXPECT_EQ(trace_status(device, HV_PARTITION_PROPERTY_EXIT_TRACE, key, &first), 0u);
+    EXPECT_EQ(first.count, 0u);
+    EXPECT_GT(first.lp_count, 0u);
+    EXPECT_GT(first.tsc_frequency, 0u);
+    for (std::uint32_t lp = first.lp_count; lp < HV_EXIT_TRACE_MAX_LPS; ++lp) {
+        for (const std::uint32_t code :
+            {HV_PARTITION_PROPERTY_EXIT_TRACE, HV_PARTITION_PROPERTY_EXIT_TRACE_END}) {
+            ASSERT_EQ(trace_status(device, code + lp, key), HV_STATUS_INVALID_LP_INDEX) << lp;
+        }
+    }
+    // A child's file asks about the child, which has no such property.
+    hv::mshv::CreatePartition settings{};
+    const File partition{
+        device.request("create", hv::mshv::create_partition, static_cast<void*>(&settings))};
+    EXPECT_EQ(
+        trace_status(partition, HV_PARTITION_PROPERTY_EXIT_TRACE, key), HV_STATUS_UNKNOWN_PROPERTY);
+    hv_exit_trace last{};
+    EXPECT_EQ(trace_status(device, HV_PARTITION_PROPERTY_EXIT_TRACE_END, key, &last), 0u);
+    EXPECT_EQ(last.count, 0u);
+    // Twice is no harm.
+    EXPECT_EQ(trace_status(device, HV_PARTITION_PROPERTY_EXIT_TRACE_END, key), 0u);
+}
+
 /// One virtual processor in real mode, over one page at address 0x1000.
 class RawMachine {
 public:
-    explicit RawMachine(Code code) : page_{allocate()} {
+    explicit RawMachine(Code code, bool has_local_apic = true) : page_{allocate()} {
         std::memcpy(page_, code.data(), code.size());
         const File device = open_device();
         hv::mshv::CreatePartition settings{};
-        settings.flags = 1u << static_cast<unsigned>(hv::mshv::PartitionFlag::lapic);
+        settings.flags =
+            has_local_apic ? 1u << static_cast<unsigned>(hv::mshv::PartitionFlag::lapic) : 0;
         partition_ = File{
             device.request("create", hv::mshv::create_partition, static_cast<void*>(&settings))};
         partition_.request("initialize", hv::mshv::initialize_partition, std::uint64_t{0});
@@ -81,12 +156,17 @@ public:
     RawMachine(const RawMachine&) = delete;
     RawMachine& operator=(const RawMachine&) = delete;
 
-    /// Runs it until it writes to a port. \return what it wrote.
-    std::uint64_t run() {
+    /// Runs it until something stops it.
+    hv_message next() {
         hv::mshv::RunVp message{};
         vp_.request("run", hv::mshv::run_vp, static_cast<void*>(&message));
-        hv_message header{};
-        std::memcpy(&header, message.message, sizeof header);
+        hv_message result{};
+        std::memcpy(&result, message.message, sizeof result);
+        return result;
+    }
+    /// Runs it until it writes to a port. \return what it wrote.
+    std::uint64_t run() {
+        const hv_message header = next();
         EXPECT_EQ(header.header.message_type, HVMSG_X64_IO_PORT_INTERCEPT);
         hv_x64_io_port_intercept_message io{};
         std::memcpy(&io, header.payload, sizeof io);
@@ -130,6 +210,14 @@ TEST(Driver, TheRegisterPageHasXmmRegistersBothWays) {
     machine.registers().xmm_registers[5].low = 0x9abc;
     machine.registers().dirty |= 1u << HV_X64_REGISTER_CLASS_XMM;
     EXPECT_EQ(machine.run() & 0xffff, 0x9abcu);
+}
+
+/// Who makes the local APICs is told when a processor has nothing to do.
+TEST(Driver, AHaltIsForTheParentWithoutLocalApics) {
+    RawMachine machine{CODE(halts_in_real_mode), false};
+    EXPECT_EQ(machine.next().header.message_type, HVMSG_X64_HALT);
+    EXPECT_EQ(machine.registers().rip, 0x1001u) << "behind the instruction";
+    EXPECT_EQ(machine.run() & 0xff, 7u);
 }
 
 } // namespace

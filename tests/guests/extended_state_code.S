@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A guest that fills its x87, XMM and YMM registers with values of its own and looks, again and
-// again, whether they are still there.
+// Guests that fill registers with values of their own and look, again and again, whether they are
+// still there: x87, XMM and YMM registers, and those for debugging.
 #include "tests/guests/guest_macros.inc"
 
 // Where the pieces are, from RDI.
@@ -10,6 +10,7 @@
 #define YMM 0x40     /* 16 values of 32 bytes */
 #define X87 0x240    /* 8 values of 10 bytes, each in 16 */
 #define SEEN 0x400   /* room for what FXSAVE stores, 16-byte aligned */
+#define DEBUG 0x40   /* DR0 to DR3, and DR7 */
 
         .section .rodata
         .code64
@@ -73,5 +74,36 @@
         say %ebx
         hlt
         end_guest guest_keeps_extended_state
+
+        .macro check_debug_register number, offset
+        mov %dr\number, %rax
+        mov $(0x100 + \number), %ebx
+        cmp DEBUG + \offset(%rdi), %rax
+        jne 3f
+        .endm
+
+        guest guest_keeps_debug_registers
+        .irp i, 0, 1, 2, 3
+        mov DEBUG + 8 * \i(%rdi), %rax
+        mov %rax, %dr\i
+        .endr
+        mov DEBUG + 32(%rdi), %rax
+        mov %rax, %dr7
+1:      mov $2000, %ecx
+2:      dec %ecx
+        jnz 2b
+        check_debug_register 0, 0
+        check_debug_register 1, 8
+        check_debug_register 2, 16
+        check_debug_register 3, 24
+        check_debug_register 7, 32
+        incq ROUNDS(%rdi)
+        cmpq $0, STOP(%rdi)
+        je 1b
+        xor %ebx, %ebx
+        // Which register it was: 0x100 and its number.
+3:      say %ebx
+        hlt
+        end_guest guest_keeps_debug_registers
 
         .section .note.GNU-stack, "", @progbits

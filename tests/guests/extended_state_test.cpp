@@ -1,97 +1,80 @@
 // SPDX-License-Identifier: Apache-2.0
 // Registers beyond the general ones, while guests take turns on too few processors.
-#include "tests/guests/child_statistics.hpp"
 #include "tests/guests/guest_code.hpp"
-#include "tests/guests/guest_machine.hpp"
+#include "tests/guests/keeper.hpp"
 
-#include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <gtest/gtest.h>
 #include <memory>
-#include <thread>
 #include <vector>
 
 GUEST(keeps_extended_state)
+GUEST(keeps_debug_registers)
 
 namespace croft::guests {
 
 namespace {
 
-constexpr std::uint64_t rounds_gpa = GuestMachine::data_gpa;
-constexpr std::uint64_t stop_gpa = rounds_gpa + 8;
-constexpr std::uint64_t ymm_gpa = rounds_gpa + 0x40;
-constexpr std::uint64_t x87_gpa = rounds_gpa + 0x240;
-
-class Keeper {
-public:
-    explicit Keeper(std::uint64_t number) {
-        machine_.load(CODE(keeps_extended_state));
-        for (std::uint64_t i = 0; i < 16; ++i) {
-            for (std::uint64_t part = 0; part < 4; ++part) {
-                machine_.store(ymm_gpa + 32 * i + 8 * part,
-                    (number << 48) | (i << 40) | (part << 32) | (0x5eed0000 + 7 * i));
-            }
+void fill_extended_state(GuestMachine& machine, std::uint64_t number) {
+    constexpr std::uint64_t ymm_gpa = Keeper::gpa + 0x40;
+    constexpr std::uint64_t x87_gpa = Keeper::gpa + 0x240;
+    for (std::uint64_t i = 0; i < 16; ++i) {
+        for (std::uint64_t part = 0; part < 4; ++part) {
+            machine.store(ymm_gpa + 32 * i + 8 * part,
+                (number << 48) | (i << 40) | (part << 32) | (0x5eed0000 + 7 * i));
         }
-        for (std::uint64_t i = 0; i < 8; ++i) {
-            constexpr std::uint64_t integer_bit = 1ull << 63;
-            machine_.store(x87_gpa + 16 * i, integer_bit | (number << 48) | (i << 40) | 0x87);
-            machine_.store(x87_gpa + 16 * i + 8, static_cast<std::uint16_t>(0x3fff + number + i));
-        }
-        machine_.start_in_long_mode();
-        machine_.set(HV_X64_REGISTER_RDI, GuestMachine::data_gpa);
     }
+    for (std::uint64_t i = 0; i < 8; ++i) {
+        constexpr std::uint64_t integer_bit = 1ull << 63;
+        machine.store(x87_gpa + 16 * i, integer_bit | (number << 48) | (i << 40) | 0x87);
+        machine.store(x87_gpa + 16 * i + 8, static_cast<std::uint16_t>(0x3fff + number + i));
+    }
+}
 
-    /// What the guest says in the end: 0 if all was always as it should be.
-    void run() {
-        said_ = machine_.report();
-        has_ended_ = true;
+/// Four addresses, and which of them are breakpoints: nothing is ever done there.
+void fill_debug_registers(GuestMachine& machine, std::uint64_t number) {
+    constexpr std::uint64_t registers_gpa = Keeper::gpa + 0x40;
+    constexpr std::uint64_t far_away = 1ull << 32;
+    for (std::uint64_t i = 0; i < 4; ++i) {
+        machine.store(registers_gpa + 8 * i, far_away + (number << 16) + (i << 12));
     }
-    void stop() { machine_.store(stop_gpa, std::uint64_t{1}); }
-    [[nodiscard]] bool has_ended() const { return has_ended_; }
-    [[nodiscard]] std::optional<std::uint32_t> said() const { return said_; }
-    [[nodiscard]] std::uint64_t rounds() {
-        return *reinterpret_cast<const volatile std::uint64_t*>(machine_.memory() + rounds_gpa);
-    }
-
-private:
-    GuestMachine machine_;
-    std::atomic<bool> has_ended_{false};
-    std::optional<std::uint32_t> said_;
-};
+    constexpr std::uint64_t fixed = 1u << 10;
+    machine.store(registers_gpa + 32, fixed | (2u << (2 * (number % 4))));
+}
 
 TEST(ExtendedState, IsEachGuestsOwnWhileTheyTakeTurns) {
-    constexpr std::uint64_t enough_dispatches = 20;
-    const std::size_t guests = 2 * std::thread::hardware_concurrency() + 1;
     std::vector<std::unique_ptr<Keeper>> keepers;
-    for (std::size_t i = 0; i < guests; ++i) {
-        keepers.push_back(std::make_unique<Keeper>(i + 1));
+    for (std::size_t i = 0; i < enough_keepers(); ++i) {
+        keepers.push_back(std::make_unique<Keeper>(CODE(keeps_extended_state)));
+        fill_extended_state(keepers.back()->machine(), i + 1);
     }
-    std::vector<std::jthread> runners;
-    for (auto& keeper : keepers) {
-        runners.emplace_back([&keeper] { keeper->run(); });
+    expect_that_they_keep(keepers);
+}
+
+TEST(DebugRegisters, AreEachGuestsOwnWhileTheyTakeTurns) {
+    std::vector<std::unique_ptr<Keeper>> keepers;
+    for (std::size_t i = 0; i < enough_keepers(); ++i) {
+        keepers.push_back(std::make_unique<Keeper>(CODE(keeps_debug_registers)));
+        fill_debug_registers(keepers.back()->machine(), i + 1);
     }
-    // None of them ever waits for anything: each dispatch but the first is after a preemption.
-    const auto all_have_been_preempted = [&] {
-        const auto counts = processor_counters("VpLogicalProcessorDispatches");
-        return counts.size() == guests &&
-            std::all_of(counts.begin(), counts.end(),
-                [](std::uint64_t count) { return count >= enough_dispatches; });
-    };
-    const auto one_has_failed = [&] {
-        return std::any_of(
-            keepers.begin(), keepers.end(), [](const auto& keeper) { return keeper->has_ended(); });
-    };
-    while (!one_has_failed() && !all_have_been_preempted()) {
-        std::this_thread::sleep_for(std::chrono::milliseconds{1}); // lets the guests run
-    }
-    for (auto& keeper : keepers) {
-        keeper->stop();
-    }
-    runners.clear();
-    for (auto& keeper : keepers) {
-        EXPECT_EQ(keeper->said(), 0u);
-        EXPECT_GT(keeper->rounds(), 0u);
+    expect_that_they_keep(keepers);
+}
+
+/// A guest begins with none of what another has left in the processor.
+TEST(DebugRegisters, BeginAsAfterPowerUp) {
+    for (std::uint64_t number = 1; number <= 2; ++number) {
+        Keeper keeper{CODE(keeps_debug_registers)};
+        GuestMachine& machine = keeper.machine();
+        for (const std::uint32_t name :
+            {HV_X64_REGISTER_DR0, HV_X64_REGISTER_DR1, HV_X64_REGISTER_DR2, HV_X64_REGISTER_DR3}) {
+            EXPECT_EQ(machine.get(name), 0u);
+        }
+        EXPECT_EQ(machine.get(HV_X64_REGISTER_DR6), 0xffff0ff0u);
+        EXPECT_EQ(machine.get(HV_X64_REGISTER_DR7), 0x400u);
+        fill_debug_registers(machine, number);
+        keeper.stop();
+        keeper.run();
+        EXPECT_EQ(keeper.said(), 0u);
+        EXPECT_EQ(machine.get(HV_X64_REGISTER_DR0), (1ull << 32) + (number << 16));
     }
 }
 

@@ -152,6 +152,35 @@
         hlt
         end_guest guest_hypercall
 
+        // Says what CPUID answers for the leaf EDI.
+        guest guest_asks_cpuid
+        mov %edi, %eax
+        xor %ecx, %ecx
+        cpuid
+        out %eax, $REPORT_PORT
+        mov %ebx, %eax
+        out %eax, $REPORT_PORT
+        mov %ecx, %eax
+        out %eax, $REPORT_PORT
+        mov %edx, %eax
+        out %eax, $REPORT_PORT
+        hlt
+        end_guest guest_asks_cpuid
+
+        // Reads the MSR EDI, if RSI is 0, or writes RSI to it, and says 1.
+        guest guest_touches_msr
+        mov %edi, %ecx
+        mov %esi, %eax
+        xor %edx, %edx
+        test %esi, %esi
+        jnz 1f
+        rdmsr
+        jmp 2f
+1:      wrmsr
+2:      say $1
+        hlt
+        end_guest guest_touches_msr
+
         // Says by how much the reference TSC page, laid at RDI, is ahead of the register, again and
         // again.
         guest guest_two_clocks
@@ -176,12 +205,13 @@
         jmp 1b
         end_guest guest_two_clocks
 
-        // What the hostile guest's interrupt table points to: exceptions first, then, 16 bytes on,
-        // everything else.
-        guest guest_hostile_stubs
+        // What the hostile guest's interrupt table points to.
+        guest guest_hostile_exception
         mov %gs:8, %rsp
         jmp *%gs:0
-        .balign 16
+        end_guest guest_hostile_exception
+
+        guest guest_hostile_interrupt
         push %rax
         push %rcx
         push %rdx
@@ -190,6 +220,6 @@
         pop %rcx
         pop %rax
         iretq
-        end_guest guest_hostile_stubs
+        end_guest guest_hostile_interrupt
 
         .section .note.GNU-stack, "", @progbits

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/guests/guest_machine.hpp"
 
+#include "abi/cpuid.h"
 #include "abi/message.h"
 #include "abi/partition.h"
 
@@ -22,13 +23,6 @@ constexpr std::uint64_t idt_gpa = 0x9000;
 constexpr std::uint64_t gdt_gpa = 0xe000;
 constexpr std::uint64_t page_tables_gpa = 0x10000;
 
-constexpr std::uint64_t interface = HV_SYNTHETIC_HYPERVISOR_PRESENT | HV_SYNTHETIC_HV1 |
-    HV_SYNTHETIC_ACCESS_VP_RUN_TIME_REG | HV_SYNTHETIC_ACCESS_PARTITION_REFERENCE_COUNTER |
-    HV_SYNTHETIC_ACCESS_SYNIC_REGS | HV_SYNTHETIC_ACCESS_SYNTHETIC_TIMER_REGS |
-    HV_SYNTHETIC_ACCESS_INTR_CTRL_REGS | HV_SYNTHETIC_ACCESS_HYPERCALL_REGS |
-    HV_SYNTHETIC_ACCESS_VP_INDEX | HV_SYNTHETIC_ACCESS_PARTITION_REFERENCE_TSC |
-    HV_SYNTHETIC_ACCESS_FREQUENCY_REGS | HV_SYNTHETIC_SIGNAL_EVENTS;
-
 hv_x64_segment_register flat(std::uint16_t selector, std::uint16_t attributes) {
     hv_x64_segment_register segment{};
     segment.limit = 0xffffffff;
@@ -46,14 +40,15 @@ hv_x64_table_register table(std::uint64_t base, std::uint16_t size) {
 
 } // namespace
 
-GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors) : size_{memory} {
+GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors, std::uint64_t interface)
+    : size_{memory} {
     void* const at =
         mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) {
         throw std::runtime_error("no memory for the guest");
     }
     memory_ = static_cast<std::uint8_t*>(at);
-    create(processors);
+    create(processors, interface);
 }
 
 GuestMachine::GuestMachine(const hv::MemoryMapping& memory, Code code)
@@ -61,13 +56,17 @@ GuestMachine::GuestMachine(const hv::MemoryMapping& memory, Code code)
       memory_{static_cast<std::uint8_t*>(memory.address)},
       owns_memory_{false} {
     load(code);
-    create(1);
+    create(1, whole_interface);
 }
 
-void GuestMachine::create(std::uint32_t processors) {
+void GuestMachine::create(std::uint32_t processors, std::uint64_t interface) {
     hypervisor_ = hv::open_hypervisor();
     partition_ = hypervisor_->create_partition(hv::PartitionSettings{});
     partition_->set_property(HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES, interface);
+    // Whatever the processors are like.
+    partition_->set_property(HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS,
+        partition_->property(HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS) |
+            HV_ACCESS_TSC_INVARIANT_CONTROLS);
     partition_->initialize();
     partition_->map_memory({.gpa = 0, .size = size_, .address = memory_});
     for (std::uint32_t i = 0; i < processors; ++i) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "abi/partition.h"
 #include "hv/hypervisor.hpp"
 #include "hv/register.hpp"
 
@@ -27,7 +28,19 @@ public:
     static constexpr std::uint64_t handlers_gpa = 0xc000;
     static constexpr std::uint64_t report_port = 0x99;
 
-    explicit GuestMachine(std::size_t memory = 4u << 20, std::uint32_t processors = 1);
+    /// HV_PARTITION_SYNTHETIC_PROCESSOR_FEATURES: all that a child can have.
+    static constexpr std::uint64_t whole_interface = HV_SYNTHETIC_HYPERVISOR_PRESENT |
+        HV_SYNTHETIC_HV1 | HV_SYNTHETIC_ACCESS_VP_RUN_TIME_REG |
+        HV_SYNTHETIC_ACCESS_PARTITION_REFERENCE_COUNTER | HV_SYNTHETIC_ACCESS_SYNIC_REGS |
+        HV_SYNTHETIC_ACCESS_SYNTHETIC_TIMER_REGS | HV_SYNTHETIC_ACCESS_INTR_CTRL_REGS |
+        HV_SYNTHETIC_ACCESS_HYPERCALL_REGS | HV_SYNTHETIC_ACCESS_VP_INDEX |
+        HV_SYNTHETIC_ACCESS_PARTITION_REFERENCE_TSC | HV_SYNTHETIC_ACCESS_GUEST_IDLE_REG |
+        HV_SYNTHETIC_ACCESS_FREQUENCY_REGS | HV_SYNTHETIC_DIRECT_SYNTHETIC_TIMERS |
+        HV_SYNTHETIC_EXTENDED_PROCESSOR_MASKS | HV_SYNTHETIC_TB_FLUSH_HYPERCALLS |
+        HV_SYNTHETIC_CLUSTER_IPI | HV_SYNTHETIC_NOTIFY_LONG_SPIN_WAIT | HV_SYNTHETIC_SIGNAL_EVENTS;
+
+    explicit GuestMachine(std::size_t memory = 4u << 20, std::uint32_t processors = 1,
+        std::uint64_t interface = whole_interface);
     /// Over memory of somebody else's, from 0 on; with its code.
     GuestMachine(const hv::MemoryMapping& memory, Code code);
     ~GuestMachine();
@@ -72,7 +85,7 @@ public:
     }
 
 private:
-    void create(std::uint32_t processors);
+    void create(std::uint32_t processors, std::uint64_t interface);
 
     std::size_t size_;
     std::uint8_t* memory_ = nullptr;

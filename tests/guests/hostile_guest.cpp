@@ -260,6 +260,9 @@ extern "C" GUEST_CODE void hostile_guest(Area* area) {
         asm volatile("sti" : : : "memory");
         area->rounds = area->rounds + 1;
         const std::uint64_t kind = random.below(32);
+        if (kind < 12) {
+            area->calls = area->calls + 1;
+        }
         if (kind < 10) {
             hypercall(random);
         } else if (kind < 12) {

@@ -7,7 +7,8 @@
 namespace croft::guests::hostile {
 
 inline constexpr std::uint64_t memory_size = 4u << 20;
-inline constexpr std::uint64_t stubs_gpa = 0x6000;
+inline constexpr std::uint64_t exception_gpa = 0x6000;
+inline constexpr std::uint64_t interrupt_gpa = 0x6800;
 inline constexpr std::uint64_t gdt_gpa = 0x7000;
 inline constexpr std::uint64_t idt_gpa = 0x8000;
 inline constexpr std::uint64_t areas_gpa = 0x9000;
@@ -26,6 +27,7 @@ struct Area {
     std::uint64_t stack;
     std::uint64_t rounds; ///< how many things it has tried
     std::uint64_t seed;
+    std::uint64_t calls; ///< how many of those were hypercalls
 };
 
 /// The guest's entry, in the section `hostile_code`. It goes on for ever.

@@ -6,14 +6,17 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <iostream>
 #include <pthread.h>
 #include <thread>
 
 extern "C" {
 extern const std::uint8_t __start_hostile_code[]; // the linker's names for a section's ends
 extern const std::uint8_t __stop_hostile_code[];
-extern const std::uint8_t guest_hostile_stubs[];
-extern const std::uint8_t guest_hostile_stubs_end[];
+extern const std::uint8_t guest_hostile_exception[];
+extern const std::uint8_t guest_hostile_exception_end[];
+extern const std::uint8_t guest_hostile_interrupt[];
+extern const std::uint8_t guest_hostile_interrupt_end[];
 }
 
 namespace croft::guests {
@@ -23,6 +26,8 @@ namespace {
 constexpr std::uint16_t code_selector = 0x08;
 constexpr std::uint16_t idt_limit = 256 * 16 - 1;
 constexpr std::uint16_t gdt_limit = 3 * 8 - 1;
+
+constexpr unsigned looks_per_report = 100;
 
 /// An interrupt gate of long mode to `entry`, as its two quadwords.
 std::array<std::uint64_t, 2> gate(std::uint64_t entry) {
@@ -45,15 +50,16 @@ HostileMachine::HostileMachine(std::uint32_t processors, std::uint64_t seed)
     : machine_{hostile::memory_size, processors},
       processors_{processors} {
     machine_.load({__start_hostile_code, __stop_hostile_code}, hostile::code_gpa);
-    machine_.load({guest_hostile_stubs, guest_hostile_stubs_end}, hostile::stubs_gpa);
+    machine_.load({guest_hostile_exception, guest_hostile_exception_end}, hostile::exception_gpa);
+    machine_.load({guest_hostile_interrupt, guest_hostile_interrupt_end}, hostile::interrupt_gpa);
     constexpr std::array<std::uint64_t, 3> gdt{0, 0x00af9b000000ffff, 0x00cf93000000ffff};
     machine_.store(hostile::gdt_gpa, gdt);
     constexpr unsigned nmi = 2;
     constexpr unsigned exceptions = 32;
     for (unsigned vector = 0; vector < 256; ++vector) {
         const bool is_exception = vector < exceptions && vector != nmi;
-        machine_.store(
-            hostile::idt_gpa + 16 * vector, gate(hostile::stubs_gpa + (is_exception ? 0 : 16)));
+        machine_.store(hostile::idt_gpa + 16 * vector,
+            gate(is_exception ? hostile::exception_gpa : hostile::interrupt_gpa));
     }
     machine_.start_in_long_mode();
     for (const std::uint32_t name : {HV_X64_REGISTER_CS, HV_X64_REGISTER_DS, HV_X64_REGISTER_ES,
@@ -76,6 +82,14 @@ volatile hostile::Area& HostileMachine::area(std::uint32_t index) const {
 
 std::uint64_t HostileMachine::rounds(std::uint32_t index) const {
     return area(index).rounds;
+}
+
+std::uint64_t HostileMachine::calls() const {
+    std::uint64_t sum = 0;
+    for (std::uint32_t i = 0; i < processors_; ++i) {
+        sum += area(i).calls;
+    }
+    return sum;
 }
 
 /// From nothing, wherever the processor has got to; what it has tried it does not try again.
@@ -144,7 +158,15 @@ void HostileMachine::run(std::uint32_t index) {
     }
 }
 
-void HostileMachine::run_for(std::chrono::seconds time) {
+void HostileMachine::report() const {
+    std::cout << calls() << " calls; tried by each processor:";
+    for (std::uint32_t i = 0; i < processors_; ++i) {
+        std::cout << ' ' << rounds(i);
+    }
+    std::cout << "; started " << starts_ << " times" << std::endl;
+}
+
+void HostileMachine::run_for(std::chrono::seconds time, std::uint64_t calls) {
     struct sigaction action {};
     action.sa_handler = [](int) {
     };
@@ -158,9 +180,13 @@ void HostileMachine::run_for(std::chrono::seconds time) {
         });
     }
     const auto end = std::chrono::steady_clock::now() + time;
+    unsigned looks = 0;
     while (running != 0) {
         std::this_thread::sleep_for(std::chrono::milliseconds{100});
-        ends_ = std::chrono::steady_clock::now() >= end;
+        if (++looks % looks_per_report == 0) {
+            report();
+        }
+        ends_ = std::chrono::steady_clock::now() >= end && this->calls() >= calls;
         for (std::thread& thread : threads) {
             pthread_kill(thread.native_handle(), SIGUSR1);
         }

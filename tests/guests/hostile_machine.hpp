@@ -17,16 +17,20 @@ class HostileMachine {
 public:
     HostileMachine(std::uint32_t processors, std::uint64_t seed);
 
-    /// One thread for each processor.
-    void run_for(std::chrono::seconds time);
+    /// One thread for each processor. They run for `time`, and on until `calls` hypercalls were
+    /// made.
+    void run_for(std::chrono::seconds time, std::uint64_t calls);
 
     [[nodiscard]] std::uint64_t rounds(std::uint32_t index) const;
+    /// Hypercalls that all processors have made.
+    [[nodiscard]] std::uint64_t calls() const;
     [[nodiscard]] std::uint64_t starts() const { return starts_; }
 
 private:
     void start(std::uint32_t index);
     void answer(std::uint32_t index);
     void run(std::uint32_t index);
+    void report() const;
     [[nodiscard]] volatile hostile::Area& area(std::uint32_t index) const;
 
     GuestMachine machine_;

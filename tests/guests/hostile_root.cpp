@@ -45,7 +45,9 @@ constexpr std::array register_ranges{HV_REGISTER_EXPLICIT_SUSPEND, HV_REGISTER_P
 
 constexpr std::array properties{HV_PARTITION_PROPERTY_PRIVILEGE_FLAGS,
     HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES, HV_PARTITION_PROPERTY_REFERENCE_TIME,
-    HV_PARTITION_PROPERTY_UNIMPLEMENTED_MSR_ACTION};
+    HV_PARTITION_PROPERTY_UNIMPLEMENTED_MSR_ACTION, HV_PARTITION_PROPERTY_CPU_RESERVE,
+    HV_PARTITION_PROPERTY_CPU_CAP, HV_PARTITION_PROPERTY_CPU_WEIGHT,
+    HV_PARTITION_VP_PROPERTY_SCHEDULING_AFFINITY_SET, HV_PARTITION_PROPERTY_PROXIMITY_DOMAIN};
 
 } // namespace
 
@@ -211,6 +213,18 @@ private:
         case HVCALL_GET_VP_CPUID_VALUES:
             reps = 1 + static_cast<unsigned>(below(one_in(8) ? 500 : 8));
             input[1] = code == HVCALL_GET_VP_CPUID_VALUES ? below(4) : below(16);
+            if (code == HVCALL_GET_VP_CPUID_VALUES && !one_in(8)) {
+                input[2] = 0;
+            }
+            break;
+        case HVCALL_TRANSLATE_VIRTUAL_ADDRESS:
+            input[1] = below(4);
+            input[2] = one_in(8) ? input[2] : below(64);
+            break;
+        case HVCALL_ASSERT_VIRTUAL_INTERRUPT:
+            input[1] = below(9) | below(4) << 32;
+            input[2] &= 0xffffffff;
+            input[3] = one_in(8) ? input[3] : below(256);
             break;
         case HVCALL_GET_PARTITION_PROPERTY:
         case HVCALL_SET_PARTITION_PROPERTY:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What must not hurt anyone: a guest that tries everything, and a program in the root that does.
-// Both try at random; HOSTILE_SEED repeats what one of them tried.
+// Both try at random; HOSTILE_SEED repeats what one of them tried. HOSTILE_SECONDS says for how
+// long, HOSTILE_CALLS how many hypercalls the guest makes at the least.
 #include "tests/guests/hostile_machine.hpp"
 #include "tests/guests/hostile_root.hpp"
 
@@ -41,12 +42,12 @@ TEST_F(Hostile, Guest) {
     constexpr std::uint32_t processors = 3;
     constexpr std::uint64_t few = 200;
     HostileMachine machine{processors, seed};
-    machine.run_for(time);
+    machine.run_for(time, number("HOSTILE_CALLS", 0));
     for (std::uint32_t i = 0; i < processors; ++i) {
         std::cout << "processor " << i << " has tried " << machine.rounds(i) << '\n';
         EXPECT_GE(machine.rounds(i), few);
     }
-    std::cout << machine.starts() << " starts\n";
+    std::cout << machine.calls() << " hypercalls, " << machine.starts() << " starts\n";
 }
 
 TEST_F(Hostile, Root) {

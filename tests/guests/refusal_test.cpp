@@ -14,6 +14,7 @@
     extern "C" const std::uint8_t guest_##name##_end[];
 GUEST(hypercall)
 GUEST(protected_mode)
+GUEST(reads_msr)
 GUEST(two_clocks)
 #undef GUEST
 #define CODE(name) (Code{guest_##name, guest_##name##_end})
@@ -41,6 +42,27 @@ TEST(Refusal, RegistersByHypercallAreNotForAChild) {
             EXPECT_EQ(machine.report(), HV_STATUS_ACCESS_DENIED) << code << ' ' << vp;
         }
     }
+}
+
+/// Neither the key nor what it opens.
+TEST(Refusal, TheTraceOfExitsIsNotForAChild) {
+    for (const auto code : {HVCALL_GET_PARTITION_PROPERTY, HVCALL_GET_PARTITION_PROPERTY_EX}) {
+        GuestMachine machine;
+        machine.load(CODE(hypercall));
+        machine.start_in_long_mode();
+        machine.store<std::uint64_t>(GuestMachine::data_gpa, HV_PARTITION_ID_SELF);
+        machine.store<std::uint32_t>(GuestMachine::data_gpa + 8, HV_PARTITION_PROPERTY_EXIT_TRACE);
+        machine.set(HV_X64_REGISTER_RBX, static_cast<std::uint64_t>(code));
+        machine.set(HV_X64_REGISTER_RDI, GuestMachine::data_gpa);
+        machine.set(HV_X64_REGISTER_RSI, GuestMachine::data_gpa + 0x1000);
+        EXPECT_EQ(machine.report(), HV_STATUS_ACCESS_DENIED) << code;
+    }
+    GuestMachine machine;
+    machine.load(CODE(reads_msr));
+    machine.start_in_long_mode();
+    machine.set(HV_X64_REGISTER_RDI, HV_X64_MSR_EXIT_TRACE_KEY);
+    EXPECT_EQ(machine.report(), std::nullopt) << "it has no handler for its #GP";
+    EXPECT_EQ(machine.message().header.message_type, HVMSG_UNRECOVERABLE_EXCEPTION);
 }
 
 /// Each would be a fault in the hypervisor when it entered the guest, or made ready to.

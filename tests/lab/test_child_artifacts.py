@@ -6,7 +6,7 @@ import subprocess
 import unittest
 
 from lab.child import Report
-from lab.machine import QEMU, accelerator
+from lab.machine import accelerator, program
 from root import recipe
 
 
@@ -16,8 +16,8 @@ class ChildArtifactsTest(unittest.TestCase):
         for kernel in (artifacts.child_kernel, artifacts.child_cloud_kernel):
             with self.subTest(kernel=kernel.name):
                 result = subprocess.run(
-                    [QEMU, "-nodefaults", "-no-user-config", "-display", "none", *accelerator(),
-                     "-smp", "2", "-m", "1G", "-serial", "stdio", "-no-reboot",
+                    [program(), "-nodefaults", "-no-user-config", "-display", "none",
+                     *accelerator(), "-smp", "2", "-m", "1G", "-serial", "stdio", "-no-reboot",
                      "-kernel", str(kernel), "-initrd", str(artifacts.child_userland),
                      "-append", "console=ttyS0 quiet panic=-1 croft.seed=apple croft.rounds=3"],
                     stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",

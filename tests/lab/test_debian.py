@@ -4,6 +4,7 @@ for."""
 
 import unittest
 
+import outside
 from debian import FIO, DebianTestCase
 from lab.guest import CROFT
 
@@ -30,8 +31,10 @@ class DebianTest(DebianTestCase):
             self.check_file_system(guest)
 
     def test_network(self):
-        """On line with nothing configured: an address by DHCP, which the host hears of."""
+        """On line with nothing configured: an address by DHCP, which the host hears of, and a way
+        out."""
         with self.guest("network") as guest:
+            beyond = outside.Outside(guest.host)
             guest.host.run([NETWORK, "up"], check=True)
             guest.start()
             info = self.wait_until(guest, lambda info: info["guest"].get("NetworkAddressIPv4"))
@@ -40,7 +43,23 @@ class DebianTest(DebianTestCase):
             guest.host.run(["ping", "-c", "3", address], check=True)
             guest.run("ping -c 3 10.177.0.1")
             self.assertIn("nameserver 10.177.0.1", guest.run("cat /etc/resolv.conf"))
+            self._reach_outside(guest, beyond, address)
+            self.assertEqual(beyond.end().status, 0)
             self.assertEqual(guest.shut_down().status, 0)
+
+    def _reach_outside(self, guest, beyond, address):
+        """By names, to machines that have never heard of guests; not the other way."""
+        def ask():
+            return guest.run(f"busybox wget -q -O - http://{outside.NAME}/cgi-bin/who")
+
+        self.assertIn(outside.ADDRESS, guest.run(f"getent hosts {outside.NAME}"))
+        self.assertEqual(len(beyond.ways()), 1)
+        self.assertRegex(ask(), rf"asked by \[?(::ffff:)?{outside.HOST}\]?\n")
+        guest.run("mkdir -p /tmp/www; busybox httpd -p 8080 -h /tmp/www")
+        guest.host.run(["nc", address, "8080"], check=True)
+        beyond.find_way("10.177.0.0/24")
+        self.assertFalse(beyond.connect(address, 8080))
+        self.assertRegex(ask(), outside.HOST)
 
     def test_receive_scaling(self):
         """What comes by which channel is the guest's to say."""
@@ -87,9 +106,8 @@ class DebianTest(DebianTestCase):
                            "truncate -s 1M /tmp/$i.img; done", check=True)
             guest.start(*(word for i in range(1, 64) for word in ("--disk", f"/tmp/{i}.img,raw")))
             self.assertEqual(guest.run("ls -d /sys/block/sd* | wc -l"), "64\n")
-            guest.run("for i in $(seq 63); do seq $i 10000 | head -c 4096 | cmp -n 4096 - "
-                      "/dev/$(ls /sys/bus/scsi/devices/*:0:0:$i/block) || break; done && "
-                      "test $i = 63")
+            guest.run("(for i in $(seq 63); do seq $i 10000 | head -c 4096 | cmp -n 4096 - "
+                      "/dev/$(ls /sys/bus/scsi/devices/*:0:0:$i/block) || exit; done)")
             self.assertEqual(guest.shut_down().status, 0)
 
     def test_console(self):

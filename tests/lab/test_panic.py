@@ -33,7 +33,7 @@ class PanicTest(unittest.TestCase):
         for processors in (1, 2):
             with self.subTest(processors=processors), \
                     Host(processors=processors, name=f"panic-{processors}") as host:
-                address = self._address("hypervisor::hypercall::dispatch")
+                address = self._address("hypervisor::hypercall::create_partition")
                 with Debugger(host) as debugger:
                     debugger.write(address, UNDEFINED_INSTRUCTION)
                 # Whatever makes a partition makes hypercalls.

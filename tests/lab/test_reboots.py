@@ -40,7 +40,7 @@ class RebootTest(unittest.TestCase):
             guest = DebianGuest(host, line="init=/usr/local/sbin/writer")
             guest.put_program(WRITER, "/usr/local/sbin/writer")
             guest.start_machine()
-            ended = guest.console.wait(850)
+            ended = guest.console.wait(1500)
             self.assertEqual((ended.status, ended.error), (0, ""))
             self.assertIn("all found", ended.output)
             self.assertNotIn("lost after", ended.output)

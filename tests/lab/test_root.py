@@ -11,6 +11,7 @@ import unittest
 
 from lab import Host
 from lab.host import build_directory
+from lab.machine import program
 
 
 class RootTest(unittest.TestCase):
@@ -112,7 +113,7 @@ class MachineTest(unittest.TestCase):
 
     def _console(self, *arguments, processor="EPYC,+svm,+npt", memory="512M"):
         image = build_directory() / "hypervisor" / "undercroft"
-        command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", processor, "-m", memory,
+        command = [program(), "-accel", "tcg", "-cpu", processor, "-m", memory,
                    "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", str(image),
                    *arguments]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

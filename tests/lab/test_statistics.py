@@ -2,10 +2,12 @@
 """The hypervisor's statistics pages: what they count, and that they go on counting after the root
 has mapped them."""
 
+import json
 import unittest
 
 from lab import Host, statistics
 from lab.child import worker
+from lab.guest import CROFT
 from root import recipe
 
 
@@ -63,6 +65,7 @@ class StatisticsTest(unittest.TestCase):
                 if number == 0:
                     for name in ("VpTotalRunTime", "VpLogicalProcessorDispatches"):
                         self.assertGreater(after[name], before[name], name)
+            self._check_command(host, child)
             # What the child says goes through a port, a byte an instruction.
             switches.append(statistics.world_switches(host, child))
             self.assertGreater(switches[1], switches[0] + 20)
@@ -70,6 +73,19 @@ class StatisticsTest(unittest.TestCase):
             command.wait(30)
             self.assertEqual(statistics.balance(host)["partitions"], 1)
             host.power_off()
+
+    def _check_command(self, host, child):
+        """What `croft host stats` makes of them."""
+        said = host.run([CROFT, "host", "stats", "--json", "--interval", "3"], check=True).output
+        found = json.loads(said)
+        self.assertEqual([one["index"] for one in found["processors"]], [0, 1])
+        self.assertEqual([one["id"] for one in found["partitions"]], [1, child])
+        guest = found["partitions"][1]
+        self.assertEqual([one["index"] for one in guest["virtual_processors"]], [0, 1])
+        self.assertGreater(guest["mapped_2m"], 8)
+        exits = guest["virtual_processors"][0]["exits"]
+        self.assertGreater(exits["port"], 0)
+        self.assertGreater(exits["halt"], 0)
 
     def _check_memory(self, host, child):
         """Memory that the host backs with large pages reaches the child as such."""

@@ -3,6 +3,7 @@
 that it befalls, and what was acknowledged is there afterwards."""
 
 import contextlib
+import re
 import unittest
 
 from lab import Host
@@ -45,8 +46,16 @@ class StorageFaultsTest(unittest.TestCase):
             guest = self._guest(host, "/tmp/small/disk.vhdx")
             guest.run("dd if=/tmp/data of=$(node 0) bs=1M conv=fsync")
             said = guest.run("for at in 16 20 24 28; do dd if=/tmp/data of=$(node 0) bs=1M "
-                             "seek=$at oflag=direct || break; done; test $at != 28")
+                             "seek=$at oflag=direct 2>/tmp/said || break; done; [ $at != 28 ] && "
+                             "echo \"failed at $at\" && cat /tmp/said")
             self.assertIn("No space left on device", said)
+            failed_at = int(re.search(r"failed at (\d+)", said)[1])
+            taken = failed_at - 16 + int(re.search(r"(\d+)\+\d+ records out", said)[1])
+            self.assertGreater(taken, 0, said)
+            # What was acknowledged is there, also of the command that didn't get to its end.
+            for at in range(16, 16 + taken):
+                guest.run(f"cmp -n 1048576 /tmp/data $(node 0) $(({at} % 4 << 20)) "
+                          f"$(({at} << 20))")
             guest.run("cmp -n 4194304 /tmp/data $(node 0)")
             host.run("mount -o remount,size=64M /tmp/small", check=True)
             guest.run("dd if=/tmp/data of=$(node 0) bs=1M seek=32 conv=fsync")

@@ -18,11 +18,11 @@ void bare_program(void);
 
 /* ---- Instructions ---- */
 
-struct bare_cpuid {
+struct bare_cpuid_result {
     uint32_t eax, ebx, ecx, edx;
 };
-static inline struct bare_cpuid bare_cpuid(uint32_t leaf, uint32_t sub_leaf) {
-    struct bare_cpuid result;
+static inline struct bare_cpuid_result bare_cpuid(uint32_t leaf, uint32_t sub_leaf) {
+    struct bare_cpuid_result result;
     __asm__ volatile("cpuid"
                      : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
                      : "a"(leaf), "c"(sub_leaf));
@@ -56,11 +56,11 @@ static inline void bare_out(uint16_t port, uint8_t value) {
 }
 static inline uint32_t bare_read_mmio(uint64_t address) {
     uint32_t value;
-    __asm__ volatile("movl (%1), %0" : "=r"(value) : "r"(address) : "memory");
+    __asm__ volatile("movl (%1), %0" : "=r"(value) : "r"((uintptr_t)address) : "memory");
     return value;
 }
 static inline void bare_write_mmio(uint64_t address, uint32_t value) {
-    __asm__ volatile("movl %0, (%1)" : : "r"(value), "r"(address) : "memory");
+    __asm__ volatile("movl %0, (%1)" : : "r"(value), "r"((uintptr_t)address) : "memory");
 }
 static inline void bare_allow_interrupts(void) {
     __asm__ volatile("sti" : : : "memory");

@@ -31,6 +31,8 @@
         .globl entry
 entry:
         mov $stack_top, %esp
+        // Of a kernel that is started by the Linux boot protocol; else it says nothing.
+        mov %esi, bare_boot_parameters
         // The lowest tables, then those above them.
         mov $directories, %edi
         mov $LARGE_PAGE, %eax
@@ -189,6 +191,9 @@ table_register:
         .quad table
 
         .section .bss
+        .globl bare_boot_parameters
+bare_boot_parameters:
+        .skip 4
         .balign 4096
         .globl bare_page_tables
 bare_page_tables:

@@ -20,7 +20,7 @@
 /* ---- CPUID ---- */
 
 #define MOST_LEAVES 16u
-static struct bare_cpuid other_leaves[MOST_LEAVES];
+static struct bare_cpuid_result other_leaves[MOST_LEAVES];
 
 static void read_leaves(void) {
     for (uint32_t i = 0; i < MOST_LEAVES; ++i) {
@@ -30,8 +30,8 @@ static void read_leaves(void) {
 
 static bool leaves_are_the_others(void) {
     for (uint32_t i = 0; i < MOST_LEAVES && LEAF_FIRST + i <= announced.largest_leaf; ++i) {
-        const struct bare_cpuid here = bare_cpuid(LEAF_FIRST + i, 0);
-        const struct bare_cpuid there = other_leaves[i];
+        const struct bare_cpuid_result here = bare_cpuid(LEAF_FIRST + i, 0);
+        const struct bare_cpuid_result there = other_leaves[i];
         if (here.eax != there.eax || here.ebx != there.ebx || here.ecx != there.ecx ||
             here.edx != there.edx) {
             return false;
@@ -41,7 +41,7 @@ static bool leaves_are_the_others(void) {
 }
 
 static void check_leaves(void) {
-    const struct bare_cpuid vendor = bare_cpuid(HV_CPUID_VENDOR_AND_MAX_FUNCTION, 0);
+    const struct bare_cpuid_result vendor = bare_cpuid(HV_CPUID_VENDOR_AND_MAX_FUNCTION, 0);
     check_at_least("the leaves go to 0x40000005 or more", vendor.eax, LEAF_LEAST_LAST);
     check("the leaves end within their range", vendor.eax <= LEAF_LAST_POSSIBLE);
     check("the vendor is the interface's",
@@ -50,7 +50,7 @@ static void check_leaves(void) {
     check_equal("the interface has its signature", bare_cpuid(HV_CPUID_INTERFACE, 0).eax,
         HV_CPUID_INTERFACE_SIGNATURE);
     check("there is a version", announced.major != 0 || announced.build != 0);
-    const struct bare_cpuid limits = bare_cpuid(HV_CPUID_IMPLEMENTATION_LIMITS, 0);
+    const struct bare_cpuid_result limits = bare_cpuid(HV_CPUID_IMPLEMENTATION_LIMITS, 0);
     check("two virtual processors are within the limits, where they are told",
         limits.eax == 0 || limits.eax >= 2);
     const uint64_t implied = HV_ACCESS_HYPERCALL_MSRS | HV_ACCESS_VP_INDEX;

@@ -24,7 +24,8 @@ sys.dont_write_bytecode = True
 
 from lab import Host, bare_guest, peer, tap  # noqa: E402
 
-GUESTS = ("interface", "hypercalls", "flush", "ipi", "time", "synic", "timers", "apic")
+GUESTS = ("interface", "hypercalls", "flush", "ipi", "time", "synic", "timers", "apic", "modes",
+          "tasks", "debug", "memory-types")
 
 # As QEMU's docs/system/i386/hyperv.rst names them; the last has KVM refuse what isn't announced.
 ENLIGHTENMENTS = (
@@ -35,19 +36,31 @@ ENLIGHTENMENTS = (
 SHOWN = {"ok": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
+# Seconds that a program may take on KVM, where some wait for ever; on Undercroft they have more.
+PATIENCE = 120
+
+
+def tell(text):
+    """What is under way: all takes minutes."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def path_of(guest):
     return f"/build/tests/guests/conformance/conformance-{guest}"
 
 
 def run_undercroft(guests):
     with Host(memory="2G", name="conformance") as host:
-        reports = {guest: tap.parse(bare_guest.run(
-            host, bare_guest.worker(path_of(guest)))) for guest in guests}
+        reports = {}
+        for guest in guests:
+            tell(f"undercroft: {guest}")
+            reports[guest] = tap.parse(bare_guest.run(host, bare_guest.worker(path_of(guest))))
         host.power_off()
     return reports
 
 
 def run_on_kvm(guest):
+    tell(f"kvm: {guest}")
     # Of one processor: with two the emulator may deliver an interrupt that KVM injects twice
     # (bench/io/sides.py). A host for each, since the emulator may end under KVM.
     with Host(memory="2G", name="conformance-kvm", processors=1, boot_timeout=240,
@@ -56,7 +69,7 @@ def run_on_kvm(guest):
                  check=True, timeout=120)
         processor = ",".join(("host", *ENLIGHTENMENTS))
         return tap.parse(bare_guest.run(host, peer.qemu_for_bare_guest(
-            f"/tmp/conformance-{guest}", processor=processor)))
+            f"/tmp/conformance-{guest}", processor=processor), timeout=PATIENCE))
 
 
 def run_kvm(guests):
