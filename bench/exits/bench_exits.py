@@ -11,14 +11,13 @@ measures by its own time-stamp counter, in two kinds of runs:
                 world switch counts as one
   cycles        two processors, medians of several rounds, turn about
 
-The peer is Debian's QEMU with KVM on Debian's stock kernel, as in bench_io.py. A row of its own is
+The peer is Debian's QEMU with KVM, on the root's own kernel with KVM added. A row of its own is
 the emulator's bare VMRUN and #VMEXIT, below which nobody goes. What a VMM answers in user land is
-measured with the I/O APIC in QEMU (kernel-irqchip=split), first touches once with pages of 4 KiB
-and once of 2 MiB.
+measured with the I/O APIC in QEMU (kernel-irqchip=split), ours once more with scheduler=root;
+first touches once with pages of 4 KiB and once of 2 MiB.
 """
 
 import argparse
-import json
 import pathlib
 import re
 import statistics
@@ -29,9 +28,10 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 sys.dont_write_bytecode = True
 
+from bench import tables  # noqa: E402
 from lab import Host, LabError, bare_guest, peer  # noqa: E402
 from lab.host import build_directory  # noqa: E402
-from lab.machine import QEMU, accelerator  # noqa: E402
+from lab.machine import accelerator, program  # noqa: E402
 
 GUEST = "/build/bench/exits/exits-guest"
 BARE_SWITCH = "bench/exits/bare-switch"
@@ -51,10 +51,15 @@ ROWS = {
     "ipi-round-trip": "IPI to another VP that is halted, and one back",
     "port-read": "port read answered by the VMM",
     "mmio-read": "MMIO read answered by the VMM",
+    "root-port-read": "port read, where the root schedules",
+    "root-mmio-read": "MMIO read, where the root schedules",
     "first-touch-4k": "first touch of 4 KiB, of 64 MiB in order",
     "first-touch-2m": "first touch of 2 MiB, the same",
 }
 TOUCHED = 64 << 20
+
+# Beside the same row of the peer's, whose VMM schedules guests as any thread.
+BY_ROOT = {"root-port-read": "port-read", "root-mmio-read": "mmio-read"}
 
 
 def rows_of(text):
@@ -89,6 +94,11 @@ def undercroft(counting):
     with Host(memory="2G", name="bench-exits", boot_timeout=240, **machine(counting)) as host:
         found = run_all(host, lambda: run_guest(host, bare_guest.worker(GUEST)))
         host.power_off()
+    with Host(memory="2G", name="bench-exits-root", boot_timeout=240,
+              hypervisor_options=["scheduler=root"], **machine(counting)) as host:
+        by_root = run_guest(host, bare_guest.worker(GUEST))
+        found.update({name: by_root[row] for name, row in BY_ROOT.items()})
+        host.power_off()
     return found
 
 
@@ -110,9 +120,9 @@ def kvm(counting):
 def bare_switch(counting):
     """No host at all: the emulator boots the guest itself."""
     said = subprocess.run(
-        ["timeout", "60", QEMU, *accelerator(0 if counting else None), "-m", "256M", "-nodefaults",
-         "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel",
-         str(build_directory() / BARE_SWITCH)],
+        ["timeout", "60", program(), *accelerator(0 if counting else None), "-m", "256M",
+         "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
+         "-kernel", str(build_directory() / BARE_SWITCH)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         check=False).stdout
     return rows_of(said)
@@ -132,20 +142,12 @@ def measure(unit, rounds):
             print(f"{unit}: {side} done", file=sys.stderr, flush=True)
     rows = []
     for name, words in ROWS.items():
-        ours, peer = (statistics.median(found[side][name]) if name in found[side] else None
-                      for side in ("bare" if name == "bare-switch" else "undercroft", "peer"))
-        rows.append({"name": words, "unit": unit, "undercroft": ours, "peer": peer,
-                     "ratio": round(ours / peer, 2) if ours and peer else None})
+        ours, theirs = (
+            statistics.median(found[side][row]) if row in found[side] else None
+            for side, row in (("bare" if name == "bare-switch" else "undercroft", name),
+                              ("peer", BY_ROOT.get(name, name))))
+        rows.append(tables.row(words, unit, ours, theirs))
     return rows
-
-
-def table(rows):
-    lines = [f"{'':48} {'ours':>10} {'kvm':>10} {'ratio':>6}"]
-    for row in rows:
-        values = " ".join(f"{row[key] if row[key] is not None else '-':>{width}}" for key, width in
-                          (("undercroft", 10), ("peer", 10), ("ratio", 6)))
-        lines.append(f"{row['name']:48} {values}  {row['unit']}")
-    return "\n".join(lines)
 
 
 def main():
@@ -156,9 +158,8 @@ def main():
     arguments = parser.parse_args()
     units = [arguments.only] if arguments.only else ["instructions", "cycles"]
     rows = [row for unit in units for row in measure(unit, arguments.rounds)]
-    print(table(rows))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
+    print(tables.table(rows))
+    tables.write(rows, arguments.output)
 
 
 if __name__ == "__main__":

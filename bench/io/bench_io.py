@@ -5,10 +5,10 @@
 Usage: bench_io.py OUTPUT.json [--rounds N] [--seconds N] [--only PART]… [--no-instructions]
 
 Prints a table (ours, the peer's, ratio: higher is better for us) of medians and writes it as JSON.
-Emulated machine, guest, its kernel and the loads are the same. The peer's host is Debian's stock
-kernel with Debian's QEMU, whose disk is a block device with cache=none, aio=io_uring and an I/O
-thread. Networks are measured beside QEMU's own and beside vhost. On the machine there is one
-processor (sides.PROCESSORS says why), so a guest and what serves it take turns.
+Emulated machine, guest, its kernel and the loads are the same. The peer's host has the root's
+kernel with KVM added, and Debian's QEMU, whose disk is a block device with cache=none, aio=io_uring
+and an I/O thread. Networks are measured beside QEMU's own and beside vhost. On the machine there is
+one processor (sides.PROCESSORS says why), so a guest and what serves it take turns.
 
 Rates are what fio and iperf3 say. What one I/O or packet costs is measured in the midst of a load:
 
@@ -25,7 +25,6 @@ Rates are what fio and iperf3 say. What one I/O or packet costs is measured in t
 
 import argparse
 import functools
-import json
 import os
 import pathlib
 import statistics
@@ -39,6 +38,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
 
 import sides  # noqa: E402
+from bench import tables  # noqa: E402
 from lab.errors import LabError  # noqa: E402
 
 DISK_BYTES = 1 << 30
@@ -128,6 +128,12 @@ PARTS = {"disk": run_disk, "network": run_network}
 LOADS = [name for name, *_ in (*DISK_LOADS, *STREAMS, *SMALL_PACKETS)] + [ROUND_TRIP]
 
 
+def tell(kind, values):
+    """A line for each as they come: all together take long."""
+    for (name, unit), value in values.items():
+        print(f"  {kind.name}: {name}: {value:,.1f} {unit}", file=sys.stderr, flush=True)
+
+
 def measure(kind, disk, arguments, counting, found):
     """Adds to `found` what it lacks."""
     # Of a second's instructions the emulator takes ten to execute them.
@@ -136,7 +142,9 @@ def measure(kind, disk, arguments, counting, found):
         for part in arguments.only or PARTS:
             for name, run in PARTS[part](side, seconds).items() if part in kind.parts else ():
                 if name not in [there for there, _ in found]:
-                    found.update(run())
+                    values = run()
+                    tell(kind, values)
+                    found.update(values)
         if kind is sides.Undercroft:
             found[MEMORY, "KiB"] = side.memory() / 1024
     return found
@@ -153,7 +161,8 @@ def measure_patiently(kind, *words):
         except LabError as error:
             if number + 1 == tries:
                 raise
-            print(f"{kind.name}: {str(error)[:200]}; starts once more", file=sys.stderr, flush=True)
+            print(f"{kind.name}: {str(error)[-300:]}; starts once more", file=sys.stderr,
+                  flush=True)
     return found
 
 
@@ -182,14 +191,12 @@ def compare(runs, peer):
 def rows_of(runs):
     """All rows: ours, its first, beside each peer's, and what has a limit."""
     rows = [row for peer in list(runs)[1:] for row in compare(runs, peer)]
-    memory = statistics.median(runs[sides.Undercroft][MEMORY, "KiB"])
-    return [*rows, {"name": MEMORY, "unit": "KiB", "undercroft": memory,
-                    "peer": MOST_MEMORY >> 10, "ratio": round((MOST_MEMORY >> 10) / memory, 2)}]
-
-
-def write(rows, output):
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(rows, indent=2) + "\n")
+    sizes = runs[sides.Undercroft].get((MEMORY, "KiB"))
+    if sizes:
+        memory = statistics.median(sizes)
+        rows.append({"name": MEMORY, "unit": "KiB", "undercroft": memory,
+                     "peer": MOST_MEMORY >> 10, "ratio": round((MOST_MEMORY >> 10) / memory, 2)})
+    return rows
 
 
 COLUMNS = ("thousand instructions", "guest's world switches", "host's world switches",
@@ -206,9 +213,11 @@ def table(rows):
              f"{'':44} {'':12} {'ours':>9} {'kvm':>9} {'ratio':>6}  " +
              " ".join(f"{'ours':>6} {'kvm':>6}" for _ in COLUMNS) + "  per"]
     for name, parts in loads.items():
-        what, = [row for row in parts if not is_cost(row["unit"])]
-        line = (f"{name:44} {what['unit'].replace(' per second', '/s'):>12} "
-                f"{what['undercroft']:9,.0f} {what['peer']:9,.0f} {what['ratio']:6.2f} ")
+        line = f"{name:44} {'':41}"
+        for what in parts:
+            if not is_cost(what["unit"]):
+                line = (f"{name:44} {what['unit'].replace(' per second', '/s'):>12} "
+                        f"{what['undercroft']:9,.0f} {what['peer']:9,.0f} {what['ratio']:6.2f} ")
         costs = {row["unit"].partition(" per ")[0]: row for row in parts if is_cost(row["unit"])}
         for column in COLUMNS if costs else ():
             pair = (costs[column]["undercroft"], costs[column]["peer"]) if column in costs else ()
@@ -223,7 +232,7 @@ def table(rows):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=pathlib.Path)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="0: the pass that counts only")
     parser.add_argument("--seconds", type=float,
                         default=float(os.environ.get("BENCH_SECONDS", "3")),
                         help="for which each load is measured; 1 is a try")
@@ -254,7 +263,7 @@ def main():
                       file=sys.stderr, flush=True)
             # As far as it has come: what is left takes long.
             rows = rows_of(runs)
-            write(rows, arguments.output)
+            tables.write(rows, arguments.output)
     print(table(rows))
 
 

@@ -21,6 +21,17 @@ MEMORY = "512M"
 # Undercroft injects no interrupts.
 PROCESSORS = 1
 
+# Interrupts of its timer that a guest with work has in a second, at least: Debian's kernel has 250.
+TICKS = 150
+
+# Counts them in the guest while that computes, for half a second: those of the local APIC's timer,
+# and of Hyper-V's synthetic one.
+COUNT_TICKS = (
+    "ticks() { awk '/LOC:|HVS:/ { n += $2 } END { print n }' /proc/interrupts; }; "
+    "now() { read up rest </proc/uptime; echo ${up%.*}${up#*.}; }; "
+    "before=$(ticks); end=$(($(now) + 50)); while [ $(now) -lt $end ]; do :; done; "
+    "echo $((($(ticks) - before) * 2))")
+
 # The bridge of the guest's network adapter. No traffic leaves the host.
 BRIDGE = "bench0"
 HOST_ADDRESS = "192.168.77.1"
@@ -45,6 +56,8 @@ class Side:
             qemu += ["-icount", "sleep=on"]
             more["icount"] = 0
         self.counting = counting
+        # Of a machine whose instructions are counted all takes many times as long.
+        self.patience = 6 if counting else 1
         self.host = Host(processors=PROCESSORS, memory="4G", disk=disk, qemu=qemu,
                          boot_timeout=240, name=f"bench-io-{self.name}", **more)
         self.guest = None
@@ -56,6 +69,7 @@ class Side:
             self._prepare()
             self.guest = self.start_guest()
             self._settle()
+            self._check_clock()
             self._find_disk()
             self._set_network_up()
         except BaseException as error:
@@ -85,7 +99,16 @@ class Side:
 
     def _settle(self):
         """Waits until the guest has nothing left to do of its start."""
-        self.guest.run("systemctl is-system-running --wait >/run/said; true", timeout=300)
+        self.guest.run("systemctl is-system-running --wait >/run/said; true",
+                       timeout=300 * self.patience)
+
+    def _check_clock(self):
+        """On some hosts no guest of KVM gets an interrupt from its local APIC's timer, for whatever
+        reason. One that computes goes on without, and saves the time of its ticks."""
+        ticks = int(self.guest.run(COUNT_TICKS, timeout=90 * self.patience))
+        if ticks < TICKS:
+            raise LabError(f"the guest has had {ticks} interrupts of its timer in a second with "
+                           f"work; expected {TICKS}: its timer has stopped")
 
     def _find_disk(self):
         """The disk for loads is the one that isn't the system's."""
@@ -139,7 +162,7 @@ class Undercroft(Side):
         guest = DebianGuest(self.host, words=[
             "--processors", str(PROCESSORS), "--memory", MEMORY, "--disk", "/dev/vda,raw",
             "--nic", f"tap=bench-tap,bridge={BRIDGE},mac={MAC}"])
-        guest.start()
+        guest.start(timeout=240 * self.patience)
         self.process = self.host.run(["pidof", "croft-worker"], check=True).output.strip()
         self._child, = statistics.children(self.host)
         return guest
@@ -230,7 +253,7 @@ class Kvm(Side):
         # An exit at the end of each interrupt is soon after its injection; see PROCESSORS.
         guest = QemuGuest(self.host, self.vhost,
                           "host,kvm-pv-eoi=off" if self.counting else "host")
-        guest.start()
+        guest.start(timeout=240 * self.patience)
         self.process = self.host.run(["cat", "/tmp/qemu.pid"], check=True).output.strip()
         self._thread = self.host.run(f"pidof vhost-{self.process}; true").output.strip()
         return guest
@@ -265,14 +288,15 @@ def load(side, command, count, enough, seconds):
     when `enough` have been counted."""
     start = side.spent()
     side.guest.run("rm -f /run/done; "
-                   f"( ( {command} >/run/said 2>&1; echo $? >/run/done ) & )", timeout=90)
-    limit = time.monotonic() + 90
+                   f"( ( {command} >/run/said 2>&1; echo $? >/run/done ) & )",
+                   timeout=90 * side.patience)
+    limit = time.monotonic() + 90 * side.patience
     while (before := side.spent())[count] < start[count] + enough and time.monotonic() < limit:
         pass
-    side.host.run(["sleep", str(seconds)], timeout=300)
+    side.host.run(["sleep", str(seconds)], timeout=300 * side.patience)
     after = side.spent()
-    side.guest.run("until [ -e /run/done ]; do sleep 0.1; done", timeout=200)
-    said = side.guest.run("cat /run/said; ( exit $(cat /run/done) )", timeout=90)
+    side.guest.run("until [ -e /run/done ]; do sleep 0.1; done", timeout=200 * side.patience)
+    said = side.guest.run("cat /run/said; ( exit $(cat /run/done) )", timeout=90 * side.patience)
     spent = side.correct({name: value - before[name] for name, value in after.items()})
     if spent[count] == 0:
         raise LabError(f"nothing has come of '{command}' in {seconds} s; it said {said[-500:]!r}")

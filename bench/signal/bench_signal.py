@@ -2,20 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The way of a signal from a guest to a thread of its host and back, beside KVM's.
 
-Usage: bench_signal.py OUTPUT.json [--rounds N] [--kvm-kernel FILE] [--exits]
+Usage: bench_signal.py OUTPUT.json [--rounds N] [--exits]
 
 Prints a table (ours, the peer's, ratio: higher is better for us) and writes it as JSON. The
 emulator counts: each instruction takes a nanosecond of its time (-icount), so a reading of the
 time-stamp counter is a number of instructions, and world switches are the #VMEXITs that it logs.
-The peer is ioeventfd and irqfd of KVM in a kernel of the root's config with KVM
-(CONFIG_VIRTUALIZATION, CONFIG_KVM, CONFIG_KVM_AMD); without one, it is left out.
+The peer is ioeventfd and irqfd of KVM, in the root's kernel with KVM added.
 """
 
 import argparse
 import collections
-import dataclasses
 import json
-import os
 import pathlib
 import re
 import sys
@@ -24,8 +21,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 sys.dont_write_bytecode = True
 
-from lab import Host  # noqa: E402
-from root import recipe  # noqa: E402
+from bench import tables  # noqa: E402
+from lab import Host, peer  # noqa: E402
 
 PROGRAM = "/build/bench/signal/signal-bench"
 WARM_UP = 100  # rounds of the program that aren't counted
@@ -39,13 +36,10 @@ ROWS = (
 )
 
 
-def measure(kind, rounds, kernel):
+def measure(kind, rounds, options):
     """One run: medians by the names in ROWS, and the #VMEXITs of a round by their codes."""
-    artifacts = recipe.obtain()
-    if kernel:
-        artifacts = dataclasses.replace(artifacts, kernel=pathlib.Path(kernel).resolve())
-    with Host(processors=1, memory="2G", icount=0, hypervisor=kind == "mshv", artifacts=artifacts,
-              qemu=["-D", "trace.log"], name=f"bench-signal-{kind}") as host:
+    with Host(processors=1, memory="2G", icount=0, qemu=["-D", "trace.log"],
+              name=f"bench-signal-{kind}", **options) as host:
         bench = host.start_command([PROGRAM, kind, rounds])
         bench.wait_for("ready")
         # QEMU tells of each #VMEXIT with the instructions that it translates.
@@ -68,29 +62,22 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=1100)
-    parser.add_argument("--kvm-kernel", default=os.environ.get("BENCH_KVM_KERNEL"),
-                        help="bzImage of a host kernel with KVM, for the peer")
     parser.add_argument("--exits", action="store_true", help="say which #VMEXITs there are")
     arguments = parser.parse_args()
-    ours, our_exits = measure("mshv", arguments.rounds, None)
-    peer, peer_exits = {}, {}
-    if arguments.kvm_kernel:
-        peer, peer_exits = measure("kvm", arguments.rounds, arguments.kvm_kernel)
-    else:
-        print("no kernel with KVM (--kvm-kernel): the peer is left out")
+    ours, our_exits = measure("mshv", arguments.rounds, {})
+    theirs, their_exits = measure("kvm", arguments.rounds, peer.kvm())
     rows = []
     print(f"{'':54} {'ours':>10} {'peer':>10} {'ratio':>7}")
     for key, name, unit in ROWS:
-        ratio = round(peer[key] / ours[key], 2) if peer else None
-        rows.append({"name": name, "unit": unit, "undercroft": ours[key], "peer": peer.get(key),
+        ratio = round(theirs[key] / ours[key], 2)
+        rows.append({"name": name, "unit": unit, "undercroft": ours[key], "peer": theirs[key],
                      "ratio": ratio})
-        print(f"{name:54} {ours[key]:10,} {peer.get(key, '-'):>10} {ratio or '-':>7}  {unit}")
+        print(f"{name:54} {ours[key]:10,} {theirs[key]:10,} {ratio:7}  {unit}")
     if arguments.exits:
-        for who, exits in (("ours", our_exits), ("peer", peer_exits)):
+        for who, exits in (("ours", our_exits), ("peer", their_exits)):
             print(who, " ".join(f"{code.lstrip('0') or '0'}: {count:.2f}"
                                 for code, count in exits.items() if count >= 0.05))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(rows, indent=2) + "\n")
+    tables.write(rows, arguments.output)
 
 
 if __name__ == "__main__":
