@@ -136,13 +136,9 @@ Status post_message(Call& call) {
 
 Status signal_event_direct(Call& call) {
     const auto in = call.in<hv_input_signal_event_direct>();
-    const auto target = find_child(call, in.target_partition);
-    if (!target) {
-        return target.error();
-    }
-    VirtualProcessor* const vp = target->vp(in.target_vp);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto vp = find_childs_vp(call, in.target_partition, in.target_vp);
+    if (!vp) {
+        return vp.error();
     }
     if (!is_valid_sint(in.target_sint) || in.flag_number >= HV_EVENT_FLAGS_COUNT) {
         return Status::invalid_parameter;
@@ -155,13 +151,9 @@ Status signal_event_direct(Call& call) {
 
 Status post_message_direct(Call& call) {
     const auto in = call.in<hv_input_post_message_direct>();
-    const auto target = find_child(call, in.partition_id);
-    if (!target) {
-        return target.error();
-    }
-    VirtualProcessor* const vp = target->vp(in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto vp = find_childs_vp(call, in.partition_id, in.vp_index);
+    if (!vp) {
+        return vp.error();
     }
     if (!is_valid_sint(in.sint_index)) {
         return Status::invalid_parameter;

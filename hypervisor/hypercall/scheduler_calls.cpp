@@ -16,13 +16,9 @@ Status dispatch_vp(Call& call) {
     if (!scheduler::root_schedules()) {
         return Status::operation_denied;
     }
-    const auto target = find_child(call, in.partition_id);
-    if (!target) {
-        return target.error();
-    }
-    VirtualProcessor* const vp = target->vp(in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto vp = find_childs_vp(call, in.partition_id, in.vp_index);
+    if (!vp) {
+        return vp.error();
     }
     const auto outcome = root_dispatch::run(call.caller, *vp,
         {.clears_intercept = (in.flags & HV_DISPATCH_VP_FLAG_CLEAR_INTERCEPT_SUSPEND) != 0,

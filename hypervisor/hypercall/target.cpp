@@ -35,6 +35,10 @@ Target find_active_child(const Call& call, std::uint64_t id) {
     return found;
 }
 
+TargetVp find_childs_vp(const Call& call, std::uint64_t id, std::uint32_t index) {
+    return {find_child(call, id), index};
+}
+
 std::expected<VirtualProcessor*, Status> find_vp(
     const Call& call, Partition& partition, std::uint32_t index) {
     const bool is_own = &call.caller.partition() == &partition;

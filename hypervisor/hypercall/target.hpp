@@ -35,6 +35,27 @@ Target find_child(const Call& call, std::uint64_t id);
 /// looks again, under the lock under which they are given back.
 Target find_active_child(const Call& call, std::uint64_t id);
 
+/// A virtual processor of a child's, and what keeps it from going; or why there is none.
+class TargetVp final {
+public:
+    TargetVp(Target partition, std::uint32_t index)
+        : partition_{std::move(partition)},
+          vp_{partition_ ? partition_->vp(index) : nullptr} {}
+    explicit operator bool() const { return vp_ != nullptr; }
+    [[nodiscard]] Status error() const {
+        return partition_ ? Status::invalid_vp_index : partition_.error();
+    }
+    [[nodiscard]] Partition& partition() const { return *partition_; }
+    VirtualProcessor* operator->() const { return vp_; }
+    VirtualProcessor& operator*() const { return *vp_; }
+
+private:
+    Target partition_;
+    VirtualProcessor* vp_;
+};
+
+TargetVp find_childs_vp(const Call& call, std::uint64_t id, std::uint32_t index);
+
 /// The virtual processor of a partition whose state a call is about: any of a child, or the caller
 /// itself, which HV_VP_INDEX_SELF says too. Not another one of the caller's partition: two that
 /// stop each other would wait for ever, while from parent to child no waiting comes back.

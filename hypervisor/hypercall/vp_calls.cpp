@@ -199,13 +199,9 @@ Status set_state(
 Status transfer_state(Call& call, bool set) {
     constexpr std::size_t most_pages = 8;
     const auto in = call.in<hv_input_vp_state>();
-    const auto target = find_child(call, in.partition_id);
-    if (!target) {
-        return target.error();
-    }
-    VirtualProcessor* const vp = target->vp(in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto vp = find_childs_vp(call, in.partition_id, in.vp_index);
+    if (!vp) {
+        return vp.error();
     }
     std::array<std::uint64_t, most_pages> pages{};
     std::size_t count = 0;
@@ -327,13 +323,9 @@ Status set_vp_state(Call& call) {
 
 Status map_vp_state_page(Call& call) {
     const auto in = call.in<hv_input_map_vp_state_page>();
-    const auto target = find_child(call, in.partition_id);
-    if (!target) {
-        return target.error();
-    }
-    VirtualProcessor* const vp = target->vp(in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto vp = find_childs_vp(call, in.partition_id, in.vp_index);
+    if (!vp) {
+        return vp.error();
     }
     const bool registers = in.type == HV_VP_STATE_PAGE_REGISTERS;
     if (!registers && in.type != HV_VP_STATE_PAGE_INTERCEPT_MESSAGE) {
@@ -345,7 +337,7 @@ Status map_vp_state_page(Call& call) {
     if (mapped != nullptr) {
         return Status::invalid_vp_state;
     }
-    const auto page = lifecycle::share_page(target->deposits());
+    const auto page = lifecycle::share_page(vp.partition().deposits());
     if (!page) {
         return Status::insufficient_memory;
     }
@@ -360,13 +352,9 @@ Status map_vp_state_page(Call& call) {
 
 Status unmap_vp_state_page(Call& call) {
     const auto in = call.in<hv_input_unmap_vp_state_page>();
-    const auto target = find_child(call, in.partition_id);
-    if (!target) {
-        return target.error();
-    }
-    VirtualProcessor* const vp = target->vp(in.vp_index);
-    if (vp == nullptr) {
-        return Status::invalid_vp_index;
+    const auto vp = find_childs_vp(call, in.partition_id, in.vp_index);
+    if (!vp) {
+        return vp.error();
     }
     const VirtualProcessor::Hold hold{*vp};
     const void* page = nullptr;
@@ -381,7 +369,7 @@ Status unmap_vp_state_page(Call& call) {
         return Status::invalid_parameter;
     }
     lifecycle::unshare_page(
-        target->deposits(), SpaPage::containing(reinterpret_cast<std::uint64_t>(page)));
+        vp.partition().deposits(), SpaPage::containing(reinterpret_cast<std::uint64_t>(page)));
     return Status::success;
 }
 

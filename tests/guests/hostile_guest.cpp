@@ -5,6 +5,7 @@
 #include "tests/guests/hostile_guest.hpp"
 #include "abi/hypercall.h"
 #include "abi/msr.h"
+#include "tests/guests/random.hpp"
 
 #define GUEST_CODE [[gnu::section("hostile_code"), gnu::noinline]]
 
@@ -16,24 +17,6 @@ namespace {
 #define RESUME "lea 1f(%%rip), %%rax\n\tmov %%rax, %%gs:0\n\tmov %%rsp, %%gs:8\n\t"
 #define EVERYTHING \
     "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc"
-
-/// xorshift64*
-class Random {
-public:
-    explicit Random(std::uint64_t seed) : state_{seed | 1} {}
-    std::uint64_t next() {
-        state_ ^= state_ >> 12;
-        state_ ^= state_ << 25;
-        state_ ^= state_ >> 27;
-        return state_ * 0x2545f4914f6cdd1d;
-    }
-    /// 0 … `end` - 1
-    std::uint64_t below(std::uint64_t end) { return (next() >> 16) % end; }
-    bool one_in(std::uint64_t n) { return below(n) == 0; }
-
-private:
-    std::uint64_t state_;
-};
 
 [[gnu::always_inline]] inline std::uint64_t scratch_page(Random& random) {
     return scratch_gpa + (random.below(scratch_size >> 12) << 12);

@@ -9,6 +9,7 @@
 #include "abi/register.h"
 #include "abi/system.h"
 #include "hypervisor/hypercall/table.hpp"
+#include "tests/guests/random.hpp"
 #include "tests/guests/root/root.hpp"
 
 #include <initializer_list>
@@ -113,7 +114,7 @@ private:
     void pay();
     static void see_to_pages(unsigned count);
 
-    Random random_;
+    croft::guests::Random random_;
     Pages memory_;
     Pages shared_;
     std::uint64_t children_[most_children] = {};

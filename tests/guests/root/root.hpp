@@ -96,24 +96,6 @@ std::uint16_t deposit(std::uint64_t partition, unsigned count);
 unsigned withdraw_all(std::uint64_t partition);
 hv_output_get_memory_balance balance(std::uint64_t partition);
 
-/// xorshift64*
-class Random {
-public:
-    explicit Random(std::uint64_t seed) : state_{seed * 2 + 1} {}
-    std::uint64_t next() {
-        state_ ^= state_ >> 12;
-        state_ ^= state_ << 25;
-        state_ ^= state_ >> 27;
-        return state_ * 0x2545f4914f6cdd1d;
-    }
-    /// 0 … `end` - 1
-    std::uint64_t below(std::uint64_t end) { return (next() >> 16) % end; }
-    bool one_in(std::uint64_t n) { return below(n) == 0; }
-
-private:
-    std::uint64_t state_;
-};
-
 // The programs.
 
 /// Every call of the table with everything that can be wrong with its form; see malformed.cpp.
