@@ -79,6 +79,21 @@ inline constexpr std::uint32_t timer_periodic = 1U << 17;
 inline constexpr std::uint32_t timer_tsc_deadline = 1U << 18;
 } // namespace apic_lvt
 
+/// What a register keeps of what is written to it.
+namespace apic_kept {
+inline constexpr std::uint32_t xapic_id = 0xFF000000;
+inline constexpr std::uint32_t format_fixed = 0x0FFFFFFF; ///< reads as ones
+inline constexpr std::uint32_t command = 0x000CCFFF;
+inline constexpr std::uint32_t divide = 0b1011;
+inline constexpr std::uint32_t spurious =
+    apic_spurious::vector | apic_spurious::software_enable | apic_spurious::focus_disable;
+inline constexpr std::uint32_t timer_mode =
+    apic_lvt::timer_periodic | apic_lvt::timer_tsc_deadline;
+} // namespace apic_kept
+
+/// Version 0x14, an integrated APIC, whose last local vector table entry is number 5.
+inline constexpr std::uint32_t apic_version = 0x00050014;
+
 /// Bits of the error status register (APM vol. 2, 16.4.6).
 namespace apic_error {
 inline constexpr std::uint32_t sent_illegal_vector = 1U << 5;
