@@ -87,8 +87,7 @@ inline constexpr std::uint32_t command = 0x000CCFFF;
 inline constexpr std::uint32_t divide = 0b1011;
 inline constexpr std::uint32_t spurious =
     apic_spurious::vector | apic_spurious::software_enable | apic_spurious::focus_disable;
-inline constexpr std::uint32_t timer_mode =
-    apic_lvt::timer_periodic | apic_lvt::timer_tsc_deadline;
+inline constexpr std::uint32_t timer_mode = apic_lvt::timer_periodic | apic_lvt::timer_tsc_deadline;
 } // namespace apic_kept
 
 /// Version 0x14, an integrated APIC, whose last local vector table entry is number 5.

@@ -138,7 +138,8 @@ std::expected<LocalApicEffect, ApicFault> VirtualLocalApic::write_msr(
     if ((value & ~std::uint64_t{*bits | ignored}) != 0) {
         return fault;
     }
-    if (which == ApicRegister::lvt_timer && (value & apic_kept::timer_mode) == apic_kept::timer_mode) {
+    if (which == ApicRegister::lvt_timer &&
+        (value & apic_kept::timer_mode) == apic_kept::timer_mode) {
         return fault;
     }
     LocalApicEffect effect;
@@ -197,7 +198,8 @@ std::expected<LocalApicEffect, ApicFault> VirtualLocalApic::write_tsc_deadline(
 
 LocalApicEffect VirtualLocalApic::write_command(std::uint64_t value) {
     const bool wide = mode() == Mode::x2apic;
-    const std::uint64_t destination_bits = std::uint64_t{wide ? 0xFFFFFFFF : apic_kept::xapic_id} << 32;
+    const std::uint64_t destination_bits = std::uint64_t{wide ? 0xFFFFFFFF : apic_kept::xapic_id}
+        << 32;
     icr_ = value & (destination_bits | apic_kept::command);
     LocalApicEffect effect;
     send(decode_interrupt_command(icr_, wide), effect);

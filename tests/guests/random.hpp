@@ -16,9 +16,7 @@ public:
         return state_ * 0x2545f4914f6cdd1d;
     }
     /// 0 … `end` - 1
-    [[gnu::always_inline]] std::uint64_t below(std::uint64_t end) {
-        return (next() >> 16) % end;
-    }
+    [[gnu::always_inline]] std::uint64_t below(std::uint64_t end) { return (next() >> 16) % end; }
     [[gnu::always_inline]] bool one_in(std::uint64_t n) { return below(n) == 0; }
 
 private:

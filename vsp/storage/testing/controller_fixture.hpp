@@ -38,7 +38,8 @@ inline std::vector<std::uint8_t> pattern(std::size_t size, unsigned seed) {
     return bytes;
 }
 
-inline Cdb cdb_10(std::uint8_t code, std::uint32_t block, std::uint16_t count, std::uint8_t flags = 0) {
+inline Cdb cdb_10(
+    std::uint8_t code, std::uint32_t block, std::uint16_t count, std::uint8_t flags = 0) {
     return {code, flags, static_cast<std::uint8_t>(block >> 24),
         static_cast<std::uint8_t>(block >> 16), static_cast<std::uint8_t>(block >> 8),
         static_cast<std::uint8_t>(block), 0, static_cast<std::uint8_t>(count >> 8),
