@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/memory/page_pool.hpp"
 
+#include "hypervisor/debug/panic.hpp"
+
 #include <cstring>
 
 namespace hypervisor {
@@ -55,6 +57,7 @@ std::optional<SpaPage> PagePool::allocate() {
 
 void PagePool::free(SpaPage page) {
     const SpinGuard guard{lock_};
+    require(free_ < total_, "a page is freed that the pool has not given out");
     push(page);
 }
 

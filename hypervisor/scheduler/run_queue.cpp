@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/scheduler/run_queue.hpp"
 
+#include "hypervisor/debug/panic.hpp"
+
 #include <algorithm>
 
 namespace hypervisor {
@@ -12,6 +14,7 @@ ScheduleEntity*& RunQueue::head(List list) {
 }
 
 void RunQueue::insert(ScheduleEntity& entity, List list) {
+    require(!entity.is_queued(), "a virtual processor is queued twice");
     const auto is_behind = [&entity, list](const ScheduleEntity& other) {
         return list == List::parked
             ? other.release > entity.release
@@ -70,6 +73,7 @@ void RunQueue::add_woken(ScheduleEntity& entity, std::uint64_t now) {
 }
 
 void RunQueue::remove(ScheduleEntity& entity) {
+    require(entity.is_queued(), "a virtual processor leaves a queue that it isn't in");
     (entity.previous != nullptr ? entity.previous->next : head(entity.list)) = entity.next;
     if (entity.next != nullptr) {
         entity.next->previous = entity.previous;

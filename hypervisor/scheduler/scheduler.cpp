@@ -247,6 +247,7 @@ Turn pick(LogicalProcessor& lp, Before before) {
 
 void put_back(LogicalProcessor& lp, VirtualProcessor& vp, std::uint64_t ran) {
     const SpinGuard schedule{vp.schedule_lock()};
+    require(vp.place == VirtualProcessor::Place::running, "what is put back has not run");
     {
         const SpinGuard guard{lp.queue_lock};
         const std::uint64_t now = read_tsc();

@@ -94,6 +94,16 @@ TEST(PagePool, BalanceTellsWhatIsFreeAndWhatThereIs) {
     }
 }
 
+TEST(PagePoolDeathTest, TakesBackOnlyWhatItHasGiven) {
+    const HostPages pages{2};
+    PagePool pool;
+    pages.add_to(pool);
+    const auto page = pool.allocate();
+    ASSERT_TRUE(page);
+    pool.free(*page);
+    EXPECT_DEATH(pool.free(*page), "not given out");
+}
+
 TEST(PagePool, ServesTwoProcessors) {
     const HostPages pages{3};
     PagePool pool;

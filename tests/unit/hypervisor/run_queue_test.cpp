@@ -56,6 +56,14 @@ TEST(RunQueue, EqualsTakeTurns) {
     }
 }
 
+TEST(RunQueueDeathTest, NobodyIsInItTwiceOrLeavesItTwice) {
+    RunQueue queue{bonus, lag};
+    ScheduleEntity entity;
+    EXPECT_DEATH(queue.remove(entity), "isn't in");
+    queue.add_preempted(entity, 0);
+    EXPECT_DEATH(queue.add_woken(entity, 0), "queued twice");
+}
+
 TEST(RunQueue, RemovesFromAnywhere) {
     std::mt19937 random{3};
     std::array<ScheduleEntity, 8> entities{};
