@@ -19,6 +19,7 @@ from .agent_link import AgentLink
 from .console import Console
 from .errors import LabError
 from .machine import Machine, accelerator
+from .volatile_disk import VolatileDisk
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 
@@ -61,7 +62,8 @@ class Host:
     firmware             "bios" or "uefi": that firmware starts GRUB from a CD, and GRUB the
                          hypervisor; without one QEMU does it all
     disc                 what is on that CD, as grub.plain_disc
-    disk                 a disk image (raw) in place of the empty disk; it is written to
+    disk                 a disk image (raw) in place of the empty disk; it is written to; or a
+                         VolatileDisk
     disk_size            of the empty disk
     shares               more directories for the root: {"/there": "here"}, read-only
     reboot               what a reset of the machine does: "stop" ends the run, "allow" goes on
@@ -383,8 +385,11 @@ class Host:
             image = self.logs / "disk"
             with open(image, "wb") as file:
                 file.truncate(self._disk_size)
-        drive = f"file={str(image).replace(',', ',,')},if=none,id=disk,format=raw,cache=unsafe"
-        return ["-drive", drive, "-device", "virtio-blk-pci,drive=disk"]
+        if isinstance(image, VolatileDisk):
+            drive = image.drive
+        else:
+            drive = f"file={str(image).replace(',', ',,')},format=raw,cache=unsafe"
+        return ["-drive", f"{drive},if=none,id=disk", "-device", "virtio-blk-pci,drive=disk"]
 
     @staticmethod
     def _share(tag, path, read_only):

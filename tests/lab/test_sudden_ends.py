@@ -11,6 +11,7 @@ import unittest
 from debian import FIO, DebianTestCase
 from lab import Host
 from lab.guest import DebianGuest
+from lab.volatile_disk import VolatileDisk
 
 # One of many files, with checksums. Each begins elsewhere, since a block also holds its place in
 # its file: so one of another file won't do.
@@ -57,7 +58,8 @@ class SuddenEndsTest(DebianTestCase):
             self._check_flushed(guest, ended.output)
 
     def test_power_cut(self):
-        """Of the host, whose own disk has a file system with the guest's."""
+        """Of the host, whose own disk has a file system with the guest's, and a cache which is
+        lost."""
         with tempfile.TemporaryDirectory(prefix="croft-lab-") as folder:
             disk = pathlib.Path(folder) / "disk.img"
             with open(disk, "wb") as file:
@@ -65,19 +67,21 @@ class SuddenEndsTest(DebianTestCase):
             subprocess.run(["mkfs.ext4", "-q", disk], check=True)
 
             @contextlib.contextmanager
-            def host(name):
+            def host(name, disk):
                 with Host(name=f"debian-{name}", memory="4G", disk=disk) as started:
                     started.run("mkdir /tmp/vms; mount /dev/vda /tmp/vms", check=True)
                     yield started
 
-            with host("power-cut") as first:
-                guest = DebianGuest(first, folder="/tmp/vms")
-                first.run("sync", check=True)
-                guest.start()
-                self._flush_while_busy(guest)
-                said = guest.console.output.decode(errors="replace")
-                first.stop()
-            with host("power-back") as second:
+            with VolatileDisk(disk) as volatile:
+                with host("power-cut", volatile) as first:
+                    guest = DebianGuest(first, folder="/tmp/vms")
+                    first.run("sync", check=True)
+                    guest.start()
+                    self._flush_while_busy(guest)
+                    said = guest.console.output.decode(errors="replace")
+                    first.stop()
+            self.assertGreater(volatile.lost, 0, "the cut would have been no test")
+            with host("power-back", disk) as second:
                 self._check_flushed(DebianGuest(second, folder="/tmp/vms"), said)
                 second.run("umount /tmp/vms", check=True)
                 second.power_off()

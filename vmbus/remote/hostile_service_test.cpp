@@ -3,8 +3,8 @@
 // The bus against a process of a service that means no good.
 #include "vdev/error.hpp"
 #include "vmbus/remote/message.hpp"
-#include "vmbus/remote/remote_bus.hpp"
 #include "vmbus/remote/poll_reactor.hpp"
+#include "vmbus/remote/remote_bus.hpp"
 #include "vmbus/remote/remote_service.hpp"
 #include "vmbus/server/server.hpp"
 #include "vmbus/testing/echo_ends.hpp"
