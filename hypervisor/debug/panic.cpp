@@ -41,8 +41,8 @@ bool is_panicking() {
     return panicking.load();
 }
 
-void panic_with(std::source_location where, std::string_view format,
-    const console::Argument* arguments, unsigned count) {
+void panic_with(
+    SourceLine where, std::string_view format, const console::Argument* arguments, unsigned count) {
     if (panicking.exchange(true)) {
         stop_processor();
     }
@@ -50,9 +50,9 @@ void panic_with(std::source_location where, std::string_view format,
         stop_other_processors();
     }
     console::print_in_panic(format, arguments, count);
-    const console::Argument at[] = {console::Argument{where.file_name()},
-        console::Argument{std::uint64_t{where.line()}}, console::Argument{where.function_name()}};
-    console::print_in_panic("  at {}:{} in {}", at, 3);
+    const console::Argument at[] = {
+        console::Argument{where.file}, console::Argument{std::uint64_t{where.number}}};
+    console::print_in_panic("  at {}:{}", at, 2);
     print_backtrace();
     stop_processor();
 }

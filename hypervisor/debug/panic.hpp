@@ -3,8 +3,6 @@
 
 #include "hypervisor/debug/console.hpp"
 
-#include <source_location>
-
 namespace hypervisor {
 
 /// What a panic does first, once there are other processors: it stops them.
@@ -13,18 +11,25 @@ void set_processor_stopper(void (*stop)());
 /// Whether some processor has panicked.
 bool is_panicking();
 
-[[noreturn]] void panic_with(std::source_location where, std::string_view format,
-    const console::Argument* arguments, unsigned count);
+/// Where a line of the source stands. (std::source_location has the function's name too, at twice
+/// the memory of all the rest; the addresses of the callers lead to it.)
+struct SourceLine {
+    const char* file;
+    std::uint32_t number;
+};
+
+[[noreturn]] void panic_with(
+    SourceLine where, std::string_view format, const console::Argument* arguments, unsigned count);
 
 /// A format together with the place that it was written at.
 struct PanicFormat {
     template <class T>
     constexpr PanicFormat( // NOLINT(google-explicit-constructor): made where the format stands
-        const T& text, std::source_location at = std::source_location::current())
+        const T& text, const char* file = __builtin_FILE(), std::uint32_t line = __builtin_LINE())
         : format{text},
-          where{at} {}
+          where{file, line} {}
     std::string_view format;
-    std::source_location where;
+    SourceLine where;
 };
 
 /// The hypervisor cannot go on: says why and where, and stops the machine.

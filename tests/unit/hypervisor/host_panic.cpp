@@ -7,10 +7,10 @@
 
 namespace hypervisor {
 
-void panic_with(std::source_location where, std::string_view format,
-    const console::Argument* /*arguments*/, unsigned /*count*/) {
+void panic_with(SourceLine where, std::string_view format, const console::Argument* /*arguments*/,
+    unsigned /*count*/) {
     std::fprintf(stderr, "panic: %.*s (%s:%u)\n", static_cast<int>(format.size()), format.data(),
-        where.file_name(), where.line());
+        where.file, where.number);
     std::abort();
 }
 
