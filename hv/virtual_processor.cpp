@@ -46,4 +46,10 @@ void VirtualProcessor::set_core_registers(std::span<const std::uint64_t, general
     set_registers(registers);
 }
 
+void VirtualProcessor::set_rip(std::uint64_t rip, std::optional<std::uint64_t> rax) {
+    const std::array registers = {register_value(HV_X64_REGISTER_RIP, rip),
+        register_value(HV_X64_REGISTER_RAX, rax.value_or(0))};
+    set_registers(std::span(registers).first(rax ? 2 : 1));
+}
+
 } // namespace croft::hv

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -70,6 +71,8 @@ public:
     [[nodiscard]] virtual CoreRegisters core_registers();
     virtual void set_core_registers(
         std::span<const std::uint64_t, 16> general, std::uint64_t rip, std::uint64_t rflags);
+    /// And for the end of an access to a port: RAX if it was read.
+    virtual void set_rip(std::uint64_t rip, std::optional<std::uint64_t> rax);
 
     /// One part of the state, in the hypervisor's own format (HvCallGetVpState).
     [[nodiscard]] virtual std::vector<std::uint8_t> get_state(VpState which) = 0;

@@ -127,6 +127,20 @@ bool RegisterPage::set_core(
     return true;
 }
 
+bool RegisterPage::set_rip(std::uint64_t rip, std::optional<std::uint64_t> rax) {
+    if (!usable_) {
+        return false;
+    }
+    std::uint32_t dirty = page_->dirty | class_bit(HV_X64_REGISTER_CLASS_IP);
+    page_->rip = rip;
+    if (rax) {
+        page_->gp_registers[0] = *rax;
+        dirty |= class_bit(HV_X64_REGISTER_CLASS_GENERAL);
+    }
+    page_->dirty = dirty;
+    return true;
+}
+
 std::size_t RegisterPage::take_changed(std::span<hv_register_assoc, most_changed> changed) {
     if (!usable_ || page_->dirty == 0) {
         return 0;

@@ -34,6 +34,7 @@ public:
     [[nodiscard]] std::optional<CoreRegisters> core() const;
     [[nodiscard]] bool set_core(
         std::span<const std::uint64_t, 16> general, std::uint64_t rip, std::uint64_t rflags);
+    [[nodiscard]] bool set_rip(std::uint64_t rip, std::optional<std::uint64_t> rax);
 
     /// The registers that were changed and not loaded yet, in `changed`; answers how many, at most
     /// `most_changed`. They count as loaded from then on.

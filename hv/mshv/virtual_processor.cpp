@@ -179,6 +179,12 @@ void MshvVirtualProcessor::set_core_registers(
     }
 }
 
+void MshvVirtualProcessor::set_rip(std::uint64_t rip, std::optional<std::uint64_t> rax) {
+    if (!page_.set_rip(rip, rax)) {
+        VirtualProcessor::set_rip(rip, rax);
+    }
+}
+
 void MshvVirtualProcessor::call_set_registers(std::span<const hv_register_assoc> registers) {
     while (!registers.empty()) {
         const auto batch = registers.first(std::min(registers.size(), batch_size));

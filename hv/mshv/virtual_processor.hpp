@@ -21,6 +21,7 @@ public:
     [[nodiscard]] CoreRegisters core_registers() override;
     void set_core_registers(std::span<const std::uint64_t, 16> general, std::uint64_t rip,
         std::uint64_t rflags) override;
+    void set_rip(std::uint64_t rip, std::optional<std::uint64_t> rax) override;
     [[nodiscard]] std::vector<std::uint8_t> get_state(VpState which) override;
     void set_state(VpState which, std::span<const std::uint8_t> state) override;
     [[nodiscard]] Translation translate(std::uint64_t gva, std::uint64_t flags) override;

@@ -128,19 +128,14 @@ void InterceptHandler::handle_port(hv::VirtualProcessor& processor) {
             instruction_bytes(message.instruction_bytes, message.instruction_byte_count), access);
         return;
     }
-    const std::uint64_t next = header.rip + header.instruction_length;
-    std::array registers = {hv::register_value(HV_X64_REGISTER_RIP, next),
-        hv::register_value(HV_X64_REGISTER_RAX, message.rax)};
-    std::size_t changed = 1;
+    std::optional<std::uint64_t> rax;
     if (header.intercept_access_type == HV_INTERCEPT_ACCESS_WRITE) {
         services_.bus.port_write(
             message.port_number, size, static_cast<std::uint32_t>(message.rax));
     } else {
-        registers[1].value.reg64 =
-            merge(message.rax, services_.bus.port_read(message.port_number, size), size);
-        changed = 2;
+        rax = merge(message.rax, services_.bus.port_read(message.port_number, size), size);
     }
-    processor.set_registers(std::span(registers).first(changed));
+    processor.set_rip(header.rip + header.instruction_length, rax);
     end_interrupt_shadow(processor, header);
 }
 
