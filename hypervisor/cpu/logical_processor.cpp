@@ -51,6 +51,7 @@ void LogicalProcessor::run() {
         running_.store(turn.vp, std::memory_order_relaxed);
         slice_end_ = begin + slice;
         limit_end_ = turn.most != TimerEntry::never ? begin + turn.most : TimerEntry::never;
+        note_turn_changed();
         ++context_switches;
         change_partition(turn.vp->partition());
         turn.vp->run(*this);
@@ -70,17 +71,25 @@ void LogicalProcessor::run_in_place_of(
     if (!outer.has_event()) {
         ++context_switches;
         const std::uint64_t begin = read_tsc();
-        limit_end_ = until;
+        limit(until);
         outer.cpu().save();
         change_partition(vp.partition());
         vp.run(*this);
         change_partition(outer.partition());
         outer.cpu().load();
-        limit_end_ = TimerEntry::never;
+        limit(TimerEntry::never);
         outer.lend(read_tsc() - begin);
     }
     running_.store(&outer, std::memory_order_seq_cst);
     reschedule_.store(false, std::memory_order_seq_cst); // that is what has happened
+}
+
+/// How long the one that runs may go on at most.
+void LogicalProcessor::limit(std::uint64_t until) {
+    if (until != limit_end_) {
+        limit_end_ = until;
+        note_turn_changed();
+    }
 }
 
 void LogicalProcessor::change_partition(const Partition& to) {

@@ -145,11 +145,19 @@ public:
     [[nodiscard]] bool timer_is_stale() const {
         return queue_has_changed() || read_tsc() >= armed_for_;
     }
+    /// A virtual processor that runs here has a timer for then.
+    void note_deadline(std::uint64_t deadline) {
+        if (deadline < armed_for_) {
+            note_turn_changed();
+        }
+    }
     [[nodiscard]] bool queue_has_changed() const {
         return queue_changed_.load(std::memory_order_seq_cst);
     }
     /// Under queue_lock, from any processor: one more waits for its turn here.
     void note_queue_changed() { queue_changed_.store(true, std::memory_order_seq_cst); }
+    /// The same of this processor: the turn ends at another time.
+    void note_turn_changed() { queue_changed_.store(true, std::memory_order_relaxed); }
 
     /// Where it is, as the firmware counts (ACPI's SRAT); set at boot.
     std::uint32_t proximity_domain = 0;
@@ -177,6 +185,7 @@ public:
 
 private:
     void sleep();
+    void limit(std::uint64_t until);
     void change_partition(const Partition& to);
     void expire_timers();
     void pass_nmi_on();
@@ -206,7 +215,7 @@ private:
     std::atomic<bool> nmi_received_{false};
     std::atomic<bool> reschedule_{false};
     std::uint64_t armed_for_ = 0;
-    std::atomic<bool> queue_changed_{false};
+    std::atomic<bool> queue_changed_{false}; ///< or when the turn ends, or the next timer
     svm::AsidAllocator asids_{};
     SpaPage host_save_area_{};
     DeviceInterrupts device_interrupts_{};

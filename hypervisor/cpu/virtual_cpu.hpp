@@ -3,6 +3,7 @@
 // AMD-V implements it (svm/); VT-x would.
 #pragma once
 
+#include "abi/message.h"
 #include "abi/register.h"
 #include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/emulate/instruction_mode.hpp"
@@ -11,7 +12,6 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <span>
 
 namespace hypervisor {
 
@@ -149,8 +149,13 @@ public:
     [[nodiscard]] virtual std::uint64_t get(CpuRegister r) const = 0;
     virtual void set(CpuRegister r, std::uint64_t value) = 0;
     [[nodiscard]] virtual hv_x64_segment_register segment(SegmentName name) const = 0;
-    /// ES to GS at once.
-    virtual void copy_segments(std::span<hv_x64_segment_register, 6> to) const = 0;
+    // What a parent is told at each intercept, at once: one by one it would take several times as
+    // long.
+
+    /// Fills in CR8, the execution state, CS, RIP and RFLAGS.
+    virtual void tell(hv_x64_intercept_message_header& header) const = 0;
+    /// Fills in all but the general and XMM registers, the version and the pending interruption.
+    virtual void tell(hv_vp_register_page& page) const = 0;
     virtual void set_segment(SegmentName name, const hv_x64_segment_register& value) = 0;
     [[nodiscard]] virtual hv_x64_table_register table(TableName name) const = 0;
     virtual void set_table(TableName name, const hv_x64_table_register& value) = 0;

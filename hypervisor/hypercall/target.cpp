@@ -5,26 +5,30 @@
 
 namespace hypervisor::hypercall {
 
+namespace {
+
+bool is_own(const Call& call, std::uint64_t id) {
+    return id == HV_PARTITION_ID_SELF || id == call.caller.partition().id();
+}
+
+Target find_other(const Call& call, std::uint64_t id) {
+    PartitionReference child =
+        call.caller.partition().is_root() ? partition_table::find(id) : PartitionReference{};
+    const Status status = child ? Status::success : Status::invalid_partition_id;
+    return {std::move(child), status};
+}
+
+} // namespace
+
 Target find_target(const Call& call, std::uint64_t id) {
-    Partition& own = call.caller.partition();
-    if (id == HV_PARTITION_ID_SELF || id == own.id()) {
-        return {partition_table::find(own.id()), Status::success};
-    }
-    if (own.is_root()) {
-        PartitionReference child = partition_table::find(id);
-        if (child) {
-            return {std::move(child), Status::success};
-        }
-    }
-    return {PartitionReference{}, Status::invalid_partition_id};
+    return is_own(call, id)
+        ? Target{partition_table::find(call.caller.partition().id()), Status::success}
+        : find_other(call, id);
 }
 
 Target find_child(const Call& call, std::uint64_t id) {
-    Target found = find_target(call, id);
-    if (found && &*found == &call.caller.partition()) {
-        return {PartitionReference{}, Status::access_denied};
-    }
-    return found;
+    return is_own(call, id) ? Target{PartitionReference{}, Status::access_denied}
+                            : find_other(call, id);
 }
 
 Target find_active_child(const Call& call, std::uint64_t id) {

@@ -4,9 +4,6 @@
 #include "hypervisor/cpu/logical_processor.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
-#include <algorithm>
-#include <cstring>
-
 namespace hypervisor {
 
 Partition::Partition(std::uint64_t id, std::uint16_t slot, bool is_root, PageRecords& records,
@@ -62,76 +59,6 @@ void Partition::wait_for_flushes() {
 void Partition::flush_and_release(ReleaseList& released) {
     flush_tlb();
     released.release(records_, *table_pool_);
-}
-
-std::byte* Partition::accessible(GpaPage gpa, std::uint32_t needed) {
-    // The root has its memory where it lies, whole, but for what overlays cover.
-    if (is_root_ && !space_.may_have_overlay(gpa) &&
-        records_.kind(SpaPage{gpa.number()}) == PageKind::root) {
-        return pointer_to<std::byte>(SpaPage{gpa.number()});
-    }
-    const Slat::Mapping mapping = space_.lookup(gpa);
-    // What is mapped but is no memory (registers of a device) is not for copying.
-    return mapping.access == Slat::Access::mapped && (mapping.map_flags & needed) == needed &&
-            records_.kind(mapping.page) != PageKind::device
-        ? pointer_to<std::byte>(mapping.page)
-        : nullptr;
-}
-
-template <class F>
-bool Partition::for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_t needed, F&& f) {
-    while (size > 0) {
-        const std::size_t piece = std::min<std::size_t>(size, page_size - (gpa & (page_size - 1)));
-        const SpinGuard guard{space_lock_};
-        std::byte* const memory = accessible(GpaPage::containing(gpa), needed);
-        if (memory == nullptr) {
-            return false;
-        }
-        f(memory + (gpa & (page_size - 1)), piece);
-        if ((needed & HV_MAP_GPA_WRITABLE) != 0 &&
-            !is_root_) { // nobody asks what the root has written
-            space_.slat().note_written(GpaPage::containing(gpa));
-        }
-        gpa += piece;
-        size -= piece;
-    }
-    return true;
-}
-
-const std::byte* Partition::memory_at(std::uint64_t gpa) {
-    const std::byte* at = nullptr;
-    (void)for_each_piece(gpa, 1, HV_MAP_GPA_READABLE,
-        [&at](const std::byte* memory, std::size_t /*size*/) { at = memory; });
-    return at;
-}
-
-bool Partition::read_gpa(std::uint64_t gpa, std::span<std::byte> to) {
-    std::byte* at = to.data();
-    return for_each_piece(
-        gpa, to.size(), HV_MAP_GPA_READABLE, [&at](const std::byte* memory, std::size_t size) {
-            std::memcpy(at, memory, size);
-            at += size;
-        });
-}
-
-bool Partition::is_writable(std::uint64_t gpa, std::size_t size) {
-    constexpr std::uint32_t needed = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE;
-    const SpinGuard guard{space_lock_};
-    for (GpaPage page = GpaPage::containing(gpa); page.address() < gpa + size; page = page + 1) {
-        if (accessible(page, needed) == nullptr) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool Partition::write_gpa(std::uint64_t gpa, std::span<const std::byte> from) {
-    const std::byte* at = from.data();
-    return for_each_piece(gpa, from.size(), HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE,
-        [&at](std::byte* memory, std::size_t size) {
-            std::memcpy(memory, at, size);
-            at += size;
-        });
 }
 
 } // namespace hypervisor

@@ -187,8 +187,6 @@ public:
 private:
     /// Memory that a page is, if it may be accessed so; null else. Under space_lock().
     std::byte* accessible(GpaPage gpa, std::uint32_t needed);
-    template <class F>
-    bool for_each_piece(std::uint64_t gpa, std::size_t size, std::uint32_t needed, F&& f);
 
     const std::uint64_t id_;
     const std::uint16_t slot_;

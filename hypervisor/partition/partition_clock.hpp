@@ -34,7 +34,8 @@ public:
 
     /// \param begin when the ticks begin.
     explicit PartitionClock(std::uint64_t begin)
-        : state_{State{.begin = begin, .frozen_at = never, .tsc_offset = 0, .reference = 0}} {}
+        : state_{State{.begin = begin, .frozen_at = never, .tsc_offset = 0, .reference = 0}},
+          begin_{begin} {}
 
     [[nodiscard]] std::uint64_t ticks(std::uint64_t host) const {
         return state_.read().ticks(host);
@@ -46,7 +47,7 @@ public:
     [[nodiscard]] std::uint64_t tsc_offset() const { return state_.read().tsc_offset; }
     /// What a processor is to add to its own counter for a guest's with this offset.
     [[nodiscard]] std::uint64_t hardware_offset(std::uint64_t tsc_offset) const {
-        return tsc_offset - state_.read().begin;
+        return tsc_offset - begin_.load(std::memory_order_relaxed);
     }
 
     /// When the ticks, or the reference time, will be these, or were; `never` while it stands
@@ -74,9 +75,10 @@ public:
         state_.change([host](State& state) { state.frozen_at = state.ticks(host); });
     }
     void go_on(std::uint64_t host) {
-        state_.change([host](State& state) {
+        state_.change([this, host](State& state) {
             state.begin = host - state.ticks(host);
             state.frozen_at = never;
+            begin_.store(state.begin, std::memory_order_relaxed);
         });
     }
 
@@ -134,6 +136,7 @@ private:
     static constexpr std::uint64_t latest = never >> 1;
 
     Sequenced<State> state_;
+    std::atomic<std::uint64_t> begin_; ///< as in the state: what is asked for whenever one runs
     std::atomic<bool> has_common_{true};
 };
 

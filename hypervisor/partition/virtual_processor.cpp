@@ -132,6 +132,7 @@ VirtualProcessor::Hold::~Hold() {
         vp_.is_settled_ = false;
         return;
     }
+    vp_.is_settled_ = false;
     vp_.blocks_.let_go();
     scheduler::wake(vp_);
 }
@@ -147,7 +148,6 @@ void VirtualProcessor::run(LogicalProcessor& lp) {
             .all_msrs = partition_.intercepts.single_msrs()});
     }
     cpu_.load();
-    is_settled_ = false;
     rearm(lp);
     for (;;) {
         const Entry entry = prepare_entry(lp);
@@ -329,6 +329,9 @@ void VirtualProcessor::raise_pending_exception() {
 
 hv_x64_pending_interruption_register VirtualProcessor::pending_interruption() const {
     hv_x64_pending_interruption_register result{};
+    if (!cpu_.has_pending_event()) {
+        return result;
+    }
     if (const auto event = cpu_.pending_event(); event) {
         result.interruption_pending = 1;
         result.interruption_type = static_cast<std::uint32_t>(event->type) & 7;
@@ -413,6 +416,7 @@ void VirtualProcessor::rearm(LogicalProcessor& lp) {
         const SpinGuard guard{lp.queue_lock};
         lp.timers().add(*this);
     }
+    lp.note_deadline(TimerEntry::deadline);
 }
 
 void VirtualProcessor::disarm() {
@@ -451,20 +455,10 @@ void VirtualProcessor::end_of_interrupt() {
 hv_x64_intercept_message_header VirtualProcessor::intercept_header(
     std::uint8_t access_type, unsigned instruction_length) const {
     hv_x64_intercept_message_header header{};
-    const std::uint64_t cr0 = cpu_.get(CpuRegister::cr0);
     header.vp_index = index_;
     header.instruction_length = static_cast<std::uint8_t>(instruction_length & 0xf);
-    header.cr8 = static_cast<std::uint8_t>(cpu_.cr8() & 0xf);
     header.intercept_access_type = access_type;
-    header.execution_state.cpl = static_cast<std::uint16_t>(cpu_.cpl() & 3);
-    header.execution_state.cr0_pe = (cr0 & cr0_pe) != 0;
-    header.execution_state.cr0_am = (cr0 & cr0_am) != 0;
-    header.execution_state.efer_lma = (cpu_.get(CpuRegister::efer) & efer_lma) != 0;
-    header.execution_state.interruption_pending = cpu_.has_pending_event();
-    header.execution_state.interrupt_shadow = cpu_.interrupt_shadow();
-    header.cs_segment = cpu_.segment(SegmentName::cs);
-    header.rip = cpu_.get(CpuRegister::rip);
-    header.rflags = cpu_.get(CpuRegister::rflags);
+    cpu_.tell(header);
     return header;
 }
 
@@ -476,22 +470,10 @@ void VirtualProcessor::fill_register_page() {
     page.version = HV_VP_REGISTER_PAGE_VERSION_1;
     page.dirty = 0;
     std::memcpy(page.gp_registers, cpu_.gpr.data(), sizeof page.gp_registers);
-    page.rip = cpu_.get(CpuRegister::rip);
-    page.rflags = cpu_.get(CpuRegister::rflags);
-    cpu_.copy_segments(page.segment_registers);
-    page.cr0 = cpu_.get(CpuRegister::cr0);
-    page.cr3 = cpu_.get(CpuRegister::cr3);
-    page.cr4 = cpu_.get(CpuRegister::cr4);
-    page.cr8 = cpu_.cr8();
-    page.efer = cpu_.get(CpuRegister::efer);
-    page.dr7 = cpu_.get(CpuRegister::dr7);
+    cpu_.tell(page);
     static_assert(sizeof page.xmm_registers == 6 * sizeof(hv_u128));
     std::memcpy(page.xmm_registers, cpu_.extended_state() + xmm_offset, sizeof page.xmm_registers);
     page.pending_interruption = pending_interruption();
-    page.interrupt_state.as_uint64 = 0;
-    page.interrupt_state.interrupt_shadow = cpu_.interrupt_shadow();
-    page.interrupt_state.nmi_masked = cpu_.nmi_masked();
-    page.xfem = cpu_.get(CpuRegister::xcr0);
     page.is_valid = 1;
 }
 
@@ -591,9 +573,11 @@ void VirtualProcessor::resume_from_intercept() {
 /// that raises something instead has not, or sees to the rest itself.
 void VirtualProcessor::end_intercepted_instruction() {
     const std::uint64_t length = cpu_.get(CpuRegister::rip) - intercepted_rip_;
-    const auto event = cpu_.pending_event();
+    const auto is_raised = [this] {
+        return cpu_.has_pending_event() && cpu_.pending_event()->type != CpuEvent::Type::interrupt;
+    };
     if (length == 0 || length > max_instruction_length || pending_exception_.event_pending != 0 ||
-        (event && event->type != CpuEvent::Type::interrupt)) {
+        is_raised()) {
         return;
     }
     cpu_.end_instruction();

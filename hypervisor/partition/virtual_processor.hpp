@@ -131,10 +131,7 @@ public:
     /// Takes in the interrupts that the parent has put into the register page.
     void take_offered_interrupts();
     /// Another one has had the LP for so long while this one ran.
-    void lend(std::uint64_t ticks) {
-        lent_ += ticks;
-        is_settled_ = false;
-    }
+    void lend(std::uint64_t ticks) { lent_ += ticks; }
 
     // Events of its own that the parent raises; it is held.
 
@@ -261,7 +258,7 @@ private:
     Startup startup_;
     std::atomic<bool> timers_dirty_{true};
     /// No interrupt or event is requested that the last look has not delivered; one that comes from
-    /// elsewhere is in event_pending_.
+    /// elsewhere is in event_pending_. That holds while others run; a Hold ends it.
     bool is_settled_ = false;
     std::atomic<std::uint64_t> tsc_offset_;
     bool intercept_unsent_ = false;

@@ -35,6 +35,16 @@ bool begin(VirtualProcessor& vp, LogicalProcessor& lp, const Request& request) {
     return taken;
 }
 
+/// When a turn ends that begins now; `slice` is in units of 100 ns, 0 for one without an end.
+std::uint64_t end_of(std::uint64_t slice) {
+    if (slice == 0) {
+        return TimerEntry::never;
+    }
+    const std::uint64_t now = read_tsc();
+    const std::uint64_t end = now + clock::from_100ns(slice);
+    return end > now ? end : TimerEntry::never;
+}
+
 /// What comes from now on finds it blocked and tells the root, or ready.
 DispatchOutcome end(VirtualProcessor& vp) {
     const SpinGuard guard{vp.schedule_lock()};
@@ -53,10 +63,7 @@ std::expected<DispatchOutcome, Status> run(
         return std::unexpected(Status::invalid_vp_state);
     }
     if (vp.can_run()) {
-        const std::uint64_t now = read_tsc();
-        const std::uint64_t slice = clock::from_100ns(request.time_slice);
-        lp.run_in_place_of(caller, vp,
-            request.time_slice != 0 && now + slice > now ? now + slice : TimerEntry::never);
+        lp.run_in_place_of(caller, vp, end_of(request.time_slice));
     }
     return end(vp);
 }

@@ -514,13 +514,40 @@ hv_x64_segment_register SvmVirtualCpu::segment(SegmentName name) const {
     return to;
 }
 
-void SvmVirtualCpu::copy_segments(std::span<hv_x64_segment_register, 6> to) const {
-    show(vmcb_.es, to[0]);
-    show(vmcb_.cs, to[1]);
-    show(vmcb_.ss, to[2]);
-    show(vmcb_.ds, to[3]);
-    show(vmcb_.fs, to[4]);
-    show(vmcb_.gs, to[5]);
+void SvmVirtualCpu::tell(hv_x64_intercept_message_header& header) const {
+    const auto bit = [](unsigned number, bool value) {
+        return static_cast<unsigned>(value) << number;
+    };
+    header.cr8 = static_cast<std::uint8_t>(cr8() & 0xf);
+    // As a whole: each of its bits would be read and written by itself.
+    header.execution_state.as_uint16 =
+        static_cast<std::uint16_t>((vmcb_.cpl & 3u) | bit(2, (vmcb_.cr0 & cr0_pe) != 0) |
+            bit(3, (vmcb_.cr0 & cr0_am) != 0) | bit(4, (vmcb_.efer & efer_lma) != 0) |
+            bit(6, has_pending_event()) | bit(12, interrupt_shadow()));
+    show(vmcb_.cs, header.cs_segment);
+    header.rip = vmcb_.rip;
+    header.rflags = vmcb_.rflags;
+}
+
+void SvmVirtualCpu::tell(hv_vp_register_page& page) const {
+    page.rip = vmcb_.rip;
+    page.rflags = vmcb_.rflags;
+    show(vmcb_.es, page.segment_registers[0]);
+    show(vmcb_.cs, page.segment_registers[1]);
+    show(vmcb_.ss, page.segment_registers[2]);
+    show(vmcb_.ds, page.segment_registers[3]);
+    show(vmcb_.fs, page.segment_registers[4]);
+    show(vmcb_.gs, page.segment_registers[5]);
+    page.cr0 = vmcb_.cr0;
+    page.cr3 = vmcb_.cr3;
+    page.cr4 = vmcb_.cr4;
+    page.cr8 = cr8();
+    page.efer = get(CpuRegister::efer);
+    page.dr7 = vmcb_.dr7;
+    page.interrupt_state.as_uint64 = 0;
+    page.interrupt_state.interrupt_shadow = interrupt_shadow();
+    page.interrupt_state.nmi_masked = nmi_masked();
+    page.xfem = xcr0_;
 }
 
 void SvmVirtualCpu::set_segment(SegmentName name, const hv_x64_segment_register& value) {

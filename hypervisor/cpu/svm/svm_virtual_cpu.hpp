@@ -26,7 +26,8 @@ public:
     [[nodiscard]] std::uint64_t get(CpuRegister r) const override;
     void set(CpuRegister r, std::uint64_t value) override;
     [[nodiscard]] hv_x64_segment_register segment(SegmentName name) const override;
-    void copy_segments(std::span<hv_x64_segment_register, 6> to) const override;
+    void tell(hv_x64_intercept_message_header& header) const override;
+    void tell(hv_vp_register_page& page) const override;
     void set_segment(SegmentName name, const hv_x64_segment_register& value) override;
     [[nodiscard]] hv_x64_table_register table(TableName name) const override;
     void set_table(TableName name, const hv_x64_table_register& value) override;

@@ -26,7 +26,8 @@ public:
         registers_[static_cast<std::size_t>(r)] = value;
     }
     [[nodiscard]] hv_x64_segment_register segment(SegmentName) const override { return {}; }
-    void copy_segments(std::span<hv_x64_segment_register, 6>) const override {}
+    void tell(hv_x64_intercept_message_header&) const override {}
+    void tell(hv_vp_register_page&) const override {}
     void set_segment(SegmentName, const hv_x64_segment_register&) override {}
     [[nodiscard]] hv_x64_table_register table(TableName) const override { return {}; }
     void set_table(TableName, const hv_x64_table_register&) override {}
