@@ -183,6 +183,9 @@ VirtualProcessor::Entry VirtualProcessor::prepare_entry(LogicalProcessor& lp) {
             return entry;
         }
     }
+    if (eoi_assist_.is_broken() && is_settled_) {
+        eoi_assist_.promise();
+    }
     exit_trace::enter_guest(lp, *this);
     if (lp.enter_guest({partition_.tlb(), seen_partition_epoch_}, {tlb_, seen_epoch_})) {
         cpu_.flush_tlb();
@@ -294,6 +297,7 @@ bool VirtualProcessor::deliver_interrupts() {
     if (!apic_.acknowledge(*vector, auto_eoi)) {
         return deliver_interrupts();
     }
+    eoi_assist_.forget();
     // Its end concerns nobody else, and no other interrupt waits for it.
     if (!auto_eoi && !apic_.is_level_triggered(*vector) && !apic_.has_request()) {
         eoi_assist_.promise();
@@ -435,6 +439,7 @@ void VirtualProcessor::apply(const LocalApicEffect& effect) {
         timers_changed();
     }
     if (effect.end_of_interrupt) {
+        eoi_assist_.forget();
         interrupts::ended(*this, *effect.end_of_interrupt);
     }
     if (effect.command) {
@@ -445,6 +450,7 @@ void VirtualProcessor::apply(const LocalApicEffect& effect) {
 
 void VirtualProcessor::end_of_interrupt() {
     counters.count(VpCounter::apic_eoi_accesses);
+    eoi_assist_.forget();
     if (const auto ended = apic_.eoi(); ended) {
         interrupts::ended(*this, *ended);
     }

@@ -73,9 +73,11 @@
         end_of_interrupt
         end_guest guest_handles_vector
 
-        // Ends the interrupt as the TLFS has it, with its VP assist page at 0xd000; then says whether
-        // that went without an EOI.
+        // Leaves the guest, as many handlers do; ends the interrupt as the TLFS has it, with its VP
+        // assist page at 0xd000; then says whether that went without an EOI.
         guest guest_handles_with_assist
+        xor %eax, %eax
+        cpuid
         xor %ebx, %ebx
         btrl $0, 0xd000
         setc %bl

@@ -42,6 +42,23 @@ TEST_F(EoiAssistTest, APromiseTakenBackIsNone) {
     EXPECT_TRUE(guest_ends_interrupt());
 }
 
+TEST_F(EoiAssistTest, ABrokenPromiseIsRenewedUnlessSomethingHasChanged) {
+    assist_.set_page(&page_);
+    EXPECT_FALSE(assist_.is_broken());
+    assist_.promise();
+    EXPECT_FALSE(assist_.is_broken());
+    EXPECT_FALSE(assist_.take_back());
+    EXPECT_TRUE(assist_.is_broken());
+    assist_.promise();
+    EXPECT_FALSE(guest_ends_interrupt());
+    EXPECT_TRUE(assist_.take_back());
+    EXPECT_FALSE(assist_.is_broken()) << "it was kept";
+    assist_.promise();
+    EXPECT_FALSE(assist_.take_back());
+    assist_.forget();
+    EXPECT_FALSE(assist_.is_broken());
+}
+
 TEST_F(EoiAssistTest, LeavesTheRestOfTheWordAlone) {
     page_.apic_assist = 0xfffffffe;
     assist_.set_page(&page_);
