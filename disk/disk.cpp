@@ -23,7 +23,7 @@ bool is_gone(Store& store) {
 
 Disk::Disk(std::unique_ptr<Chain> chain)
     : chain_{std::move(chain)},
-      service_{std::make_unique<Service>(*chain_)} {}
+      service_{std::make_unique<Service>(*chain_, [this](const Error& error) { tell(error); })} {}
 
 Disk::~Disk() {
     service_.reset();
@@ -41,6 +41,18 @@ Geometry Disk::geometry() const {
         .memory_alignment = traits.memory_alignment,
         .discard_granularity = chain_->top().discard_granularity(),
         .read_only = info.read_only};
+}
+
+// That something was cancelled is no news.
+bool Disk::wants_error(ErrorCode code) noexcept {
+    const std::uint32_t kind = 1U << static_cast<unsigned>(code);
+    return told_ && code != ErrorCode::none && code != ErrorCode::cancelled &&
+        (told_kinds_.fetch_or(kind, std::memory_order_relaxed) & kind) == 0;
+}
+
+void Disk::tell(const Error& error) {
+    if (wants_error(error.code))
+        told_(error);
 }
 
 std::unique_ptr<Queue> Disk::open_queue(Ring& ring) {
@@ -334,11 +346,25 @@ void Queue::io_done(Part& part, int result) noexcept {
                                                    : Image::Outcome::was_written);
     changed(request, part.extent.offset, part.extent.length);
     const std::uint64_t place = part.extent.offset + part.moved;
+    if (!whole)
+        tell_io_error(part, result, error);
     give_back(part);
     if (!whole)
         fail(request, Status::from_errno(error), place);
     --request.pending_;
     finish(request, true);
+}
+
+void Queue::tell_io_error(const Part& part, int result, int error) {
+    const bool reads = part.request->operation == Operation::read;
+    const std::string& file = part.image->store().name();
+    Error told = reads && result == 0
+        ? Error::of(ErrorCode::io, file,
+              "read: the file ends here, expected " +
+                  std::to_string(part.extent.length - part.moved) + " bytes more")
+        : Error::system(file, reads ? "read" : "write", error);
+    told.offset = part.extent.store_offset + part.moved;
+    disk_.tell(told);
 }
 
 // A part of a request is over that may have changed the disk, whether it succeeded or not.

@@ -6,10 +6,13 @@
 #include "disk/request.hpp"
 #include "disk/ring.hpp"
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 namespace croft::disk {
 
@@ -44,6 +47,11 @@ public:
     // For who knows that the chain does not change meanwhile: see Maintenance.
     Chain& chain() { return *chain_; }
 
+    // Has the first error of each kind told that a request meets in the disk's files: whoever owns
+    // them is not whom the request fails. `told` may be called on any thread, and on two at once.
+    // Before the first queue.
+    void on_error(std::function<void(const Error&)> told) { told_ = std::move(told); }
+
     // The queue must not outlive the disk or the ring.
     std::unique_ptr<Queue> open_queue(Ring& ring);
 
@@ -64,6 +72,9 @@ public:
 private:
     friend class Queue;
 
+    bool wants_error(ErrorCode code) noexcept;
+    void tell(const Error& error);
+
     std::unique_ptr<Chain> chain_;
     std::unique_ptr<Service> service_;
     Gate gate_;
@@ -71,6 +82,8 @@ private:
     std::mutex maintenance_;          // held by who changes the chain or its size
     mutable std::mutex structure_;    // guards the chain's images against geometry()
     bool closed_ = false;
+    std::function<void(const Error&)> told_;
+    std::atomic<std::uint32_t> told_kinds_{0}; // a bit for each ErrorCode
 };
 
 // The right to change a disk's chain of files while its queues are in use. One at a time.
@@ -151,6 +164,7 @@ private:
     void start_job(Part& part);
     void part_done(Part& part, int result) noexcept;
     void io_done(Part& part, int result) noexcept;
+    void tell_io_error(const Part& part, int result, int error);
     void fail(Request& request, Status status, std::optional<std::uint64_t> at = {}) noexcept;
     void finish(Request& request, bool may_call) noexcept;
 

@@ -178,6 +178,15 @@ Result<void> FileStore::open_direct(const std::string& path, const Options& opti
     return {};
 }
 
+// As the kernel knows it: what another machine does to a file is not asked for.
+std::uint64_t FileStore::end() const {
+    struct statx extended {};
+    if (traits_.block_device ||
+        statx(file_.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &extended) != 0)
+        return size();
+    return extended.stx_size;
+}
+
 Result<void> FileStore::read(std::uint64_t offset, std::span<std::byte> bytes) {
     while (!bytes.empty()) {
         const ssize_t got =

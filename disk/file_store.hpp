@@ -52,6 +52,7 @@ public:
     const std::string& name() const override { return name_; }
     const Traits& traits() const override { return traits_; }
     std::uint64_t size() const override { return size_.load(std::memory_order_acquire); }
+    std::uint64_t end() const override;
     Result<void> read(std::uint64_t offset, std::span<std::byte> bytes) override;
     bool read_at_once(std::uint64_t offset, std::span<std::byte> bytes) override;
     Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes) override;

@@ -26,7 +26,29 @@ Extent RawImage::find(std::uint64_t offset, std::uint64_t length) {
 }
 
 Extent RawImage::reserve(std::uint64_t offset, std::uint64_t length) {
-    return find(offset, length);
+    const std::uint64_t end = store().end();
+    if (offset + length <= end)
+        return find(offset, length);
+    const std::uint64_t sector = info().logical_sector_size;
+    if (offset + sector <= end)
+        return find(offset, (end - offset) / sector * sector);
+    return {Extent::Where::absent, offset, length, offset};
+}
+
+// There is nothing to bring but the reason.
+Result<void> RawImage::prepare(std::uint64_t offset, std::uint64_t length, Access access) {
+    const std::uint64_t end = store().end();
+    if (access == Access::read || offset + length <= end)
+        return {};
+    return std::unexpected(cut_off(offset, end));
+}
+
+Error RawImage::cut_off(std::uint64_t offset, std::uint64_t end) const {
+    Error error = Error::of(ErrorCode::io, store().name(),
+        "write: the file ends at " + std::to_string(end) + ", expected the disk's " +
+            std::to_string(size()) + " bytes");
+    error.offset = offset;
+    return error;
 }
 
 Result<void> RawImage::flush() {
@@ -37,6 +59,8 @@ Result<void> RawImage::flush() {
 
 Result<void> RawImage::discard(
     std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>&) {
+    if (const std::uint64_t end = store().end(); offset + length > end)
+        return std::unexpected(cut_off(offset, end));
     return store().zero(offset, length);
 }
 

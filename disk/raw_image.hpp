@@ -9,6 +9,10 @@ namespace croft::disk {
 
 // A disk as it is: byte n of the store is byte n of the disk. Raw files, block devices and,
 // read-only with sectors of 2048 bytes, ISO images.
+//
+// What somebody else has cut off a file while it is open is lost, and that is told: it can neither
+// be read nor written. A write would bring back what lies before it as well, as zeros; one that is
+// under way at that moment may.
 class RawImage final : public Image {
 public:
     // `sector_size`: 512, 2048 or 4096 bytes; the store's size has to be a multiple of it.
@@ -18,7 +22,7 @@ public:
     Extent find(std::uint64_t offset, std::uint64_t length) override;
     Extent reserve(std::uint64_t offset, std::uint64_t length) override;
     void finish(const Extent&, Outcome) override {}
-    Result<void> prepare(std::uint64_t, std::uint64_t, Access) override { return {}; }
+    Result<void> prepare(std::uint64_t offset, std::uint64_t length, Access access) override;
     Result<void> flush() override;
     Result<void> discard(
         std::uint64_t offset, std::uint64_t length, std::vector<Store::Range>& skipped) override;
@@ -29,6 +33,7 @@ public:
 
 private:
     using Image::Image;
+    Error cut_off(std::uint64_t offset, std::uint64_t end) const;
 };
 
 } // namespace croft::disk

@@ -42,7 +42,9 @@ void Service::work() {
 // Flushes come last and are served by one: each covers what completed before it was submitted, and
 // all of that lies before this moment. What merely waits for metadata does not wait for them.
 void Service::run_batch(const std::vector<Job*>& batch) {
-    const auto answer = [](Job& job, const Result<void>& outcome) {
+    const auto answer = [this](Job& job, const Result<void>& outcome) {
+        if (!outcome)
+            told_(outcome.error());
         job.job_status = outcome ? Status{} : outcome.error().status();
         job.ring->post(job, 0);
     };

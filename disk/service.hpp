@@ -5,8 +5,10 @@
 #include "disk/ring.hpp"
 
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace croft::disk {
@@ -36,7 +38,10 @@ public:
         Status job_status; // the outcome
     };
 
-    explicit Service(Chain& chain) : chain_{chain} {}
+    // `told` is called with each error of a job, on the service's thread.
+    Service(Chain& chain, std::function<void(const Error&)> told)
+        : chain_{chain},
+          told_{std::move(told)} {}
     Service(const Service&) = delete;
     Service& operator=(const Service&) = delete;
     ~Service();
@@ -49,6 +54,7 @@ private:
     Result<void> run(const Job& job);
 
     Chain& chain_;
+    const std::function<void(const Error&)> told_;
     std::mutex mutex_;
     std::condition_variable wake_;
     std::vector<Job*> jobs_;

@@ -38,6 +38,8 @@ public:
     virtual const std::string& name() const = 0;
     virtual const Traits& traits() const = 0;
     virtual std::uint64_t size() const = 0; // bytes
+    // Where it ends at this moment: nearer than by its size if somebody else has cut it off.
+    virtual std::uint64_t end() const { return size(); }
 
     // Blocking, for metadata and tools. All or an error: a short transfer is continued.
     virtual Result<void> read(std::uint64_t offset, std::span<std::byte> bytes) = 0;

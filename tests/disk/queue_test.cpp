@@ -6,9 +6,15 @@
 #include "tests/disk/queue_driver.hpp"
 #include "tests/disk/temporary.hpp"
 
+#include <array>
 #include <cstring>
+#include <filesystem>
 #include <gtest/gtest.h>
 #include <memory>
+#include <optional>
+#include <string>
+#include <unistd.h>
+#include <utility>
 #include <vector>
 
 namespace croft::disk::test {
@@ -59,6 +65,73 @@ TEST(Queue, RefusesWhatIsNoSectorOfTheDisk) {
     request.length = 512;
     EXPECT_EQ(driver.run(request).code, ErrorCode::invalid_argument);
     EXPECT_EQ(driver.queue().in_flight(), 0U);
+}
+
+// By somebody else, while it is open: what is lost is told, what isn't goes on.
+TEST(Queue, WhatWasCutOffAFileIsNoZeros) {
+    const TemporaryFolder folder;
+    constexpr std::uint64_t half = mebibyte / 2;
+    for (const bool direct : {false, true}) {
+        SCOPED_TRACE(direct);
+        const std::string path = folder / "a.raw";
+        const auto disk = open_raw(path, mebibyte, direct);
+        std::vector<std::string> told;
+        disk->on_error([&told](const Error& error) { told.push_back(error.text()); });
+        QueueDriver driver{*disk};
+        std::vector<std::byte> bytes(8192, std::byte{7});
+        const auto transfer = [&](Operation operation, std::uint64_t offset) {
+            const std::array segments{iovec{bytes.data(), bytes.size()}};
+            Request request;
+            request.operation = operation;
+            request.offset = offset;
+            request.length = bytes.size();
+            request.segments = segments;
+            const Status status = driver.run(request);
+            return std::pair{status.code, request.failed_at};
+        };
+        const std::pair<ErrorCode, std::optional<std::uint64_t>> good{ErrorCode::none, {}};
+        ASSERT_EQ(transfer(Operation::write, mebibyte - 8192), good);
+        ASSERT_EQ(truncate(path.c_str(), half + 100), 0); // within a sector
+        for (const Operation operation : {Operation::read, Operation::write}) {
+            EXPECT_EQ(transfer(operation, mebibyte - 8192).second, mebibyte - 8192);
+            EXPECT_EQ(transfer(operation, mebibyte - 8192).first, ErrorCode::io);
+            EXPECT_EQ(transfer(operation, half - 4096).first, ErrorCode::io);
+            EXPECT_EQ(*transfer(operation, half - 4096).second / 512, half / 512);
+            EXPECT_EQ(transfer(operation, half - 8192), good);
+        }
+        EXPECT_EQ(driver.simple(Operation::write_zeroes, half, 8192).code, ErrorCode::io);
+        EXPECT_TRUE(driver.simple(Operation::write_zeroes, 0, 8192).ok());
+        EXPECT_TRUE(driver.simple(Operation::flush).ok());
+        EXPECT_EQ(std::filesystem::file_size(path), half + 100);
+        EXPECT_EQ(told,
+            (std::vector{path +
+                ": at offset 1040384: read: the file ends here, expected 8192 "
+                "bytes more"}));
+        // Put right by whoever did it.
+        ASSERT_EQ(truncate(path.c_str(), mebibyte), 0);
+        EXPECT_EQ(transfer(Operation::write, mebibyte - 8192), good);
+    }
+}
+
+// Whose the files are is told once of each kind of error, not as often as the guest meets it.
+TEST(Queue, TellsTheFirstErrorOfEachKind) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "a.raw";
+    const auto disk = open_raw(path, mebibyte);
+    std::vector<std::string> told;
+    disk->on_error([&told](const Error& error) { told.push_back(error.text()); });
+    QueueDriver driver{*disk};
+    std::vector<std::byte> bytes(4096);
+    EXPECT_EQ(driver.read(mebibyte, bytes).code, ErrorCode::out_of_range);
+    EXPECT_TRUE(told.empty()) << "that is the request's, not the file's";
+    ASSERT_EQ(truncate(path.c_str(), 0), 0);
+    EXPECT_EQ(driver.write(4096, bytes).code, ErrorCode::io);
+    EXPECT_EQ(driver.write(8192, bytes).code, ErrorCode::io);
+    EXPECT_EQ(driver.read(8192, bytes).code, ErrorCode::io);
+    EXPECT_EQ(told,
+        (std::vector{path +
+            ": at offset 4096: write: the file ends at 0, expected the disk's "
+            "1048576 bytes"}));
 }
 
 TEST(Queue, NeverCompletesInsideSubmit) {

@@ -13,6 +13,12 @@ from lab.host import build_directory
 FIO = ("fio --name=job --directory=/var/tmp --size=48M --bs=16k --ioengine=libaio --iodepth=16 "
        "--direct=1 --verify=crc32c --output-format=terse")
 
+# fio's words for one of many files with checksums, which the shell's $i says. Each begins
+# elsewhere, since a block also holds its place in its file: so one of another file won't do.
+CHECKED_JOB = ("--name=checked --filename=/var/tmp/checked/$i --offset=${i}M --size=1M --bs=4k "
+               "--fallocate=none --ioengine=libaio --iodepth=16 --direct=1 --verify=crc32c "
+               "--output-format=terse")
+
 
 class DebianTestCase(unittest.TestCase):
     @contextlib.contextmanager

@@ -63,6 +63,53 @@ class StorageFaultsTest(unittest.TestCase):
             self.assertEqual(guest.end().status, 0)
             host.run([CROFT, "disk", "check", "/tmp/small/disk.vhdx"], check=True)
 
+    def test_file_is_cut_off(self):
+        """A raw one, by somebody in the root, while the guest uses all of it. What was cut off is
+        an error, not zeros, and stays one; the rest goes on, and the log says why."""
+        with self._host("cut") as host:
+            host.run("truncate -s 64M /tmp/cut.img", check=True)
+            guest = self._guest(host, "/tmp/cut.img,raw")
+            guest.run("dmesg -n 1")  # its errors are asked for, and stay out of what is said
+            for at in (0, 16, 40, 60):
+                guest.run(f"dd if=/tmp/data of=$(node 0) bs=1M seek={at} conv=fsync")
+            self._be_busy(guest, "kept", "if=/tmp/data of=$(node 0) oflag=direct")
+            self._be_busy(guest, "lost", "if=$(node 0) of=/dev/null skip=640 count=64 "
+                                         "iflag=direct")
+            host.run("truncate -s 32M /tmp/cut.img", check=True)
+            guest.run("wait_for '[ -e /tmp/lost.ended ]'")
+            for at in (32, 43, 63):
+                # Linux's words for a medium error differ.
+                for words, error in (
+                        (f"if=$(node 0) of=/dev/null skip={at} iflag=direct", "No data available"),
+                        (f"if=/tmp/data of=$(node 0) seek={at} oflag=direct",
+                         "Input/output error")):
+                    said = guest.run(f"dd {words} bs=1M count=1 2>&1", status=1)
+                    self.assertIn(error, said)
+            told = guest.run("dmesg")
+            self.assertRegex(told, rf"critical medium error, .*, sector {32 << 11} op .*READ")
+            self.assertRegex(told, rf"I/O error, .*, sector {32 << 11} op .*WRITE")
+            self.assertEqual(set(re.findall(r"(?:Sense Key|Add\. Sense) ?: ([\w ]*\w)", told)), {
+                "Medium Error", "Unrecovered read error", "Write error"})
+            self.assertEqual(host.run("stat -c %s /tmp/cut.img").output, f"{32 << 20}\n")
+            # Up to the last block that there is.
+            guest.run("dd if=/tmp/data of=$(node 0) bs=1M seek=28 conv=fsync && "
+                      "cmp -n 4194304 /tmp/data $(node 0) 0 29360128")
+            guest.run("cmp -n 4194304 /tmp/data $(node 0) 0 16777216")
+            guest.run("[ ! -e /tmp/kept.ended ] && touch /tmp/stop && "
+                      "wait_for '[ -e /tmp/kept.ended ]' && cmp -n 4194304 /tmp/data $(node 0)")
+            ended = guest.end()
+            self.assertEqual(ended.status, 0)
+            self.assertRegex(ended.error,
+                             r"\Adrive at LUN 0: /tmp/cut\.img: at offset \d+: read: the file "
+                             r"ends here, expected 65536 bytes more\r?\n\Z")
+
+    @staticmethod
+    def _be_busy(guest, name, words):
+        """The guest reads or writes, again and again, until it is stopped or fails."""
+        guest.run(f"( until [ -e /tmp/stop ]; do dd {words} bs=64k 2>/dev/null || break; "
+                  f"touch /tmp/{name}.begun; done; touch /tmp/{name}.ended ) & "
+                  f"wait_for '[ -e /tmp/{name}.begun ]'")
+
     def test_device_goes(self):
         """Pulled out in the midst of writes. The other disk goes on, and so does the VM."""
         with self._host("gone") as host:

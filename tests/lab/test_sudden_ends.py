@@ -8,16 +8,10 @@ import subprocess
 import tempfile
 import unittest
 
-from debian import FIO, DebianTestCase
+from debian import CHECKED_JOB, FIO, DebianTestCase
 from lab import Host
 from lab.guest import DebianGuest
 from lab.volatile_disk import VolatileDisk
-
-# One of many files, with checksums. Each begins elsewhere, since a block also holds its place in
-# its file: so one of another file won't do.
-CHECKED = ("fio --name=checked --filename=/var/tmp/flushed/$i --offset=${i}M --size=1M --bs=4k "
-           "--fallocate=none --ioengine=libaio --iodepth=16 --direct=1 --verify=crc32c "
-           "--output-format=terse")
 
 # In place of a whole system, in the kernel that takes over from one that has crashed.
 RESCUER = """#!/bin/sh
@@ -31,11 +25,11 @@ echo b >/proc/sysrq-trigger
 class SuddenEndsTest(DebianTestCase):
     def _flush_while_busy(self, guest):
         """Has it flush one file after the other while fio writes, until some are on its disk."""
-        guest.run("mkdir /var/tmp/flushed")
+        guest.run("mkdir /var/tmp/checked")
         guest.run(f"({FIO} --rw=randwrite --time_based --runtime=300 >/dev/null 2>&1 &)")
         guest.console.write(
-            f"for i in $(seq 100); do {CHECKED} --rw=randwrite --do_verify=0 --end_fsync=1 "
-            ">/dev/null && sync /var/tmp/flushed && echo \"on disk:\" $i.; done\n".encode())
+            f"for i in $(seq 100); do fio {CHECKED_JOB} --rw=randwrite --do_verify=0 --end_fsync=1 "
+            ">/dev/null && sync /var/tmp/checked && echo \"on disk:\" $i.; done\n".encode())
         guest.console.wait_for(r"on disk: 5\.", timeout=200)
 
     def _check_flushed(self, guest, said):
@@ -43,8 +37,8 @@ class SuddenEndsTest(DebianTestCase):
         last = max(int(line.removeprefix("on disk: ").rstrip(".\r"))
                    for line in said.splitlines() if line.startswith("on disk: "))
         guest.start()
-        guest.run(f"(for i in $(seq {last}); do {CHECKED} --rw=randread --verify_only || exit; "
-                  "done) >/tmp/verified 2>&1 || { cat /tmp/verified; false; }", timeout=300)
+        guest.run(f"(for i in $(seq {last}); do fio {CHECKED_JOB} --rw=randread --verify_only || "
+                  "exit; done) >/tmp/verified 2>&1 || { cat /tmp/verified; false; }", timeout=300)
         self.assertEqual(guest.shut_down().status, 0)
         self.check_file_system(guest)
 

@@ -55,6 +55,16 @@ std::optional<Identity> from_guid(std::string text) {
     return identity;
 }
 
+/// The guest hears of each error that the host's storage makes, and may keep it to itself. So the
+/// log has the first of each kind.
+std::unique_ptr<disk::Disk> open_for(std::uint32_t lun, const DriveSettings& drive) {
+    auto disk = open_disk(drive);
+    disk->on_error([lun](const disk::Error& error) {
+        fmt::print(stderr, "drive at LUN {}: {}\r\n", lun, error.text());
+    });
+    return disk;
+}
+
 void close(disk::Disk& disk) {
     if (const auto closed = disk.close(); !closed) {
         throw SystemError(closed.error().text());
@@ -149,7 +159,7 @@ std::uint32_t StorageDevice::add_drive(DriveSettings drive) {
     drive.lun = lun;
     Attached attached{std::move(drive), nullptr};
     if (!attached.settings.path.empty()) {
-        attached.disk = open_disk(attached.settings);
+        attached.disk = open_for(lun, attached.settings);
     }
     const auto address = static_cast<std::uint8_t>(lun);
     const Identity identity = identity_of(attached, lun);
@@ -220,7 +230,7 @@ void StorageDevice::change_disc(std::uint32_t lun, const std::string& path) {
     }
     DriveSettings settings = drive.settings;
     settings.path = path;
-    std::unique_ptr<disk::Disk> disc = path.empty() ? nullptr : open_disk(settings);
+    std::unique_ptr<disk::Disk> disc = path.empty() ? nullptr : open_for(lun, settings);
     release([&](std::function<void()> done) {
         controller_.change_disc(static_cast<std::uint8_t>(lun), disc.get(), std::move(done));
     });
