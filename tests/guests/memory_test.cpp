@@ -128,6 +128,36 @@ TEST(DirtyPages, CanBeLookedAtWithoutChange) {
     EXPECT_EQ(partition.page_access(dirty, hv::PageAccessUpdate::keep, 0x400, 64), Numbers{0});
 }
 
+/// A guest that reads a page, twice; its own pages are below those that are asked about.
+TEST(AccessedPages, AreThoseThatTheGuestHasReadSinceTheyWereCleared) {
+    constexpr std::uint64_t first = 0x100;
+    constexpr std::uint64_t count = 64;
+    constexpr std::uint64_t page = 5;
+    using hv::PageAccess;
+    using hv::PageAccessUpdate;
+    GuestMachine machine;
+    machine.load(CODE(reads_twice));
+    machine.store<std::uint64_t>((first + page) << HV_PAGE_SHIFT, 0x1234);
+    machine.start_in_long_mode();
+    machine.set(HV_X64_REGISTER_RDI, (first + page) << HV_PAGE_SHIFT);
+    const auto pages = [&machine](PageAccess access, PageAccessUpdate update) {
+        return machine.partition().page_access(access, update, first, count);
+    };
+    machine.partition().set_property(HV_PARTITION_PROPERTY_GPA_PAGE_ACCESS_TRACKING, 1);
+    (void)pages(PageAccess::accessed, PageAccessUpdate::clear);
+    (void)pages(PageAccess::dirty, PageAccessUpdate::clear);
+    EXPECT_EQ(pages(PageAccess::accessed, PageAccessUpdate::keep), Numbers{0});
+    for (unsigned i = 0; i < 2; ++i) {
+        EXPECT_EQ(machine.report(), 0x1234u);
+        for (const auto update :
+            {PageAccessUpdate::keep, PageAccessUpdate::keep, PageAccessUpdate::clear}) {
+            EXPECT_EQ(pages(PageAccess::accessed, update), Numbers{1u << page});
+        }
+        EXPECT_EQ(pages(PageAccess::accessed, PageAccessUpdate::keep), Numbers{0});
+        EXPECT_EQ(pages(PageAccess::dirty, PageAccessUpdate::keep), Numbers{0});
+    }
+}
+
 /// 1 GiB in one piece of the root's memory, which it has if its kernel was told to keep one.
 class Gibibyte {
 public:
