@@ -57,11 +57,14 @@ inline hv_message make_port_access(
     return make_message(HVMSG_X64_IO_PORT_INTERCEPT, message);
 }
 
-inline hv_message make_memory_access(
-    std::uint64_t gpa, unsigned access, const std::vector<std::uint8_t>& code) {
+inline hv_message make_memory_access(std::uint64_t gpa, unsigned access,
+    const std::vector<std::uint8_t>& code, std::optional<std::uint64_t> gva = std::nullopt) {
     hv_x64_memory_intercept_message message{};
     message.header = make_header(0, access);
     message.guest_physical_address = gpa;
+    message.gva_valid = gva ? 1 : 0;
+    message.gva_gpa_valid = gva ? 1 : 0;
+    message.guest_virtual_address = gva.value_or(0);
     message.instruction_byte_count = static_cast<std::uint8_t>(code.size());
     std::copy(code.begin(), code.end(), message.instruction_bytes);
     return make_message(HVMSG_UNMAPPED_GPA, message);

@@ -153,7 +153,8 @@ TEST_F(WorkerTest, SendsTheSerialPortsInterruptThroughTheIoApic) {
             for (unsigned at = 0; at < 4; ++at) {
                 code.push_back(static_cast<std::uint8_t>(value >> (at * 8)));
             }
-            return make_memory_access(gpa, HV_INTERCEPT_ACCESS_WRITE, code);
+            const std::uint64_t gva = gpa | 0xffff'ffff'0000'0000; // by its sign
+            return make_memory_access(gpa, HV_INTERCEPT_ACCESS_WRITE, code, gva);
         };
         return GuestScript{store(io_apic, 0x18), store(io_apic + 0x10, 0x34), out(0x3fc, 1, 8),
             out(0x3f9, 1, 2), power_off};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The instruction emulator against code that a guest may choose: it may do anything to the guest,
-// but neither crash nor take long. Input: one byte for the mode, sixteen general registers of which
-// each is a byte that picks a value, then the code.
+// but neither crash nor take long. Input: one byte for the mode and what has trapped, sixteen
+// general registers of which each is a byte that picks a value, then the code.
 #include "worker/emulate/emulator.hpp"
 
 #include <algorithm>
@@ -20,6 +20,7 @@ using croft::worker::EmulatorEnvironment;
 using croft::worker::GuestException;
 using croft::worker::InstructionDecoder;
 using croft::worker::LinearAccess;
+using croft::worker::Trap;
 
 /// Everything can be read; what lies in the upper half of the address space can't be written.
 class Environment final : public EmulatorEnvironment {
@@ -47,6 +48,11 @@ std::uint64_t value_of(std::uint8_t choice) {
     return values[choice % values.size()] + (choice >> 3);
 }
 
+/// An access to memory, or to a port of 1, 2 or 4 bytes.
+Trap trap_of(std::uint8_t choice) {
+    return (choice & 3U) == 0 ? Trap{} : Trap{1U << ((choice & 3U) - 1)};
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
@@ -66,9 +72,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     InstructionDecoder decoder;
     Emulator emulator(environment, decoder);
     CpuState again = state;
-    const EmulationResult first = emulator.emulate(state, {data + header, size - header});
+    const Trap trap = trap_of(data[0] >> 3);
+    const EmulationResult first = emulator.emulate(state, {data + header, size - header}, trap);
     // What has been decoded before does the same.
-    const EmulationResult second = emulator.emulate(again, {data + header, size - header});
+    const EmulationResult second = emulator.emulate(again, {data + header, size - header}, trap);
     if (first.kind != second.kind || first.text != second.text || state.rip != again.rip ||
         state.flags != again.flags || state.general != again.general) {
         std::abort();

@@ -8,6 +8,7 @@
 #include "hypervisor/emulate/memory_move.hpp"
 #include "hypervisor/emulate/memory_operand.hpp"
 #include "hypervisor/partition/doorbell.hpp"
+#include "hypervisor/partition/guest_memory.hpp"
 #include "hypervisor/partition/intercepted_instruction.hpp"
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
@@ -38,31 +39,19 @@ std::optional<std::uint64_t> complete(
     return outcome.store;
 }
 
-/// \return false if the instruction is none that is decoded here.
-bool access_apic(VirtualProcessor& vp, std::uint64_t gpa) {
-    const InstructionBytes code = fetch_instruction(vp);
-    const auto move = decode_memory_move(code.view(), vp.cpu().mode());
-    if (!move) {
-        return false;
-    }
+void access_apic(VirtualProcessor& vp, std::uint64_t gpa, const MemoryMove& move) {
     vp.counters.count(VpCounter::apic_mmio_accesses);
     const auto offset = static_cast<std::uint16_t>(gpa & (apic_page_size - 1));
-    const std::uint64_t loaded = move->is_read() ? vp.apic().read(offset, vp.apic_time()) : 0;
-    const auto store = complete(vp, *move, loaded);
+    const std::uint64_t loaded = move.is_read() ? vp.apic().read(offset, vp.apic_time()) : 0;
+    const auto store = complete(vp, move, loaded);
     // A read may have raised the APIC's error interrupt, which is looked for then, too.
     vp.apply(store ? vp.apic().write(offset, static_cast<std::uint32_t>(*store), vp.apic_time())
                    : LocalApicEffect{});
-    return true;
 }
 
-/// A write to a doorbell's address. \return false if there is none that it triggers.
-bool ring_doorbell(VirtualProcessor& vp, std::uint64_t gpa) {
-    if (!doorbell::exists(vp.partition(), gpa)) {
-        return false;
-    }
-    const InstructionBytes code = fetch_instruction(vp);
-    const auto move = decode_memory_move(code.view(), vp.cpu().mode());
-    if (!move || move->is_read()) {
+/// \return false if the doorbell there isn't triggered by it.
+bool ring_doorbell(VirtualProcessor& vp, std::uint64_t gpa, const MemoryMove& move) {
+    if (move.is_read()) {
         return false;
     }
     std::uint64_t value = 0;
@@ -70,21 +59,22 @@ bool ring_doorbell(VirtualProcessor& vp, std::uint64_t gpa) {
         // What it would store, without completing it: the value decides whether it is a trigger.
         std::array<std::uint64_t, 16> registers = vp.cpu().gpr;
         const auto outcome =
-            apply_memory_move(*move, registers, vp.cpu().get(CpuRegister::rflags), 0);
+            apply_memory_move(move, registers, vp.cpu().get(CpuRegister::rflags), 0);
         value = outcome.store.value_or(0);
     }
-    if (!doorbell::ring_by_write(vp.partition(), gpa, move->operand_size, value)) {
+    if (!doorbell::ring_by_write(vp.partition(), gpa, move.operand_size, value)) {
         return false;
     }
-    (void)complete(vp, *move, 0);
+    (void)complete(vp, move, 0);
     return true;
 }
 
 /// The guest virtual address of an access. The processor has told the physical one only; that the
-/// instruction's operand lies at the same place of its page shows that this was the access, and
-/// none to a page table or a descriptor on the way to it.
+/// instruction's operand leads there, and the guest may read or write it, shows that this was the
+/// access, and none to a page table or a descriptor on the way to it, nor one of an instruction
+/// that another processor has rewritten since.
 std::optional<std::uint64_t> virtual_address(
-    const VirtualProcessor& vp, const Exit& exit, const InstructionBytes& code) {
+    VirtualProcessor& vp, const Exit& exit, const InstructionBytes& code, bool is_write) {
     const VirtualCpu& cpu = vp.cpu();
     const std::uint64_t rip = cpu.get(CpuRegister::rip);
     if (exit.is_execute) {
@@ -104,17 +94,45 @@ std::optional<std::uint64_t> virtual_address(
          i < context.segment_bases.size(); ++i) {
         context.segment_bases[i] = cpu.segment(static_cast<SegmentName>(i)).base;
     }
-    const auto address = memory_operand_address(code.view(), context, exit.is_write);
+    const auto address = memory_operand_address(code.view(), context, is_write);
     // Of what crosses the end of a page the second half may be what is missing.
     const std::uint64_t distance = (exit.gpa - address.value_or(0)) & (page_size - 1);
     constexpr std::uint64_t widest = 64;
     if (!address || (distance != 0 && (exit.gpa & (page_size - 1)) != 0) || distance >= widest) {
         return std::nullopt;
     }
-    return *address + distance;
+    const auto translation = translate(vp, *address + distance,
+        {.kind = is_write ? PageAccess::Kind::write : PageAccess::Kind::read},
+        AccessedDirty::leave);
+    return translation && translation->gpa == exit.gpa ? std::optional{*address + distance}
+                                                       : std::nullopt;
 }
 
-void intercept_access(VirtualProcessor& vp, const Exit& exit, std::uint32_t type) {
+/// Accesses that are carried out here: to the APIC's page, and those that ring a doorbell.
+/// \return false if it is none, or by no instruction that is decoded here.
+bool carry_out(VirtualProcessor& vp, const Exit& exit, const InstructionBytes& code) {
+    const bool is_apic = is_apic_access(vp, exit.gpa);
+    if (!is_apic && (!exit.is_write || !doorbell::exists(vp.partition(), exit.gpa))) {
+        return false;
+    }
+    const auto move = decode_memory_move(code.view(), vp.cpu().mode());
+    if (!move) {
+        return false;
+    }
+    if (!virtual_address(vp, exit, code, exit.is_write || move->is_write())) {
+        // Rewritten since: the guest is to run what is there now, by its page tables of now.
+        vp.cpu().flush_tlb();
+        return true;
+    }
+    if (!is_apic) {
+        return ring_doorbell(vp, exit.gpa, *move);
+    }
+    access_apic(vp, exit.gpa, *move);
+    return true;
+}
+
+void intercept_access(
+    VirtualProcessor& vp, const Exit& exit, const InstructionBytes& code, std::uint32_t type) {
     vp.counters.count(VpCounter::memory_intercept_messages);
     hv_x64_memory_intercept_message message{};
     const std::uint8_t access = exit.is_execute ? HV_INTERCEPT_ACCESS_EXECUTE
@@ -122,13 +140,9 @@ void intercept_access(VirtualProcessor& vp, const Exit& exit, std::uint32_t type
                                                 : HV_INTERCEPT_ACCESS_READ;
     message.header = vp.intercept_header(access, 0);
     message.guest_physical_address = exit.gpa;
-    InstructionBytes code;
-    if (!exit.is_execute) {
-        code = fetch_instruction(vp);
-        message.instruction_byte_count = code.count;
-        std::memcpy(message.instruction_bytes, code.bytes.data(), code.count);
-    }
-    if (const auto address = virtual_address(vp, exit, code); address) {
+    message.instruction_byte_count = code.count;
+    std::memcpy(message.instruction_bytes, code.bytes.data(), code.count);
+    if (const auto address = virtual_address(vp, exit, code, exit.is_write); address) {
         message.gva_valid = 1;
         message.gva_gpa_valid = 1;
         message.guest_virtual_address = *address;
@@ -178,19 +192,16 @@ void handle_memory_fault(VirtualProcessor& vp, const Exit& exit) {
         vp.cpu().raise(exception_general_protection, 0);
         return;
     }
-    if (mapping.access == Slat::Access::unmapped) {
-        if (is_apic_access(vp, exit.gpa) && access_apic(vp, exit.gpa)) {
-            return;
-        }
-        if (exit.is_write && ring_doorbell(vp, exit.gpa)) {
-            return;
-        }
+    // Looked at once: the next time it may be another.
+    const InstructionBytes code = exit.is_execute ? InstructionBytes{} : fetch_instruction(vp);
+    if (mapping.access == Slat::Access::unmapped && carry_out(vp, exit, code)) {
+        return;
     }
     if (partition.is_root()) {
         handle_root_fault(vp, exit);
         return;
     }
-    intercept_access(vp, exit,
+    intercept_access(vp, exit, code,
         mapping.access == Slat::Access::unmapped ? HVMSG_UNMAPPED_GPA : HVMSG_GPA_INTERCEPT);
 }
 

@@ -3,6 +3,7 @@
 
 #include "abi/msr.h"
 #include "hypervisor/cpu/clock.hpp"
+#include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/partition.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
@@ -75,6 +76,7 @@ MsrResult update(Partition& partition, Overlay& overlay, std::uint64_t& place_re
     }
     if (!partition.is_root()) {
         partition.flush_tlb();
+        machine_statistics::refresh(partition);
     }
     return MsrResult::done;
 }

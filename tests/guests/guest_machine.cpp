@@ -21,7 +21,6 @@ constexpr std::uint64_t cr4_osfxsr = 3u << 9;
 constexpr std::uint64_t efer_long_mode = 0x500;
 constexpr std::uint64_t idt_gpa = 0x9000;
 constexpr std::uint64_t gdt_gpa = 0xe000;
-constexpr std::uint64_t page_tables_gpa = 0x10000;
 
 hv_x64_segment_register flat(std::uint16_t selector, std::uint16_t attributes) {
     hv_x64_segment_register segment{};
@@ -51,12 +50,12 @@ GuestMachine::GuestMachine(std::size_t memory, std::uint32_t processors, std::ui
     create(processors, interface);
 }
 
-GuestMachine::GuestMachine(const hv::MemoryMapping& memory, Code code)
+GuestMachine::GuestMachine(const hv::MemoryMapping& memory, Code code, std::uint32_t processors)
     : size_{memory.size},
       memory_{static_cast<std::uint8_t*>(memory.address)},
       owns_memory_{false} {
     load(code);
-    create(1, whole_interface);
+    create(processors, whole_interface);
 }
 
 void GuestMachine::create(std::uint32_t processors, std::uint64_t interface) {
@@ -116,7 +115,7 @@ void GuestMachine::start_in_protected_mode(std::uint64_t entry) {
     vps_[0]->set_registers(registers);
 }
 
-void GuestMachine::start_in_long_mode(std::uint64_t entry) {
+void GuestMachine::start_in_long_mode(std::uint64_t entry, std::size_t index) {
     constexpr std::uint64_t table = 3;
     constexpr std::uint64_t large = 0x83;
     constexpr std::uint64_t pml4 = page_tables_gpa;
@@ -137,13 +136,14 @@ void GuestMachine::start_in_long_mode(std::uint64_t entry) {
         hv::register_value(HV_X64_REGISTER_CR4, cr4_pae | cr4_osfxsr),
         hv::register_value(HV_X64_REGISTER_EFER, efer_long_mode),
         hv::register_value(HV_X64_REGISTER_CR0, cr0_pg | cr0_pe | cr0_et),
-        hv::register_value(HV_X64_REGISTER_RSP, 0x7000),
-        hv::register_value(HV_X64_REGISTER_RIP, entry)};
-    vps_[0]->set_registers(registers);
+        hv::register_value(HV_X64_REGISTER_RSP, 0x7000 - index * 0x800),
+        hv::register_value(HV_X64_REGISTER_RIP, entry),
+        // All but the first wait for a startup interrupt.
+        hv::register_value(HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0)};
+    vps_[index]->set_registers(registers);
 }
 
-void GuestMachine::handle(std::uint8_t vector, Code handler) {
-    constexpr std::uint64_t x2apic = 0xfee00d00;
+void GuestMachine::handle_exception(std::uint8_t vector, Code handler) {
     constexpr std::uint64_t code_descriptor = 0x00af9b000000ffff;
     constexpr std::uint64_t data_descriptor = 0x00cf93000000ffff;
     constexpr std::uint64_t interrupt_gate = 0x8e0000080000;
@@ -159,9 +159,14 @@ void GuestMachine::handle(std::uint8_t vector, Code handler) {
     const std::array registers{
         hv::register_value(HV_X64_REGISTER_GDTR, table(gdt_gpa, 24)),
         hv::register_value(HV_X64_REGISTER_IDTR, table(idt_gpa, 0x1000)),
-        hv::register_value(HV_X64_REGISTER_APIC_BASE, x2apic),
     };
     vps_[0]->set_registers(registers);
+}
+
+void GuestMachine::handle(std::uint8_t vector, Code handler) {
+    constexpr std::uint64_t x2apic = 0xfee00d00;
+    handle_exception(vector, handler);
+    set(HV_X64_REGISTER_APIC_BASE, x2apic);
 }
 
 std::optional<std::uint32_t> GuestMachine::report(std::size_t index) {

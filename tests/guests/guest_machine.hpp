@@ -26,6 +26,7 @@ public:
     static constexpr std::uint64_t data_gpa = 0x3000;
     static constexpr std::uint64_t startup_gpa = 0x8000;
     static constexpr std::uint64_t handlers_gpa = 0xc000;
+    static constexpr std::uint64_t page_tables_gpa = 0x10000;
     static constexpr std::uint64_t report_port = 0x99;
 
     /// HV_PARTITION_SYNTHETIC_PROCESSOR_FEATURES: all that a child can have.
@@ -42,7 +43,7 @@ public:
     explicit GuestMachine(std::size_t memory = 4u << 20, std::uint32_t processors = 1,
         std::uint64_t interface = whole_interface);
     /// Over memory of somebody else's, from 0 on; with its code.
-    GuestMachine(const hv::MemoryMapping& memory, Code code);
+    GuestMachine(const hv::MemoryMapping& memory, Code code, std::uint32_t processors = 1);
     ~GuestMachine();
     GuestMachine(const GuestMachine&) = delete;
     GuestMachine& operator=(const GuestMachine&) = delete;
@@ -61,9 +62,11 @@ public:
     void start_in_real_mode(std::uint64_t entry = code_gpa);
     void start_in_protected_mode(std::uint64_t entry = code_gpa);
     /// Paging maps the first GiB where it is, and the 2 MiB at 0xfee00000.
-    void start_in_long_mode(std::uint64_t entry = code_gpa);
+    void start_in_long_mode(std::uint64_t entry = code_gpa, std::size_t index = 0);
 
-    /// A handler for interrupts in long mode; its local APIC is in x2APIC mode from then on.
+    /// A handler for exceptions in long mode.
+    void handle_exception(std::uint8_t vector, Code handler);
+    /// The same for interrupts; its local APIC is in x2APIC mode from then on.
     void handle(std::uint8_t vector, Code handler);
 
     void set(std::uint32_t name, std::uint64_t value);

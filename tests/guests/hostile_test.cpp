@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What must not hurt anyone: a guest that tries everything, and a program in the root that does.
-// Both try at random; HOSTILE_SEED repeats what one of them tried. HOSTILE_SECONDS says for how
-// long, HOSTILE_CALLS how many hypercalls the guest makes at the least.
+// What must not hurt anyone: a guest that tries everything, one that rewrites what is looked at,
+// and a program in the root that tries everything. All try at random; HOSTILE_SEED repeats what one
+// of them tried. HOSTILE_SECONDS says for how long, HOSTILE_CALLS how many hypercalls the guest
+// makes at the least.
 #include "tests/guests/hostile_machine.hpp"
 #include "tests/guests/hostile_root.hpp"
+#include "tests/guests/race.hpp"
 
 #include <cstdlib>
 #include <gtest/gtest.h>
@@ -48,6 +50,19 @@ TEST_F(Hostile, Guest) {
         EXPECT_GE(machine.rounds(i), few);
     }
     std::cout << machine.calls() << " hypercalls, " << machine.starts() << " starts\n";
+}
+
+TEST_F(Hostile, Race) {
+    constexpr std::uint64_t few = 20;
+    const Race::Counts counts = Race{seed}.run_for(time);
+    for (const auto& [what, rounds] : counts.steady) {
+        std::cout << rounds << " rounds of '" << what << "'\n";
+    }
+    std::cout << counts.raced << " rounds in which something changed\n";
+    EXPECT_EQ(counts.wrong, std::vector<std::string>{});
+    EXPECT_EQ(counts.steady.size(), 12u)
+        << "nine instructions, CPUID in two lengths, a missing page";
+    EXPECT_GE(counts.raced, few);
 }
 
 TEST_F(Hostile, Root) {

@@ -55,6 +55,28 @@
         iretq
         end_guest guest_says_place
 
+        // Handlers of an interrupt: say 0x43, end it, by an MSR or the APIC's page at RDI, and say 1.
+        guest guest_ends_by_msr
+        say $0x43
+        write_msr MSR_X2APIC_EOI, 0
+        say $1
+        iretq
+        end_guest guest_ends_by_msr
+
+        guest guest_ends_by_synthetic_msr
+        say $0x43
+        write_msr MSR_EOI, 0
+        say $1
+        iretq
+        end_guest guest_ends_by_synthetic_msr
+
+        guest guest_ends_by_page
+        say $0x43
+        movl $0, 0xb0(%rdi)
+        say $1
+        iretq
+        end_guest guest_ends_by_page
+
         // A handler with one: says it, and where its exception was.
         guest guest_says_error_and_place
         pop %rax

@@ -11,6 +11,9 @@
 #include <thread>
 
 GUEST(cpuid)
+GUEST(ends_by_msr)
+GUEST(ends_by_page)
+GUEST(ends_by_synthetic_msr)
 GUEST(hypercall)
 GUEST(is_idle)
 GUEST(pauses)
@@ -280,6 +283,61 @@ TEST_F(InterceptTest, ACallThatNobodyKnowsIsForWhoHasAsked) {
     const auto message = intercepted<hv_x64_hypercall_intercept_message>(HVMSG_HYPERCALL_INTERCEPT);
     EXPECT_EQ(message.rcx, code);
     EXPECT_EQ(message.rdx, GuestMachine::data_gpa);
+}
+
+/// A guest whose local APIC is at RDI, and on. It takes interrupts.
+class EndOfInterruptTest : public InterceptTest {
+protected:
+    static constexpr std::uint8_t vector = 0x43;
+    static constexpr std::uint64_t apic_page = 0xfee00000;
+
+    void take_interrupts() {
+        start(CODE(pauses));
+        machine.set(HV_X64_REGISTER_RDI, apic_page);
+        machine.set(HV_X64_REGISTER_RFLAGS, 0x202);
+        auto apic = machine.vp().get_state(hv::VpState::local_apic);
+        const std::uint32_t enabled = 0x1ff;
+        constexpr std::size_t spurious_at = 16;
+        std::memcpy(apic.data() + spurious_at, &enabled, sizeof enabled);
+        machine.vp().set_state(hv::VpState::local_apic, apic);
+    }
+    void raise(bool level) {
+        machine.partition().assert_interrupt({.vector = vector, .level = level});
+    }
+    /// The end of each level-triggered one is told when the guest has ended it, and of no other.
+    void check() {
+        for (unsigned i = 0; i < 2; ++i) {
+            raise(true);
+            EXPECT_EQ(machine.report(), vector);
+            ASSERT_EQ(machine.report(), std::nullopt) << "its end was not told";
+            EXPECT_EQ(machine.message().header.message_type, HVMSG_X64_APIC_EOI);
+            const auto message = machine.payload<hv_x64_apic_eoi_message>();
+            EXPECT_EQ(message.vp_index, 0u);
+            EXPECT_EQ(message.interrupt_vector, vector);
+            EXPECT_EQ(machine.report(), 1u);
+        }
+        raise(false);
+        EXPECT_EQ(machine.report(), vector);
+        EXPECT_EQ(machine.report(), 1u);
+    }
+};
+
+TEST_F(EndOfInterruptTest, IsToldOfALevelTriggeredOne) {
+    take_interrupts();
+    machine.handle(vector, CODE(ends_by_msr));
+    check();
+}
+
+TEST_F(EndOfInterruptTest, IsToldOfOneThatASyntheticMsrHasEnded) {
+    take_interrupts();
+    machine.handle(vector, CODE(ends_by_synthetic_msr));
+    check();
+}
+
+TEST_F(EndOfInterruptTest, IsToldOfOneThatTheApicsPageHasEnded) {
+    take_interrupts();
+    machine.handle_exception(vector, CODE(ends_by_page));
+    check();
 }
 
 TEST_F(InterceptTest, WhatIsNotOfferedIsRefused) {

@@ -32,6 +32,15 @@ class GuestsTest(unittest.TestCase):
                     self._check_broken_channels(host)
                 host.power_off()
 
+    def test_memory_in_one_piece_of_a_gibibyte(self):
+        with Host(memory="6G", kernel_options=["hugepagesz=1G", "hugepages=1"],
+                  name="guests-gibibyte") as host:
+            result = host.run(["/build/tests/guests/partition-test",
+                               "--gtest_filter=HugeMemory.*"], timeout=120)
+            self.assertEqual(result.status, 0, f"{result.output}\n{result.error}")
+            self.assertNotIn("SKIPPED", result.output)
+            host.power_off()
+
     def _check_plain_c(self, host, guest):
         command = bare_guest.worker(f"/build/tests/guests/bare/{guest}", memory="64M", processors=1)
         said = bare_guest.run(host, command, timeout=60)

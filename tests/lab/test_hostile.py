@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest, and a program in the root, that try everything: the host stands and loses nothing.
+"""A guest, and a program in the root, that try everything, and a guest that rewrites what is looked
+at: the host stands and loses nothing.
 
 HOSTILE_CALLS is how many hypercalls the guest makes at the least."""
 
@@ -36,11 +37,17 @@ class HostileTest(unittest.TestCase):
     def test_root(self):
         self._run("Root")
 
+    def test_race(self):
+        self._run("Race")
+
     def test_guest_where_the_root_schedules(self):
         self._run("Guest", "root")
 
     def test_root_where_the_root_schedules(self):
         self._run("Root", "root")
+
+    def test_race_where_the_root_schedules(self):
+        self._run("Race", "root")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program in the place of the root's kernel, and a child: what malformed hypercalls get, what
-failed ones leave behind, where deposited pages go, and calls at random.
+failed ones leave behind, where deposited pages go, memory at high addresses, and calls at random.
 
 ROOT_CALLS and ROOT_SEED say how many of those, and which; ROOT_TRACE has each on the console."""
 
@@ -15,13 +15,14 @@ from root import recipe
 
 
 class RootCallsTest(unittest.TestCase):
-    def _run(self, name, *options, timeout=90, scheduler="classic", memory="512M"):
+    def _run(self, name, *options, timeout=90, scheduler="classic", memory="512M", machine="q35",
+             qemu=()):
         """Runs the program to its end; answers what it has said."""
         program = build_directory() / "tests/guests/root/root-program.bzImage"
         artifacts = dataclasses.replace(recipe.obtain(), kernel=program)
         host = Host(processors=1, memory=memory, name=f"root-calls-{name}",
                     hypervisor_options=[f"scheduler={scheduler}"], kernel_options=options,
-                    artifacts=artifacts)
+                    machine=machine, qemu=qemu, artifacts=artifacts)
         try:
             host.start_machine()
             host.console.wait_for(bare_guest.LAST_WORD, timeout)
@@ -46,6 +47,11 @@ class RootCallsTest(unittest.TestCase):
     def test_pools(self):
         text = self._run("pools", "pools", memory="2560M")
         self.assertIn("a GiB is one entry", text)
+
+    def test_memory_behind_256_gib(self):
+        # Of it, this machine has only what is touched: the records of all pages.
+        self._run("far-memory", "far-memory", memory="300G", machine="q35,memory-backend=memory",
+                  qemu=["-object", "memory-backend-ram,id=memory,size=300G,reserve=off"])
 
     def test_overlays_of_a_guest_without_deposits(self):
         self._run("overlays", "overlays", scheduler="root")

@@ -24,9 +24,12 @@ struct GuestException {
 struct LinearAccess {
     std::uint64_t address = 0;
     bool write = false;
-    /// The instruction has one memory operand only, so an address that trapped belongs to this
-    /// access.
-    bool is_sole = false;
+};
+
+/// What a processor has left its instruction at. Another processor may have rewritten that since.
+struct Trap {
+    /// The width of an access to a port, or nothing if it was one to memory.
+    std::optional<unsigned> port_width;
 };
 
 /// What an instruction's emulation reaches beyond the general registers. An access answers the
@@ -34,6 +37,8 @@ struct LinearAccess {
 class EmulatorEnvironment {
 public:
     using Fault = std::optional<GuestException>;
+    /// Thrown by an access: this instruction isn't the one that has trapped.
+    struct OtherInstruction {};
 
     virtual ~EmulatorEnvironment() = default;
     [[nodiscard]] virtual Fault read_memory(
@@ -54,6 +59,7 @@ struct EmulationResult {
     enum class Kind {
         done, ///< `state` is that after it; a repeated one may be half through, at the same RIP.
         exception, ///< `exception` is to be injected; of `state`, a repeated one's counters count.
+        changed, ///< What lies there now, if anything, does not do what trapped: nothing was done.
         unsupported, ///< `text` says what instruction this is.
     };
 
@@ -73,8 +79,11 @@ public:
           decoder_(decoder) {}
 
     /// Emulates the instruction at `state.rip`, of which `bytes` are the first; more are fetched if
-    /// they don't suffice. A repeated instruction is done at most `most_repeats` times.
-    [[nodiscard]] EmulationResult emulate(CpuState& state, std::span<const std::uint8_t> bytes);
+    /// they don't suffice. A repeated instruction is done at most `most_repeats` times. Only one
+    /// that can have made `trap` is carried out: for no other has the processor checked whether
+    /// the guest may do it.
+    [[nodiscard]] EmulationResult emulate(
+        CpuState& state, std::span<const std::uint8_t> bytes, const Trap& trap);
 
     static constexpr std::uint64_t most_repeats = 4096;
 

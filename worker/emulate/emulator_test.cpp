@@ -21,7 +21,6 @@ public:
         for (std::size_t at = 0; at < bytes.size(); ++at) {
             bytes[at] = memory[access.address + at];
         }
-        sole = access.is_sole;
         return std::nullopt;
     }
     Fault write_memory(const LinearAccess& access, std::span<const std::uint8_t> bytes) override {
@@ -31,10 +30,12 @@ public:
         for (std::size_t at = 0; at < bytes.size(); ++at) {
             memory[access.address + at] = bytes[at];
         }
-        sole = access.is_sole;
         return std::nullopt;
     }
     std::size_t fetch(std::uint64_t address, std::span<std::uint8_t> bytes) override {
+        if (!has_code) {
+            return 0;
+        }
         for (std::size_t at = 0; at < bytes.size(); ++at) {
             bytes[at] = memory[address + at];
         }
@@ -69,7 +70,7 @@ public:
     std::vector<std::array<std::uint32_t, 3>> port_writes;
     std::uint64_t faulting = ~std::uint64_t{0};
     std::uint32_t reads = 0;
-    bool sole = false;
+    bool has_code = true;
 
 private:
     [[nodiscard]] bool faults(const LinearAccess& access, std::size_t size) const {
@@ -88,12 +89,12 @@ protected:
         environment.set(mmio, 8, 0xf0e0'd0c0'b0a0'9080);
     }
 
-    EmulationResult run(std::vector<std::uint8_t> code) {
+    EmulationResult run(std::vector<std::uint8_t> code, const Trap& trap = {}) {
         length = code.size();
-        return Emulator(environment, decoder).emulate(state, code);
+        return Emulator(environment, decoder).emulate(state, code, trap);
     }
-    void expect_done(std::vector<std::uint8_t> code) {
-        const EmulationResult result = run(std::move(code));
+    void expect_done(std::vector<std::uint8_t> code, const Trap& trap = {}) {
+        const EmulationResult result = run(std::move(code), trap);
         ASSERT_EQ(result.kind, EmulationResult::Kind::done) << result.text;
         EXPECT_EQ(state.rip, 0x1000 + length);
     }
@@ -117,7 +118,6 @@ TEST_F(EmulatorTest, StoresOfEachWidth) {
     state.rip = 0x1000;
     expect_done({0x48, 0x89, 0x03}); // mov [rbx], rax
     EXPECT_EQ(device(), 0x8877'6655'4433'2211);
-    EXPECT_TRUE(environment.sole);
 }
 
 TEST_F(EmulatorTest, StoresHighBytesAndNewRegisters) {
@@ -317,7 +317,6 @@ TEST_F(EmulatorTest, RepeatsStringInstructions) {
     expect_done({0xf3, 0xa5}); // rep movsd, downwards
     EXPECT_EQ(environment.get(0x2000, 4), 0xaabb'ccddU);
     EXPECT_EQ(state.general[rsi], mmio - 4);
-    EXPECT_FALSE(environment.sole);
 
     state.rip = 0x1000;
     state.general[rcx] = 0;
@@ -358,22 +357,22 @@ TEST_F(EmulatorTest, MovesStringsThroughPorts) {
     state.general[rdi] = 0x2000;
     state.general[rdx] = 0x3f8;
     state.general[rcx] = 2;
-    expect_done({0xf3, 0x6c}); // rep insb
+    expect_done({0xf3, 0x6c}, {1}); // rep insb
     EXPECT_EQ(environment.get(0x2000, 2), 0xf9f8U);
     state.rip = 0x1000;
     state.general[rsi] = 0x2000;
     state.general[rcx] = 1;
-    expect_done({0xf3, 0x66, 0x6f}); // rep outsw
+    expect_done({0xf3, 0x66, 0x6f}, {2}); // rep outsw
     ASSERT_EQ(environment.port_writes.size(), 1U);
     EXPECT_EQ(environment.port_writes[0], (std::array<std::uint32_t, 3>{0x3f8, 2, 0xf9f8}));
 }
 
 TEST_F(EmulatorTest, MovesSingleValuesThroughPorts) {
     state.general[rdx] = 0x71;
-    expect_done({0xec}); // in al, dx
+    expect_done({0xec}, {1}); // in al, dx
     EXPECT_EQ(state.general[rax], 0x8877'6655'4433'2271);
     state.rip = 0x1000;
-    expect_done({0xe7, 0x80}); // out 0x80, eax
+    expect_done({0xe7, 0x80}, {4}); // out 0x80, eax
     EXPECT_EQ(environment.port_writes[0], (std::array<std::uint32_t, 3>{0x80, 4, 0x4433'2271}));
 }
 
@@ -445,6 +444,30 @@ TEST_F(EmulatorTest, NamesWhatItCannotDo) {
     EXPECT_NE(divided.text.find("f7 33"), std::string::npos);
     const EmulationResult nonsense = run({0x06, 0x06});
     EXPECT_EQ(nonsense.kind, EmulationResult::Kind::unsupported);
+}
+
+TEST_F(EmulatorTest, LeavesAloneWhatHasNotTrapped) {
+    using Code = std::vector<std::uint8_t>;
+    const Trap memory{};
+    const Trap byte{1};
+    for (const auto& [code, trap] : {
+             std::pair{Code{0x0f, 0xa2}, memory}, // cpuid
+             {{0xe6, 0x80}, memory},              // out 0x80, al
+             {{0x6e}, memory},                    // outsb
+             {{0xe7, 0x80}, byte},                // out 0x80, eax
+             {{0x6f}, byte},                      // outsd
+             {{0x88, 0x03}, byte},                // mov [rbx], al
+             {{0xc7}, memory},                    // the rest can't be fetched
+             {{}, memory},
+         }) {
+        const CpuState before = state;
+        environment.has_code = false;
+        EXPECT_EQ(run(code, trap).kind, EmulationResult::Kind::changed);
+        EXPECT_EQ(state.general, before.general);
+        EXPECT_EQ(state.rip, before.rip);
+    }
+    EXPECT_TRUE(environment.port_writes.empty());
+    EXPECT_EQ(device(), 0xf0e0'd0c0'b0a0'9080);
 }
 
 TEST_F(EmulatorTest, WorksInProtectedAndRealMode) {

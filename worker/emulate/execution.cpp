@@ -3,7 +3,6 @@
 
 #include "worker/emulate/arithmetic.hpp"
 
-#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -49,11 +48,7 @@ Execution::Execution(
     EmulatorEnvironment& environment, CpuState& state, const DecodedInstruction& decoded)
     : environment_(environment),
       state_(state),
-      decoded_(decoded) {
-    const auto first = decoded_.operands.begin();
-    sole_memory_operand_ =
-        std::count_if(first, first + decoded_.instruction.operand_count, is_memory) == 1;
-}
+      decoded_(decoded) {}
 
 void Execution::run() {
     if (run_string()) {
@@ -164,7 +159,7 @@ void Execution::write_register(ZydisRegister name, std::uint64_t value) {
 
 std::uint64_t Execution::read_linear(std::uint64_t address, unsigned size, bool for_write) {
     std::array<std::uint8_t, 8> bytes{};
-    const LinearAccess access{address, for_write, sole_memory_operand_};
+    const LinearAccess access{address, for_write};
     if (const auto fault = environment_.read_memory(access, std::span(bytes).first(size))) {
         throw GuestException(*fault);
     }
@@ -173,7 +168,7 @@ std::uint64_t Execution::read_linear(std::uint64_t address, unsigned size, bool 
 
 void Execution::write_linear(std::uint64_t address, unsigned size, std::uint64_t value) {
     const auto bytes = std::bit_cast<std::array<std::uint8_t, 8>>(value);
-    const LinearAccess access{address, true, sole_memory_operand_};
+    const LinearAccess access{address, true};
     if (const auto fault = environment_.write_memory(access, std::span(bytes).first(size))) {
         throw GuestException(*fault);
     }
@@ -481,14 +476,14 @@ void Execution::vector_move(unsigned size, bool clears_rest) {
         if (!clears_rest) {
             value = environment_.read_xmm(number);
         }
-        const LinearAccess access{linear_of(from), false, sole_memory_operand_};
+        const LinearAccess access{linear_of(from), false};
         if (const auto fault = environment_.read_memory(access, std::span(value).first(size))) {
             throw GuestException(*fault);
         }
         environment_.write_xmm(number, value);
     } else if (is_memory(to)) {
         value = environment_.read_xmm(xmm_number(from));
-        const LinearAccess access{linear_of(to), true, sole_memory_operand_};
+        const LinearAccess access{linear_of(to), true};
         if (const auto fault = environment_.write_memory(access, std::span(value).first(size))) {
             throw GuestException(*fault);
         }

@@ -56,7 +56,6 @@ private:
     EmulatorEnvironment& environment_;
     CpuState& state_;
     const DecodedInstruction& decoded_;
-    bool sole_memory_operand_ = false;
 };
 
 } // namespace croft::worker

@@ -51,13 +51,8 @@ GuestAccess::GuestAccess(hv::VirtualProcessor& processor, GuestMemory& memory, v
 
 std::optional<std::uint64_t> GuestAccess::known_gpa(
     const LinearAccess& access, std::uint64_t address) const {
-    if (!trapped_) {
-        return std::nullopt;
-    }
-    const bool same_page = trapped_->gva
-        ? (*trapped_->gva & ~page_mask) == (address & ~page_mask)
-        : access.is_sole && (trapped_->gpa & page_mask) == (address & page_mask);
-    if (!same_page) {
+    if (!trapped_ || !trapped_->gva || (access.write && !trapped_->writable) ||
+        (*trapped_->gva & ~page_mask) != (address & ~page_mask)) {
         return std::nullopt;
     }
     return (trapped_->gpa & ~page_mask) | (address & page_mask);
@@ -89,7 +84,23 @@ EmulatorEnvironment::Fault GuestAccess::translate(
         pieces.push_back({*gpa, offset, part});
         offset += part;
     }
+    expect_trap(pieces);
     return std::nullopt;
+}
+
+/// Another instruction may lead to what is no device of the worker's.
+void GuestAccess::expect_trap(const Pieces& pieces) {
+    if (!trapped_ || has_met_trap_) {
+        return;
+    }
+    bool is_memory = true;
+    for (const Piece& piece : pieces) {
+        is_memory = is_memory && memory_.contains(piece.gpa, piece.size);
+        has_met_trap_ = has_met_trap_ || (piece.gpa & ~page_mask) == (trapped_->gpa & ~page_mask);
+    }
+    if (!is_memory && !has_met_trap_) {
+        throw OtherInstruction();
+    }
 }
 
 EmulatorEnvironment::Fault GuestAccess::read_memory(

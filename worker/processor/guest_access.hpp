@@ -13,15 +13,18 @@
 
 namespace croft::worker {
 
-/// What the hypervisor already knows about the address that trapped.
+/// What the hypervisor knows about the address that trapped.
 struct TrappedAddress {
     std::uint64_t gpa = 0;
-    /// The linear address that led there, if it is known.
+    /// The linear address that leads there by an operand of the instruction, if it is known.
     std::optional<std::uint64_t> gva;
+    /// The guest may write there.
+    bool writable = false;
 };
 
 /// Lets an emulated instruction reach memory and devices as its processor would: translated by the
-/// processor's page tables with its privilege, page by page.
+/// processor's page tables with its privilege, page by page. The first access to a device has to be
+/// the one that trapped.
 class GuestAccess final : public EmulatorEnvironment {
 public:
     GuestAccess(hv::VirtualProcessor& processor, GuestMemory& memory, vdev::Bus& bus,
@@ -59,6 +62,7 @@ private:
     [[nodiscard]] Fault translate(const LinearAccess& access, std::size_t size, Pieces& pieces);
     [[nodiscard]] std::optional<std::uint64_t> known_gpa(
         const LinearAccess& access, std::uint64_t address) const;
+    void expect_trap(const Pieces& pieces);
     void read_physical(std::uint64_t gpa, std::span<std::uint8_t> bytes);
     void write_physical(std::uint64_t gpa, std::span<const std::uint8_t> bytes);
 
@@ -67,6 +71,7 @@ private:
     vdev::Bus& bus_;
     const bool is_user_mode_;
     const std::optional<TrappedAddress> trapped_;
+    bool has_met_trap_ = false;
 };
 
 } // namespace croft::worker

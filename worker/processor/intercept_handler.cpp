@@ -125,7 +125,8 @@ void InterceptHandler::handle_port(hv::VirtualProcessor& processor) {
         !is_known_size) {
         GuestAccess access(processor, services_.memory, services_.bus, is_user_mode(header), {});
         emulate(processor, header,
-            instruction_bytes(message.instruction_bytes, message.instruction_byte_count), access);
+            instruction_bytes(message.instruction_bytes, message.instruction_byte_count), {size},
+            access);
         return;
     }
     std::optional<std::uint64_t> rax;
@@ -155,13 +156,14 @@ void InterceptHandler::handle_memory(hv::VirtualProcessor& processor) {
                         "free memory on the host or give its VMs less",
                 gpa));
     }
-    TrappedAddress trapped{gpa, std::nullopt};
+    TrappedAddress trapped{
+        gpa, std::nullopt, header.intercept_access_type == HV_INTERCEPT_ACCESS_WRITE};
     if (message.gva_valid != 0 && message.gva_gpa_valid != 0) {
         trapped.gva = message.guest_virtual_address;
     }
     GuestAccess access(processor, services_.memory, services_.bus, is_user_mode(header), trapped);
     emulate(processor, header,
-        instruction_bytes(message.instruction_bytes, message.instruction_byte_count), access);
+        instruction_bytes(message.instruction_bytes, message.instruction_byte_count), {}, access);
 }
 
 void InterceptHandler::handle_msr(hv::VirtualProcessor& processor) {
@@ -251,10 +253,13 @@ CpuState InterceptHandler::read_state(hv::VirtualProcessor& processor, const Hea
 }
 
 void InterceptHandler::emulate(hv::VirtualProcessor& processor, const Header& header,
-    std::span<const std::uint8_t> bytes, EmulatorEnvironment& environment) {
+    std::span<const std::uint8_t> bytes, const Trap& trap, EmulatorEnvironment& environment) {
     CpuState state = read_state(processor, header);
-    const EmulationResult result = Emulator(environment, decoder_).emulate(state, bytes);
+    const EmulationResult result = Emulator(environment, decoder_).emulate(state, bytes, trap);
     switch (result.kind) {
+    case EmulationResult::Kind::changed:
+        run_again(processor, header);
+        return;
     case EmulationResult::Kind::done:
         processor.set_core_registers(state.general, state.rip, state.flags);
         end_interrupt_shadow(processor, header);
@@ -269,6 +274,19 @@ void InterceptHandler::emulate(hv::VirtualProcessor& processor, const Header& he
                 "found instruction {} at a device's address, expected one of those that are "
                 "emulated",
                 result.text));
+    }
+    run_again_in_a_row_ = 0;
+}
+
+/// The guest is to run what is there now. That it comes to the same end again and again is no race
+/// of its processors': page tables or a stack, say, are where there is no memory.
+void InterceptHandler::run_again(hv::VirtualProcessor& processor, const Header& header) {
+    constexpr unsigned most = 100;
+    if (++run_again_in_a_row_ > most) {
+        fail(processor,
+            fmt::format("found an access to a device's address that the instruction at {:#x} "
+                        "doesn't make, expected page tables and stacks in memory",
+                std::uint64_t{header.rip}));
     }
 }
 

@@ -67,7 +67,8 @@ private:
     void handle_hypercall(hv::VirtualProcessor& processor);
     [[nodiscard]] std::uint16_t post_message(std::uint64_t input);
     void emulate(hv::VirtualProcessor& processor, const Header& header,
-        std::span<const std::uint8_t> bytes, EmulatorEnvironment& environment);
+        std::span<const std::uint8_t> bytes, const Trap& trap, EmulatorEnvironment& environment);
+    void run_again(hv::VirtualProcessor& processor, const Header& header);
     [[nodiscard]] CpuState read_state(hv::VirtualProcessor& processor, const Header& header);
     void inject(hv::VirtualProcessor& processor, const GuestException& exception);
     void end_interrupt_shadow(hv::VirtualProcessor& processor, const Header& header);
@@ -76,6 +77,7 @@ private:
     Services services_;
     InterceptCounters& counters_;
     InstructionDecoder decoder_;
+    unsigned run_again_in_a_row_ = 0;
 };
 
 } // namespace croft::worker

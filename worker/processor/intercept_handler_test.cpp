@@ -108,14 +108,47 @@ TEST_F(InterceptHandlerTest, RepeatsStringAccesses) {
 }
 
 TEST_F(InterceptHandlerTest, AnswersMemoryAccessesWithoutTranslating) {
-    processor.set_value(HV_X64_REGISTER_RBX, 0xffff'ffff'ff5f'b010); // a kernel's mapping
-    handle(make_memory_access(mmio + 0x10, HV_INTERCEPT_ACCESS_READ, {0x8b, 0x03}));
+    constexpr std::uint64_t gva = 0xffff'ffff'ff5f'b010; // a kernel's mapping
+    processor.set_value(HV_X64_REGISTER_RBX, gva);
+    handle(make_memory_access(mmio + 0x10, HV_INTERCEPT_ACCESS_READ, {0x8b, 0x03}, gva));
     EXPECT_EQ(processor.value(HV_X64_REGISTER_RAX), 0x1234'5610U);
     EXPECT_EQ(processor.value(HV_X64_REGISTER_RIP), 0x1002U);
     processor.set_value(HV_X64_REGISTER_RAX, 0x99);
-    handle(make_memory_access(mmio + 0x10, HV_INTERCEPT_ACCESS_WRITE, {0x89, 0x03}));
+    handle(make_memory_access(mmio + 0x10, HV_INTERCEPT_ACCESS_WRITE, {0x89, 0x03}, gva));
     EXPECT_EQ(device.written, (std::vector<std::uint64_t>{0x99}));
     EXPECT_EQ(processor.translations, 0U);
+}
+
+/// The processor has found that the guest may read there.
+TEST_F(InterceptHandlerTest, WritesNotWhereAReadHasLed) {
+    constexpr std::uint64_t gva = 0x7000'0000;
+    processor.set_value(HV_X64_REGISTER_RBX, gva);
+    processor.translator = [](std::uint64_t) {
+        return hv::Translation{HV_TRANSLATE_GVA_PRIVILEGE_VIOLATION, 0};
+    };
+    handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0x89, 0x03}, gva));
+    EXPECT_TRUE(device.written.empty());
+    const auto pending = processor.registers[HV_REGISTER_PENDING_INTERRUPTION].pending_interruption;
+    EXPECT_EQ(pending.interruption_vector, 14U);
+    EXPECT_EQ(pending.error_code, 3U);
+}
+
+TEST_F(InterceptHandlerTest, RunsAgainWhatAnotherProcessorHasRewritten) {
+    const hv_message message = make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0x0f, 0xa2});
+    EXPECT_EQ(handle(message), InterceptHandler::Next::run);
+    processor.set_value(HV_X64_REGISTER_RBX, mmio + 0x1000); // no address of the device's
+    EXPECT_EQ(handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_WRITE, {0x89, 0x03})),
+        InterceptHandler::Next::run);
+    EXPECT_EQ(processor.value(HV_X64_REGISTER_RIP), 0U) << "nothing was set";
+    for (unsigned i = 2; i < 100; ++i) {
+        handle(message);
+    }
+    processor.set_value(HV_X64_REGISTER_RBX, mmio);
+    handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0x8b, 0x03}));
+    for (unsigned i = 0; i < 100; ++i) {
+        handle(message);
+    }
+    expect_failure(message, "doesn't make");
 }
 
 TEST_F(InterceptHandlerTest, TranslatesWhatHasTwoAddresses) {

@@ -48,6 +48,22 @@ T parameter(std::size_t offset) {
     return value;
 }
 
+/// Of the memory map that the program was given.
+template <class Look>
+void for_each_usable_range(Look&& look) {
+    constexpr std::size_t entry_count = 0x1e8;
+    constexpr std::size_t table = 0x2d0;
+    constexpr std::size_t entry_size = 20;
+    constexpr std::uint32_t usable = 1;
+    for (unsigned i = 0; i < parameter<std::uint8_t>(entry_count); ++i) {
+        const std::size_t at = table + i * entry_size;
+        if (parameter<std::uint32_t>(at + 16) == usable) {
+            const auto from = parameter<std::uint64_t>(at);
+            look(from, from + parameter<std::uint64_t>(at + 8));
+        }
+    }
+}
+
 /// What stands behind a word of the command line, or null.
 const char* find_option(const char* name) {
     constexpr std::size_t command_line = 0x228;
@@ -117,28 +133,25 @@ Result call_word(std::uint64_t control, std::uint64_t input, std::uint64_t outpu
 }
 
 Pages free_memory() {
-    constexpr std::size_t entry_count = 0x1e8;
-    constexpr std::size_t table = 0x2d0;
-    constexpr std::size_t entry_size = 20;
     constexpr std::uint64_t begin = 272u << 20; // the program is below
     constexpr std::uint64_t end_of_map = 3ull << 30;
-    constexpr std::uint32_t usable = 1;
     Pages best{0, 0};
-    for (unsigned i = 0; i < parameter<std::uint8_t>(entry_count); ++i) {
-        const std::size_t at = table + i * entry_size;
-        if (parameter<std::uint32_t>(at + 16) != usable) {
-            continue;
-        }
-        std::uint64_t from = parameter<std::uint64_t>(at);
-        std::uint64_t to = from + parameter<std::uint64_t>(at + 8);
+    for_each_usable_range([&best](std::uint64_t from, std::uint64_t to) {
         from = from < begin ? begin : from;
         to = to > end_of_map ? end_of_map : to;
         const std::uint64_t first = (from + HV_PAGE_SIZE - 1) >> HV_PAGE_SHIFT;
         if (to > from && (to >> HV_PAGE_SHIFT) > first + best.count) {
             best = {first, (to >> HV_PAGE_SHIFT) - first};
         }
-    }
+    });
     return best;
+}
+
+std::uint64_t end_of_memory() {
+    std::uint64_t end = 0;
+    for_each_usable_range(
+        [&end](std::uint64_t /*from*/, std::uint64_t to) { end = to > end ? to : end; });
+    return end;
 }
 
 std::uint64_t take_page() {

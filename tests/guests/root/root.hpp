@@ -82,6 +82,8 @@ struct Pages {
     std::uint64_t count;
 };
 Pages free_memory();
+/// Where the last memory of the root's ends.
+std::uint64_t end_of_memory();
 
 /// Pages of it by the piece.
 std::uint64_t take_page();
@@ -108,6 +110,8 @@ void check_refusals();
 void check_pools();
 /// Guests whose parent has deposited too little, where the root schedules; see pools.cpp.
 void check_overlays();
+/// Memory behind the first 256 GiB; see far_memory.cpp.
+void check_far_memory();
 /// Calls at random; see fuzz.cpp.
 void fuzz(std::uint64_t seed, std::uint64_t calls);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // In the place of the root's kernel; the command line says what to do: "malformed", "reps",
-// "refusals", "pools", "overlays", "calls=N" (at random) with "seed=N".
+// "refusals", "pools", "overlays", "far-memory", "calls=N" (at random) with "seed=N".
 #include "tests/guests/root/root.hpp"
 
 extern "C" void bare_program() {
@@ -19,6 +19,9 @@ extern "C" void bare_program() {
     }
     if (root::has_option("overlays")) {
         root::check_overlays();
+    }
+    if (root::has_option("far-memory")) {
+        root::check_far_memory();
     }
     if (root::has_option("pools")) {
         root::check_pools();
