@@ -12,10 +12,9 @@ one processor (sides.PROCESSORS says why), so a guest and what serves it take tu
 
 Rates are what fio and iperf3 say. What one I/O or packet costs is measured in the midst of a load:
 
-  instructions    of the whole machine, the guest's too: the emulator counts them in a pass of
-                  its own (-icount), in which a nanosecond is one, less what the machine is idle.
-                  The peer's are without its polling before it sleeps, and with an exit at the end
-                  of each interrupt (kvm-pv-eoi=off, see sides.Kvm).
+  instructions    of the whole machine, the guest's too: a plugin of the emulator counts them in a
+                  pass of its own. (With -icount no guest of KVM lives long, see
+                  sides.PROCESSORS.) The peer's are without its polling before it sleeps.
   world switches  of the guest and of the host
   worker          processor time of the process that serves the guest, all threads, less what the
                   guest has had, and of its vhost thread. The root's kernel takes for a task's
@@ -65,7 +64,7 @@ IN_MIDST = {"I/O": 30, "MB": 200000, "packet": 50, "round trip": 20}
 def costs_of(name, side, costs, what):
     """Rows of what one of something has cost. Less is better."""
     if side.counting:
-        return {(name, f"thousand instructions per {what}"): costs["busy"] * 1e6}
+        return {(name, f"thousand instructions per {what}"): costs["instructions"] / 1e3}
     rows = {(name, f"µs of the worker per {what}"): costs["worker"] * 1e6}
     for whose in ("guest's", "host's"):
         rows[name, f"{whose} world switches per {what}"] = costs[f"{whose} switches"]
@@ -136,11 +135,9 @@ def tell(kind, values):
 
 def measure(kind, disk, arguments, counting, found):
     """Adds to `found` what it lacks."""
-    # Of a second's instructions the emulator takes ten to execute them.
-    seconds = arguments.seconds / 10 if counting else arguments.seconds
     with kind(disk, counting) as side:
-        for part in arguments.only or PARTS:
-            for name, run in PARTS[part](side, seconds).items() if part in kind.parts else ():
+        for part in (part for part in kind.parts if part in (arguments.only or PARTS)):
+            for name, run in PARTS[part](side, arguments.seconds).items():
                 if name not in [there for there, _ in found]:
                     values = run()
                     tell(kind, values)
@@ -152,7 +149,7 @@ def measure(kind, disk, arguments, counting, found):
 
 def measure_patiently(kind, *words):
     """Goes on with another start where the peer's guest has hung: the fault of the emulator that
-    sides.PROCESSORS tells of is rare with one processor, and less so while instructions count."""
+    sides.PROCESSORS tells of is rare with one processor."""
     found = {}
     tries = 1 if kind is sides.Undercroft else 6
     for number in range(tries):

@@ -5,7 +5,7 @@ import math
 import re
 import time
 
-from lab import Host, peer, statistics
+from lab import Host, instructions, peer, statistics
 from lab.errors import LabError
 from lab.guest import DebianGuest, boot_line, in_cache
 from lab.guest_shell import GuestShell
@@ -17,8 +17,8 @@ MEMORY = "512M"
 # that KVM injects (cpu->exception_index, in helper_vmrun), and delivers it once more if its loop is
 # left before the guest is: into a guest that has interrupts off as well. With a second processor it
 # leaves the loop all the time, and guests of KVM hang as they boot; with one that takes an
-# interrupt of the host, which leaves the guest too, or the end of a count of instructions.
-# Undercroft injects no interrupts.
+# interrupt of the host, which leaves the guest too. (With -icount it also leaves it whenever so
+# many instructions have been.) Undercroft injects no interrupts.
 PROCESSORS = 1
 
 # Interrupts of its timer that a guest with work has in a second, at least: Debian's kernel has 250.
@@ -42,24 +42,18 @@ ROUND_TRIP_PORT = 7777
 
 class Side:
     """A host with one guest that has a disk for loads, and the other ends of its network. With
-    `counting` its time is instructions, a nanosecond each, and what it waits."""
+    `counting` its instructions are counted, which makes it slower."""
 
     name = ""
     parts = ("disk", "network")
     options = {}
 
     def __init__(self, disk, counting=False):
-        qemu = peer.tools_disk()
-        more = dict(self.options)
-        if counting:
-            # Without sleep an idle machine's time leaps past disks that are still at work.
-            qemu += ["-icount", "sleep=on"]
-            more["icount"] = 0
         self.counting = counting
-        # Of a machine whose instructions are counted all takes many times as long.
-        self.patience = 6 if counting else 1
-        self.host = Host(processors=PROCESSORS, memory="4G", disk=disk, qemu=qemu,
-                         boot_timeout=240, name=f"bench-io-{self.name}", **more)
+        self.patience = 2 if counting else 1
+        self.host = Host(processors=PROCESSORS, memory="4G", disk=disk,
+                         qemu=peer.tools_disk() + (instructions.arguments() if counting else []),
+                         boot_timeout=240, name=f"bench-io-{self.name}", **self.options)
         self.guest = None
         self.process = None
 
@@ -125,6 +119,7 @@ class Side:
     #   worker  processor time of what serves the guest
     #   busy    processor time of all there is, the guest's too
     #   guest's switches, host's switches  how often they have been left for the hypervisor
+    #   instructions  of all there is, if they are counted
     # Beside them what it has done: disk, I/O of the disk for loads; bytes and packets of the
     # guest's network adapter, both ways. A guest under load would take its time to tell.
 
@@ -143,7 +138,8 @@ class Side:
         tasks = re.findall(r"^\d+ \(.*\)( \w .*)$", text, re.MULTILINE)
         times = [[int(task.split()[field]) / 100 for field in (11, 12, 40)] for task in tasks]
         worker = sum(user + system - guest for user, system, guest in times)
-        return {"time": now, "disk": int(io[0]) + int(io[4]),
+        counted = {"instructions": instructions.count(self.host)} if self.counting else {}
+        return {"time": now, **counted, "disk": int(io[0]) + int(io[4]),
                 "bytes": net[0] + net[1], "packets": net[2] + net[3],
                 **self._spent(text, now - idle, worker)}
 
@@ -203,14 +199,9 @@ class Undercroft(Side):
 class QemuGuest(DebianGuest):
     """The same guest, with virtio devices, started by QEMU in the tools' file system."""
 
-    def __init__(self, host, vhost, counting):  # pylint: disable=super-init-not-called
+    def __init__(self, host, vhost):  # pylint: disable=super-init-not-called
         self.host = host
         self._vhost = vhost
-        # An exit at the end of each interrupt is soon after its injection; see PROCESSORS.
-        self._processor = "host,kvm-pv-eoi=off" if counting else "host"
-        # By a port they need no decoded instruction, in which KVM's guests end here while
-        # instructions are counted ("emulation failure"); that costs the peer less, not more.
-        self._notify = ",modern-pio-notify=on" if counting else ""
 
     def start_machine(self, *more, own_kernel=False):
         system = guest_recipe.build()
@@ -219,21 +210,20 @@ class QemuGuest(DebianGuest):
             return in_cache(system / name).replace("/cache", "/mnt", 1)
 
         self.console = self.host.start_command(peer.qemu(
-            "-M", "q35,accel=kvm,kernel-irqchip=on", "-cpu", self._processor,
-            "-smp", str(PROCESSORS),
-            "-m", MEMORY, "-nodefaults", "-display", "none", "-serial", "stdio",
+            "-M", "q35,accel=kvm,kernel-irqchip=on", "-cpu", "host",
+            "-smp", str(PROCESSORS), "-m", MEMORY, "-nodefaults", "-display", "none",
+            "-serial", "stdio",
             "-pidfile", "/tmp/qemu.pid",
             "-kernel", there("vmlinuz"), "-initrd", there("initrd.img"),
             "-append", f"{boot_line()} net.ifnames=0",
             "-object", "iothread,id=io",
             "-drive", f"file={there('disk.img')},format=raw,snapshot=on,if=none,id=system",
-            "-device", f"virtio-blk-pci,drive=system{self._notify}",
+            "-device", "virtio-blk-pci,drive=system",
             "-drive", "file=/dev/vda,format=raw,cache=none,aio=io_uring,if=none,id=load",
-            "-device", f"virtio-blk-pci,drive=load,iothread=io,num-queues={PROCESSORS}"
-                       f"{self._notify}",
+            "-device", f"virtio-blk-pci,drive=load,iothread=io,num-queues={PROCESSORS}",
             "-netdev", "tap,id=net,ifname=bench-tap,script=no,downscript=no,"
                        f"vhost={'on' if self._vhost else 'off'}",
-            "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile={self._notify}"))
+            "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="))
         self._shell = GuestShell(self.console)
 
 
@@ -255,7 +245,7 @@ class Kvm(Side):
             # It looks for work in a loop before it sleeps: instructions that mean nothing.
             self.host.run("echo 0 >/sys/module/kvm/parameters/halt_poll_ns", check=True)
         self.host.run(peer.WAIT_FOR_CLOCK, check=True)
-        guest = QemuGuest(self.host, self.vhost, self.counting)
+        guest = QemuGuest(self.host, self.vhost)
         guest.start(timeout=240 * self.patience)
         self.process = self.host.run(["cat", "/tmp/qemu.pid"], check=True).output.strip()
         self._thread = self.host.run(f"pidof vhost-{self.process}; true").output.strip()
@@ -284,6 +274,9 @@ class KvmVhost(Kvm):
 
 WORK = ("disk", "bytes", "packets")
 
+# Seconds for what lies around what is measured.
+MORE = 3
+
 
 def load(side, command, count, enough, seconds):
     """Runs a load in the guest; answers what it says in the end, and what one of `count` (of WORK)
@@ -311,15 +304,10 @@ def fio(side, words, count, enough, seconds):
     """Runs fio; answers I/O and KiB per second, of reads and writes together, and the costs of what
     is counted."""
     said, costs = load(side, "fio --name=job --output-format=terse --terse-version=3 "
-                       f"--time_based --runtime={round((seconds + more(side)) * 1000)}ms {words} "
+                       f"--time_based --runtime={round((seconds + MORE) * 1000)}ms {words} "
                        "| cut -d ';' -f 1,7,8,48,49", count, enough, seconds)
     fields = next(line for line in said.splitlines() if line.startswith("3;")).split(";")
     return int(fields[2]) + int(fields[4]), int(fields[1]) + int(fields[3]), costs
-
-
-def more(side):
-    """Seconds for what lies around what is measured."""
-    return 0.5 if side.counting else 3
 
 
 def iperf3(side, words, count, enough, seconds):
@@ -328,7 +316,7 @@ def iperf3(side, words, count, enough, seconds):
     server = side.host.start_command(side.tool("iperf3", "-s", "-1", "--forceflush"))
     server.wait_for("Server listening")
     said, costs = load(
-        side, f"iperf3 -c {HOST_ADDRESS} -J -t {math.ceil(seconds + more(side))} {words} | "
+        side, f"iperf3 -c {HOST_ADDRESS} -J -t {math.ceil(seconds + MORE)} {words} | "
         "tr -d ' \\t\\n' | grep -o '\"end\":.*' | grep -o '\"sum[a-z_]*\":{[^}]*}'", count, enough,
         seconds)
     server.wait(60)
