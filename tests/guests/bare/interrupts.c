@@ -5,6 +5,8 @@
 #define DATA 0x10u
 #define INTERRUPT_GATE 0x8e00u
 #define STUB_SIZE 16u
+#define PIC_MASK 0x21u
+#define SECOND_PIC_MASK 0xa1u
 
 extern const char bare_interrupt_stubs[];
 
@@ -24,6 +26,9 @@ void bare_load_gates(void) {
 }
 
 void bare_set_gates_up(void) {
+    /* A machine with a PC's firmware may have left them on, with vectors of exceptions. */
+    bare_out(PIC_MASK, 0xff);
+    bare_out(SECOND_PIC_MASK, 0xff);
     for (unsigned i = 0; i < 256; ++i) {
         const uint64_t stub = (uint64_t)bare_interrupt_stubs + (uint64_t)i * STUB_SIZE;
         gates[i].offset_low = (uint16_t)stub;
