@@ -69,6 +69,7 @@ public:
             known.place.cr3 = place.cr3;
             known.trace.entries[0] = top;
         }
+        known.used_at = ++uses_;
         return matches(known) ? &known.instruction : nullptr;
     }
 
@@ -76,12 +77,8 @@ public:
         if (instruction.length == 0 || instruction.length > longest || trace.depth == 0) {
             return;
         }
-        Known& known = first_home(place.rip);
-        if (known.place.rip != place.rip) { // that one goes to its other home
-            Known& second = second_home(known.place.rip);
-            (&second != &known ? second : first_home(known.place.rip)) = known;
-        }
-        known = {.place = place, .trace = trace, .instruction = instruction};
+        Known& known = home_for(place.rip);
+        known = {.place = place, .trace = trace, .instruction = instruction, .used_at = ++uses_};
         for (unsigned i = trace.depth; i < levels; ++i) { // so that there are as many to compare
             known.trace.entries[i] = trace.entries[trace.depth - 1];
             known.trace.values[i] = trace.values[trace.depth - 1];
@@ -97,6 +94,7 @@ private:
         Trace trace{};
         Instruction instruction{};
         std::uint64_t bytes = 0;
+        std::uint64_t used_at = 0; ///< a number of uses_
     };
 
     /// Of the bytes that are the instruction's.
@@ -117,7 +115,15 @@ private:
         return is_as_before(0) && is_as_before(1) && is_as_before(2) && is_as_before(3) &&
             (word_at(known.instruction.code) & mask_of(known.instruction.length)) == known.bytes;
     }
-    // Each has two homes, so that a few that come again and again need not drive each other out.
+    // Each has two homes, and takes the one that was used longer ago: a few that come again and
+    // again don't drive each other out, nor is one driven out for another that comes no more.
+    Known& home_for(std::uint64_t rip) {
+        Known& first = first_home(rip);
+        Known& second = second_home(rip);
+        const bool takes_second =
+            first.place.rip != rip && (second.place.rip == rip || second.used_at < first.used_at);
+        return takes_second ? second : first;
+    }
     static std::uint64_t spread(std::uint64_t rip) {
         constexpr std::uint64_t golden_ratio = 0x9e3779b97f4a7c15; // of 2^64
         return rip * golden_ratio;
@@ -126,6 +132,7 @@ private:
     Known& second_home(std::uint64_t rip) { return known_[(spread(rip) >> 56) % slots]; }
 
     std::array<Known, slots> known_{};
+    std::uint64_t uses_ = 0;
 };
 
 } // namespace hypervisor

@@ -144,6 +144,33 @@ TEST_F(KnownInstructionsTest, KeepsTheFewThatComeAgainAndAgain) {
     }
 }
 
+TEST_F(KnownInstructionsTest, WhatCameBeforeDrivesNobodyOut) {
+    constexpr unsigned few = 3;
+    constexpr unsigned rounds = 20;
+    constexpr std::uint64_t sets = 200;
+    unsigned bad_sets = 0;
+    for (std::uint64_t set = 0; set < sets; ++set) {
+        KnownInstructions fresh;
+        std::swap(known, fresh);
+        for (std::uint64_t i = 0; i < 40; ++i) {
+            auto one = place;
+            one.rip = rip + 0x5000 + set * 0x1113 + i * 0x47;
+            known.remember(one, trace(), at(2));
+        }
+        unsigned misses = 0;
+        for (unsigned i = 0; i < rounds * few; ++i) {
+            auto one = place;
+            one.rip = rip + set * 0x1377 + (i % few) * 0x2b;
+            if (!find(one)) {
+                ++misses;
+                known.remember(one, trace(), at(2));
+            }
+        }
+        bad_sets += misses > 2 * few ? 1 : 0;
+    }
+    EXPECT_LE(bad_sets, sets / 50);
+}
+
 TEST_F(KnownInstructionsTest, LeavesOutWhatIsTooLong) {
     known.remember(place, trace(), at(KnownInstructions::longest + 1));
     EXPECT_FALSE(find(place));
