@@ -21,14 +21,21 @@ std::uint64_t instruction_pointer_mask(InstructionMode mode) {
 
 } // namespace
 
+// One function of all its parts: exits end with it.
 void VirtualCpu::advance(unsigned length) {
-    skip(length);
-    if ((get(CpuRegister::rflags) & (rflags_rf | rflags_tf)) != 0) {
-        end_instruction();
-    }
+    skip_inline(length);
+    end_inline();
 }
 
 void VirtualCpu::skip(unsigned length) {
+    skip_inline(length);
+}
+
+void VirtualCpu::end_instruction() {
+    end_inline();
+}
+
+inline void VirtualCpu::skip_inline(unsigned length) {
     constexpr unsigned narrowest = 16;
     const std::uint64_t rip = get(CpuRegister::rip);
     std::uint64_t next = rip + length;
@@ -39,13 +46,19 @@ void VirtualCpu::skip(unsigned length) {
     set_interrupt_shadow(false);
 }
 
-void VirtualCpu::end_instruction() {
+inline void VirtualCpu::end_inline() {
     const std::uint64_t rflags = get(CpuRegister::rflags);
-    set(CpuRegister::rflags, rflags & ~rflags_rf);
-    if ((rflags & rflags_tf) != 0) {
-        set(CpuRegister::dr6, get(CpuRegister::dr6) | dr6_single_step);
-        raise(exception_debug);
+    if ((rflags & rflags_rf) != 0) {
+        set(CpuRegister::rflags, rflags & ~rflags_rf);
     }
+    if ((rflags & rflags_tf) != 0) {
+        raise_single_step();
+    }
+}
+
+void VirtualCpu::raise_single_step() {
+    set(CpuRegister::dr6, get(CpuRegister::dr6) | dr6_single_step);
+    raise(exception_debug);
 }
 
 bool VirtualCpu::can_take_interrupt() const {

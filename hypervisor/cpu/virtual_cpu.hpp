@@ -191,7 +191,7 @@ public:
     // What is the same for every implementation.
 
     /// Goes on behind the instruction of `length` bytes, which somebody else has carried out.
-    void advance(unsigned length);
+    [[gnu::noinline]] void advance(unsigned length);
     /// The same, but for end_instruction().
     void skip(unsigned length);
     /// What the processor does at the end of each instruction, when it isn't the one to end it: the
@@ -204,6 +204,12 @@ public:
 protected:
     VirtualCpu() = default;
     ~VirtualCpu() = default;
+
+private:
+    /// Apart, as it is seldom: who ends an instruction has the rest in place.
+    [[gnu::noinline]] void raise_single_step();
+    [[gnu::always_inline]] void skip_inline(unsigned length);
+    [[gnu::always_inline]] void end_inline();
 };
 
 /// The extension of this machine.

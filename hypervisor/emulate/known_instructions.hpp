@@ -115,13 +115,15 @@ private:
         return is_as_before(0) && is_as_before(1) && is_as_before(2) && is_as_before(3) &&
             (word_at(known.instruction.code) & mask_of(known.instruction.length)) == known.bytes;
     }
-    // Each has two homes, and takes the one that was used longer ago: a few that come again and
-    // again don't drive each other out, nor is one driven out for another that comes no more.
+    // Each has two homes. It takes the first, where it is found sooner, if that has not been used
+    // lately, or else the one that was used longer ago: a few that come again and again don't drive
+    // each other out, nor is one driven out for another that comes no more.
     Known& home_for(std::uint64_t rip) {
         Known& first = first_home(rip);
         Known& second = second_home(rip);
-        const bool takes_second =
-            first.place.rip != rip && (second.place.rip == rip || second.used_at < first.used_at);
+        const bool is_stale = first.used_at + slots < uses_;
+        const bool takes_second = first.place.rip != rip &&
+            (second.place.rip == rip || (!is_stale && second.used_at < first.used_at));
         return takes_second ? second : first;
     }
     static std::uint64_t spread(std::uint64_t rip) {
