@@ -10,6 +10,7 @@
  * only what is used of it stands here.
  */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -61,12 +62,14 @@ int qemu_plugin_install(uint64_t id, const void* machine, int count, char** argu
     (void)machine;
     static const char option[] = "socket=";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (count != 1 || strncmp(arguments[0], option, sizeof option - 1) != 0 ||
-        strlen(arguments[0]) - (sizeof option - 1) >= sizeof address.sun_path) {
+    const bool is_named = count == 1 && strncmp(arguments[0], option, sizeof option - 1) == 0;
+    const char* const path = is_named ? arguments[0] + sizeof option - 1 : "";
+    const size_t size = strlen(path) + 1;
+    if (size == 1 || size > sizeof address.sun_path) {
         (void)fprintf(stderr, "instructions: expected socket=PATH\n");
         return -1;
     }
-    strcpy(address.sun_path, arguments[0] + sizeof option - 1);
+    memcpy(address.sun_path, path, size);
     const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     pthread_t thread;
     if (listener < 0 || bind(listener, (struct sockaddr*)&address, sizeof address) != 0 ||
