@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The bus against a process of a service that means no good.
-#include "vdev/error.hpp"
 #include "vmbus/remote/message.hpp"
 #include "vmbus/remote/poll_reactor.hpp"
 #include "vmbus/remote/remote_bus.hpp"
@@ -39,7 +38,9 @@ protected:
         socket_ = std::move(theirs);
         remote_ =
             std::make_unique<RemoteService>(reactor_, std::move(ours), vm_.test_memory().file(),
-                RemoteService::Events{[this](const Offer& offer) { return add(offer); },
+                RemoteService::Events{[this](const Offer& offer) {
+                                          return testing::add(vm_.server(), offer, *remote_, id_);
+                                      },
                     [this] { EXPECT_FALSE(std::exchange(process_ended_, true)); },
                     [this](const std::string& reason) {
                         EXPECT_TRUE(process_ended_);
@@ -48,16 +49,6 @@ protected:
                         vm_.server().remove(id_);
                     }},
                 patience);
-    }
-
-    /// As an owner does that knows no better than the server.
-    std::string add(const Offer& offer) {
-        try {
-            id_ = vm_.server().add(offer, *remote_);
-            return {};
-        } catch (const vdev::DeviceError& error) {
-            return error.what();
-        }
     }
 
     void say(const Message& message) { say_bytes(encode(message)); }

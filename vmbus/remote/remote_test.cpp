@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The same echo service in this process and in one of its own, under the same tests.
-#include "vdev/error.hpp"
 #include "vmbus/remote/event.hpp"
 #include "vmbus/remote/poll_reactor.hpp"
 #include "vmbus/remote/remote_bus.hpp"
@@ -93,16 +92,6 @@ protected:
         }
     }
 
-    /// As an owner does that knows no better than the server.
-    std::string add(const Offer& offer) {
-        try {
-            id_ = vm_.server().add(offer, *remote_);
-            return {};
-        } catch (const vdev::DeviceError& error) {
-            return error.what();
-        }
-    }
-
     void start_process() {
         auto [ours, theirs] = socket_pair();
         process_ = fork();
@@ -112,7 +101,10 @@ protected:
         }
         remote_ =
             std::make_unique<RemoteService>(reactor_, std::move(ours), vm_.test_memory().file(),
-                RemoteService::Events{[this](const Offer& offer) { return add(offer); }, nullptr,
+                RemoteService::Events{[this](const Offer& offer) {
+                                          return testing::add(vm_.server(), offer, *remote_, id_);
+                                      },
+                    nullptr,
                     [this](const std::string& reason) {
                         end_reason_ = reason;
                         if (successor_) {

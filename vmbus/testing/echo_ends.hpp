@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "vdev/error.hpp"
+#include "vmbus/server/server.hpp"
 #include "vmbus/vsp/channel_service.hpp"
 
 #include <gtest/gtest.h>
+#include <string>
 #include <sys/socket.h>
 #include <utility>
 
@@ -22,6 +25,17 @@ inline std::pair<Descriptor, Descriptor> socket_pair() {
     int ends[2] = {-1, -1};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     return {Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
+/// As an owner does that knows no better than the server. \return why it refuses, or nothing.
+inline std::string add(
+    Server& server, const Offer& offer, ChannelService& service, Server::DeviceId& id) {
+    try {
+        id = server.add(offer, service);
+        return {};
+    } catch (const vdev::DeviceError& error) {
+        return error.what();
+    }
 }
 
 } // namespace croft::vmbus::testing
