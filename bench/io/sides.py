@@ -117,7 +117,6 @@ class Side:
     # What a host has spent since it booted, all of it in seconds or counts:
     #   time    of its clock
     #   worker  processor time of what serves the guest
-    #   busy    processor time of all there is, the guest's too
     #   guest's switches, host's switches  how often they have been left for the hypervisor
     #   instructions  of all there is, if they are counted
     # Beside them what it has done: disk, I/O of the disk for loads; bytes and packets of the
@@ -164,7 +163,7 @@ class Undercroft(Side):
         return guest
 
     def _files(self):
-        places = ("lp/0", "partition/1/vp/0", f"partition/{self._child}/vp/0")
+        places = ("partition/1/vp/0", f"partition/{self._child}/vp/0")
         return " ".join([f"/proc/{self.process}/stat",
                          *(f"{statistics.HOME}/{place}/stats" for place in places)])
 
@@ -174,10 +173,7 @@ class Undercroft(Side):
                     re.findall(rf"^{name}\s*: (\d+)$", text, re.MULTILINE)]
 
         root, child = (sum(numbers(name)[place] for name in statistics.EXITS) for place in (0, 1))
-        # In units of 100 ns, the hypervisor's own included.
-        lp, = numbers("LpTotalRunTime")
-        return {"worker": worker, "busy": lp / 1e7, "guest's switches": child,
-                "host's switches": root,
+        return {"worker": worker, "guest's switches": child, "host's switches": root,
                 "believed": busy, "root": numbers("VpTotalRunTime")[0] / 1e7}
 
     @staticmethod
@@ -257,7 +253,7 @@ class Kvm(Side):
                          "/sys/kernel/debug/kvm/exits"])
 
     def _spent(self, text, busy, worker):
-        return {"worker": worker, "busy": busy, "host's switches": 0,
+        return {"worker": worker, "host's switches": 0,
                 "guest's switches": int(text.strip().rpartition("\n")[2])}
 
     @staticmethod
