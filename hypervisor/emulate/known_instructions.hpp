@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "hypervisor/emulate/guest_page_walk.hpp"
 #include "hypervisor/emulate/instruction_length.hpp"
+#include "hypervisor/emulate/walk_trace.hpp"
 
 #include <array>
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <span>
 
 namespace hypervisor {
 
@@ -19,8 +17,6 @@ namespace hypervisor {
 /// often.
 class KnownInstructions final {
 public:
-    using Word = std::atomic<std::uint64_t>;
-    static constexpr std::size_t levels = 4;
     /// Bytes of an instruction that are compared; a longer one is not remembered.
     static constexpr unsigned longest = sizeof(std::uint64_t);
     static constexpr std::uint64_t no_epoch = ~0ull; ///< they are counted from below
@@ -33,21 +29,11 @@ public:
         /// Of the translations that pointers into guest memory rest on.
         std::uint64_t epoch = no_epoch;
     };
-    /// What led to it: the entries of a walk, from the top, and where they lie.
-    struct Trace {
-        std::array<const Word*, levels> entries{};
-        std::array<std::uint64_t, levels> values{};
-        unsigned depth = 0;
-    };
     struct Instruction {
         const std::byte* code =
             nullptr; ///< `longest` bytes can be read here, or more: as remembered
         std::uint8_t length = 0;
     };
-
-    static std::uint64_t top_entry_gpa(std::uint64_t cr3, std::uint64_t rip) {
-        return (cr3 & 0x000ffffffffff000) + ((rip >> 39) & 0x1ff) * sizeof(Word);
-    }
 
     /// \param top_entry where the entry at a GPA lies, or null: asked for when the guest has gone
     /// to other tables, which are the same below where kernels are concerned. \return it, until
@@ -62,7 +48,8 @@ public:
             return nullptr;
         }
         if (known.place.cr3 != place.cr3) {
-            const Word* const top = top_entry(top_entry_gpa(place.cr3, place.rip));
+            const WalkTrace::Word* const top =
+                top_entry(WalkTrace::top_entry_gpa(place.cr3, place.rip));
             if (top == nullptr) {
                 return nullptr;
             }
@@ -73,16 +60,13 @@ public:
         return matches(known) ? &known.instruction : nullptr;
     }
 
-    void remember(const Place& place, const Trace& trace, const Instruction& instruction) {
+    void remember(const Place& place, const WalkTrace& trace, const Instruction& instruction) {
         if (instruction.length == 0 || instruction.length > longest || trace.depth == 0) {
             return;
         }
         Known& known = home_for(place.rip);
         known = {.place = place, .trace = trace, .instruction = instruction, .used_at = ++uses_};
-        for (unsigned i = trace.depth; i < levels; ++i) { // so that there are as many to compare
-            known.trace.entries[i] = trace.entries[trace.depth - 1];
-            known.trace.values[i] = trace.values[trace.depth - 1];
-        }
+        known.trace.fill_up();
         known.bytes = word_at(instruction.code) & mask_of(instruction.length);
     }
 
@@ -91,7 +75,7 @@ private:
 
     struct Known {
         Place place{};
-        Trace trace{};
+        WalkTrace trace{};
         Instruction instruction{};
         std::uint64_t bytes = 0;
         std::uint64_t used_at = 0; ///< a number of uses_
@@ -107,12 +91,7 @@ private:
         return word;
     }
     static bool matches(const Known& known) {
-        const auto is_as_before = [&known](unsigned level) {
-            return known.trace.entries[level]->load(std::memory_order_relaxed) ==
-                known.trace.values[level];
-        };
-        static_assert(levels == 4);
-        return is_as_before(0) && is_as_before(1) && is_as_before(2) && is_as_before(3) &&
+        return known.trace.is_as_it_was() &&
             (word_at(known.instruction.code) & mask_of(known.instruction.length)) == known.bytes;
     }
     // Each has two homes. It takes the first, where it is found sooner, if that has not been used

@@ -76,4 +76,54 @@ std::expected<Translation, PageFault> translate(
     return translate_guest_address(paging_state(vp), gva, access, policy, reader);
 }
 
+bool has_four_levels(const VirtualCpu& cpu) {
+    return cpu.mode() == InstructionMode::bits64 && (cpu.get(CpuRegister::cr4) & cr4_la57) == 0;
+}
+
+const WalkTrace::Word* table_entry(Partition& partition, std::uint64_t gpa) {
+    return reinterpret_cast<const WalkTrace::Word*>(partition.memory_at(gpa));
+}
+
+std::optional<Translation> translate_traced(
+    VirtualProcessor& vp, std::uint64_t gva, PageAccess access, WalkTrace& trace) {
+    GuestPageWalk walk{paging_state(vp), gva, access};
+    while (const auto wanted = walk.wanted()) {
+        const WalkTrace::Word* const entry = table_entry(vp.partition(), *wanted);
+        if (entry == nullptr || trace.depth == WalkTrace::levels) {
+            return std::nullopt;
+        }
+        const std::uint64_t value = entry->load(std::memory_order_relaxed);
+        trace.entries[trace.depth] = entry;
+        trace.values[trace.depth++] = value;
+        walk.feed(value);
+    }
+    return walk.result() ? std::optional{*walk.result()} : std::nullopt;
+}
+
+std::optional<std::uint64_t> operand_gpa(
+    VirtualProcessor& vp, std::uint64_t gva, PageAccess::Kind kind) {
+    if (!has_four_levels(vp.cpu())) {
+        const auto translation = translate(vp, gva, {.kind = kind}, AccessedDirty::leave);
+        return translation ? std::optional{translation->gpa} : std::nullopt;
+    }
+    const PagingState state = paging_state(vp);
+    const std::uint64_t offset = gva & (page_size - 1);
+    const KnownOperands::Place place{.page = gva - offset,
+        .rights = KnownOperands::rights_of(state, kind),
+        .cr3 = state.cr3,
+        .epoch = vp.partition().tlb().epoch()};
+    const auto known = vp.known_operands.find(
+        place, [&vp](std::uint64_t gpa) { return table_entry(vp.partition(), gpa); });
+    if (known) {
+        return *known + offset;
+    }
+    WalkTrace trace;
+    const auto translation = translate_traced(vp, gva, {.kind = kind}, trace);
+    if (!translation) {
+        return std::nullopt;
+    }
+    vp.known_operands.remember(place, trace, translation->gpa - offset);
+    return translation->gpa;
+}
+
 } // namespace hypervisor

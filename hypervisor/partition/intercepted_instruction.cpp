@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/partition/intercepted_instruction.hpp"
 
-#include "hypervisor/cpu/fixed_registers.hpp"
 #include "hypervisor/emulate/known_instructions.hpp"
 #include "hypervisor/partition/guest_memory.hpp"
 #include "hypervisor/partition/partition.hpp"
@@ -14,10 +13,6 @@ namespace hypervisor {
 
 namespace {
 
-const KnownInstructions::Word* entry_at(Partition& partition, std::uint64_t gpa) {
-    return reinterpret_cast<const KnownInstructions::Word*>(partition.memory_at(gpa));
-}
-
 /// Remembers what the virtual processor's page tables, as they are now, lead to: an instruction of
 /// which so many bytes are in one page.
 void remember(VirtualProcessor& vp, const KnownInstructions::Place& place, std::uint8_t length,
@@ -25,20 +20,11 @@ void remember(VirtualProcessor& vp, const KnownInstructions::Place& place, std::
     if (page_size - (place.rip & (page_size - 1)) < bytes) {
         return;
     }
-    Partition& partition = vp.partition();
-    KnownInstructions::Trace trace;
-    GuestPageWalk walk{paging_state(vp), place.rip, {.kind = PageAccess::Kind::execute}};
-    while (const auto wanted = walk.wanted()) {
-        const KnownInstructions::Word* const entry = entry_at(partition, *wanted);
-        if (entry == nullptr || trace.depth == KnownInstructions::levels) {
-            return;
-        }
-        const std::uint64_t value = entry->load(std::memory_order_relaxed);
-        trace.entries[trace.depth] = entry;
-        trace.values[trace.depth++] = value;
-        walk.feed(value);
-    }
-    const std::byte* const code = walk.result() ? partition.memory_at(walk.result()->gpa) : nullptr;
+    WalkTrace trace;
+    const auto translation =
+        translate_traced(vp, place.rip, {.kind = PageAccess::Kind::execute}, trace);
+    const std::byte* const code =
+        translation ? vp.partition().memory_at(translation->gpa) : nullptr;
     if (code != nullptr) {
         vp.known_instructions.remember(place, trace, {.code = code, .length = length});
     }
@@ -70,11 +56,6 @@ void remember(VirtualProcessor& vp, const KnownInstructions::Place& place, std::
     return result;
 }
 
-/// Whether instructions are remembered in the mode that the guest is in.
-bool are_remembered(const VirtualCpu& cpu) {
-    return cpu.mode() == InstructionMode::bits64 && (cpu.get(CpuRegister::cr4) & cr4_la57) == 0;
-}
-
 /// What the next one is known by.
 [[gnu::always_inline]] inline KnownInstructions::Place place_of(
     const VirtualProcessor& vp, InterceptedInstruction which) {
@@ -89,7 +70,7 @@ bool are_remembered(const VirtualCpu& cpu) {
 [[gnu::always_inline]] inline const KnownInstructions::Instruction* find(
     VirtualProcessor& vp, const KnownInstructions::Place& place) {
     return vp.known_instructions.find(
-        place, [&vp](std::uint64_t gpa) { return entry_at(vp.partition(), gpa); });
+        place, [&vp](std::uint64_t gpa) { return table_entry(vp.partition(), gpa); });
 }
 
 /// The length, by the bytes of the instruction; what led to them is remembered if `place` is given.
@@ -110,7 +91,7 @@ bool are_remembered(const VirtualCpu& cpu) {
 } // namespace
 
 InstructionBytes fetch_instruction(VirtualProcessor& vp) {
-    if (!are_remembered(vp.cpu())) {
+    if (!has_four_levels(vp.cpu())) {
         return walk_to_instruction(vp);
     }
     const auto place = place_of(vp, InterceptedInstruction::memory_access);
@@ -129,7 +110,7 @@ std::optional<unsigned> instruction_length(
     if (exit.next_rip != 0) {
         return static_cast<unsigned>((exit.next_rip - vp.cpu().get(CpuRegister::rip)) & 0xf);
     }
-    if (!are_remembered(vp.cpu())) {
+    if (!has_four_levels(vp.cpu())) {
         return seek(vp, which, std::nullopt);
     }
     const auto place = place_of(vp, which);

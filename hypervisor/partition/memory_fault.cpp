@@ -101,11 +101,10 @@ std::optional<std::uint64_t> virtual_address(
     if (!address || (distance != 0 && (exit.gpa & (page_size - 1)) != 0) || distance >= widest) {
         return std::nullopt;
     }
-    const auto translation = translate(vp, *address + distance,
-        {.kind = is_write ? PageAccess::Kind::write : PageAccess::Kind::read},
-        AccessedDirty::leave);
-    return translation && translation->gpa == exit.gpa ? std::optional{*address + distance}
-                                                       : std::nullopt;
+    const std::uint64_t gva = *address + distance;
+    const auto gpa =
+        operand_gpa(vp, gva, is_write ? PageAccess::Kind::write : PageAccess::Kind::read);
+    return gpa == exit.gpa ? std::optional{gva} : std::nullopt;
 }
 
 /// Accesses that are carried out here: to the APIC's page, and those that ring a doorbell.

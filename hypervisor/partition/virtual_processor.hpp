@@ -9,6 +9,7 @@
 #include "hypervisor/cpu/tlb_shootdown.hpp"
 #include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/emulate/known_instructions.hpp"
+#include "hypervisor/emulate/known_operands.hpp"
 #include "hypervisor/memory/address_space.hpp"
 #include "hypervisor/partition/cpuid_cache.hpp"
 #include "hypervisor/partition/cpuid_overrides.hpp"
@@ -196,6 +197,7 @@ public:
     void end_of_interrupt();
 
     KnownInstructions& known_instructions;
+    KnownOperands known_operands{};
     CpuidCache& cpuid_cache;
     /// What the parent has registered for this one.
     CpuidOverrides cpuid_overrides{};

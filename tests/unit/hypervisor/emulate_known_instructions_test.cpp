@@ -23,8 +23,8 @@ protected:
         std::ranges::transform(
             bytes, code.begin(), [](unsigned byte) { return static_cast<std::byte>(byte); });
     }
-    [[nodiscard]] KnownInstructions::Trace trace() const {
-        KnownInstructions::Trace result;
+    [[nodiscard]] WalkTrace trace() const {
+        WalkTrace result;
         for (; result.depth < 4; ++result.depth) {
             result.entries[result.depth] = &tables[result.depth];
             result.values[result.depth] = tables[result.depth];
@@ -42,9 +42,9 @@ protected:
         return found != nullptr ? std::optional{found->length} : std::nullopt;
     }
 
-    std::array<KnownInstructions::Word, 4> tables{};
+    std::array<WalkTrace::Word, 4> tables{};
     std::array<std::byte, 8> code{};
-    const KnownInstructions::Word* other_top = nullptr;
+    const WalkTrace::Word* other_top = nullptr;
     std::uint64_t asked_for = 0;
     KnownInstructions known;
     const KnownInstructions::Place place{
@@ -80,8 +80,8 @@ TEST_F(KnownInstructionsTest, TellsWhereAMemoryAccessIs) {
     EXPECT_FALSE(find(access)) << "that was a CPUID";
     known.remember(access, trace(), at(KnownInstructions::longest));
     EXPECT_FALSE(find(place));
-    const auto* const found = known.find(
-        access, [](std::uint64_t) { return static_cast<KnownInstructions::Word*>(nullptr); });
+    const auto* const found =
+        known.find(access, [](std::uint64_t) { return static_cast<WalkTrace::Word*>(nullptr); });
     ASSERT_NE(found, nullptr);
     EXPECT_EQ(found->code, code.data());
 }
@@ -111,7 +111,7 @@ TEST_F(KnownInstructionsTest, FollowsTheGuestToOtherTables) {
     elsewhere.cr3 = 0x8000000000009018; // with bits that are no address
     EXPECT_FALSE(find(elsewhere)) << "there is no memory";
     EXPECT_EQ(asked_for, 0x9000 + 511 * 8u);
-    KnownInstructions::Word top{0x1234};
+    WalkTrace::Word top{0x1234};
     other_top = &top;
     EXPECT_FALSE(find(elsewhere)) << "they lead elsewhere";
     top = tables[0].load();
