@@ -188,28 +188,81 @@ public:
     /// The extended state (x87, SSE, AVX …) in the standard layout of XSAVE; the VP is not loaded.
     [[nodiscard]] virtual std::uint8_t* extended_state() = 0;
 
-    // What is the same for every implementation.
-
-    /// Goes on behind the instruction of `length` bytes, which somebody else has carried out.
-    [[gnu::noinline]] void advance(unsigned length);
-    /// The same, but for end_instruction().
-    void skip(unsigned length);
-    /// What the processor does at the end of each instruction, when it isn't the one to end it: the
-    /// resume flag goes, and a guest that single-steps gets its #DB.
-    void end_instruction();
-    /// Whether an interrupt could be delivered now, its priority aside.
-    [[nodiscard]] bool can_take_interrupt() const;
-    void raise(std::uint8_t vector, std::optional<std::uint32_t> error_code = std::nullopt);
-
 protected:
     VirtualCpu() = default;
     ~VirtualCpu() = default;
+};
+
+/// What is the same for every implementation, which is `Cpu`: it is known what is called here.
+template <class Cpu>
+class CommonCpu : public VirtualCpu {
+public:
+    /// Goes on behind the instruction of `length` bytes, which somebody else has carried out. One
+    /// function of all its parts: exits end with it.
+    [[gnu::noinline]] void advance(unsigned length) {
+        skip_inline(length);
+        end_inline();
+    }
+    /// The same, but for end_instruction().
+    [[gnu::noinline]] void skip(unsigned length) { skip_inline(length); }
+    /// What the processor does at the end of each instruction, when it isn't the one to end it: the
+    /// resume flag goes, and a guest that single-steps gets its #DB.
+    [[gnu::noinline]] void end_instruction() { end_inline(); }
+    /// Whether an interrupt could be delivered now, its priority aside.
+    [[nodiscard]] bool can_take_interrupt() const {
+        return (self().get(CpuRegister::rflags) & rflags_if) != 0 && !self().interrupt_shadow() &&
+            !self().has_pending_event();
+    }
+    void raise(std::uint8_t vector, std::optional<std::uint32_t> error_code = std::nullopt) {
+        self().set_pending_event(CpuEvent{.type = CpuEvent::Type::exception,
+            .vector = vector,
+            .has_error_code = error_code.has_value(),
+            .error_code = error_code.value_or(0)});
+    }
+
+protected:
+    CommonCpu() = default;
+    ~CommonCpu() = default;
 
 private:
+    Cpu& self() { return static_cast<Cpu&>(*this); }
+    [[nodiscard]] const Cpu& self() const { return static_cast<const Cpu&>(*this); }
+
+    static std::uint64_t instruction_pointer_mask(InstructionMode mode) {
+        switch (mode) {
+        case InstructionMode::bits16:
+            return 0xffff;
+        case InstructionMode::bits32:
+            return 0xffffffff;
+        case InstructionMode::bits64:
+            break;
+        }
+        return ~std::uint64_t{0};
+    }
+    [[gnu::always_inline]] void skip_inline(unsigned length) {
+        constexpr unsigned narrowest = 16;
+        const std::uint64_t rip = self().get(CpuRegister::rip);
+        std::uint64_t next = rip + length;
+        if (((rip ^ next) >> narrowest) != 0) { // where a narrow instruction pointer would wrap
+            next &= instruction_pointer_mask(self().mode());
+        }
+        self().set(CpuRegister::rip, next);
+        self().set_interrupt_shadow(false);
+    }
+    [[gnu::always_inline]] void end_inline() {
+        const std::uint64_t rflags = self().get(CpuRegister::rflags);
+        if ((rflags & rflags_rf) != 0) {
+            self().set(CpuRegister::rflags, rflags & ~rflags_rf);
+        }
+        if ((rflags & rflags_tf) != 0) {
+            raise_single_step();
+        }
+    }
     /// Apart, as it is seldom: who ends an instruction has the rest in place.
-    [[gnu::noinline]] void raise_single_step();
-    [[gnu::always_inline]] void skip_inline(unsigned length);
-    [[gnu::always_inline]] void end_inline();
+    [[gnu::noinline]] void raise_single_step() {
+        self().set(CpuRegister::dr6, self().get(CpuRegister::dr6) | dr6_single_step);
+        raise(exception_debug);
+    }
 };
 
 /// The extension of this machine.

@@ -23,7 +23,7 @@ struct Registers {
     std::uint64_t output; ///< GPA, or the second quadword of a fast call
 };
 
-Registers read_registers(const VirtualCpu& cpu, bool is_64_bit) {
+Registers read_registers(const NativeCpu& cpu, bool is_64_bit) {
     const auto& gpr = cpu.gpr;
     if (is_64_bit) {
         return {gpr[GeneralRegister::rcx], gpr[GeneralRegister::rdx], gpr[GeneralRegister::r8]};
@@ -36,7 +36,7 @@ Registers read_registers(const VirtualCpu& cpu, bool is_64_bit) {
         pair(GeneralRegister::rdi, GeneralRegister::rsi)};
 }
 
-void write_result(VirtualCpu& cpu, bool is_64_bit, Status status, unsigned reps_completed) {
+void write_result(NativeCpu& cpu, bool is_64_bit, Status status, unsigned reps_completed) {
     const std::uint64_t result = static_cast<std::uint64_t>(status) |
         (std::uint64_t{reps_completed} << HV_HYPERCALL_REPS_COMPLETED_SHIFT);
     if (is_64_bit) {
@@ -190,7 +190,7 @@ void hand_to_parent(VirtualProcessor& vp, unsigned instruction_length) {
 } // namespace
 
 void dispatch(VirtualProcessor& vp, unsigned instruction_length) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     const bool is_64_bit = cpu.mode() == InstructionMode::bits64;
     const bool protected_mode = is_64_bit || (cpu.get(CpuRegister::cr0) & cr0_pe) != 0;
     if (!protected_mode || cpu.cpl() != 0 ||

@@ -111,7 +111,7 @@ bool intercept_exception(VirtualProcessor& vp, const Exit& exit) {
     if ((vp.partition().intercepts.exceptions() >> exit.vector & 1) == 0) {
         return false;
     }
-    const VirtualCpu& cpu = vp.cpu();
+    const NativeCpu& cpu = vp.cpu();
     hv_x64_exception_intercept_message message{};
     message.header = vp.intercept_header(HV_INTERCEPT_ACCESS_EXECUTE, 0);
     message.exception_vector = exit.vector;

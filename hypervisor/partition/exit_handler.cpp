@@ -51,7 +51,7 @@ void handle_msr(VirtualProcessor& vp, const Exit& exit) {
     if (intercept_msr(vp, write, *length)) {
         return;
     }
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     const std::uint64_t rip = cpu.get(CpuRegister::rip);
     const auto msr = static_cast<std::uint32_t>(cpu.gpr[GeneralRegister::rcx]);
     // Before the access, whose effect may be that the virtual processor stops behind it.
@@ -98,7 +98,7 @@ void handle_halt(VirtualProcessor& vp, const Exit& exit) {
 }
 
 void handle_io(VirtualProcessor& vp, const Exit& exit) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     vp.counters.count(VpCounter::io_intercept_messages);
     hv_x64_io_port_intercept_message message{};
     message.header =
@@ -124,7 +124,7 @@ void handle_io(VirtualProcessor& vp, const Exit& exit) {
 }
 
 void handle_set_xcr0(VirtualProcessor& vp, const Exit& exit) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     const auto length = instruction_length(vp, exit, InterceptedInstruction::xsetbv);
     if (!length) {
         return;
@@ -178,7 +178,7 @@ void handle_exception(VirtualProcessor& vp, const Exit& exit) {
 
 /// The guest cannot go on. A child's parent decides; the root has none.
 void handle_unrecoverable(VirtualProcessor& vp, const Exit& exit) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     if (vp.partition().is_root()) {
         panic("the root partition's VP {} cannot go on (exit {x}): RIP {x}, RSP {x}, CR0 {x}, "
               "CR3 {x}, CR4 {x}, EFER {x}",

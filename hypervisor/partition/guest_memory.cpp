@@ -60,7 +60,7 @@ std::uint8_t physical_bits() {
 } // namespace
 
 PagingState paging_state(const VirtualProcessor& vp) {
-    const VirtualCpu& cpu = vp.cpu();
+    const NativeCpu& cpu = vp.cpu();
     return {.cr0 = cpu.get(CpuRegister::cr0),
         .cr3 = cpu.get(CpuRegister::cr3),
         .cr4 = cpu.get(CpuRegister::cr4),
@@ -76,7 +76,7 @@ std::expected<Translation, PageFault> translate(
     return translate_guest_address(paging_state(vp), gva, access, policy, reader);
 }
 
-bool has_four_levels(const VirtualCpu& cpu) {
+bool has_four_levels(const NativeCpu& cpu) {
     return cpu.mode() == InstructionMode::bits64 && (cpu.get(CpuRegister::cr4) & cr4_la57) == 0;
 }
 

@@ -2,6 +2,7 @@
 // A virtual processor's memory as it sees it itself: through its own page tables.
 #pragma once
 
+#include "hypervisor/cpu/native_cpu.hpp"
 #include "hypervisor/emulate/guest_page_walk.hpp"
 #include "hypervisor/emulate/walk_trace.hpp"
 
@@ -12,7 +13,6 @@
 namespace hypervisor {
 
 class Partition;
-class VirtualCpu;
 class VirtualProcessor;
 
 /// What decides how the virtual processor's addresses are translated now.
@@ -24,7 +24,7 @@ std::expected<Translation, PageFault> translate(
     VirtualProcessor& vp, std::uint64_t gva, PageAccess access, AccessedDirty policy);
 
 /// Whether walks are remembered in the mode that the guest is in: 64-bit mode with four levels.
-[[nodiscard]] bool has_four_levels(const VirtualCpu& cpu);
+[[nodiscard]] bool has_four_levels(const NativeCpu& cpu);
 
 /// Where the entry of a page table lies, or null: as Partition::memory_at has it.
 [[nodiscard]] const WalkTrace::Word* table_entry(Partition& partition, std::uint64_t gpa);

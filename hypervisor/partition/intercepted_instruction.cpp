@@ -33,7 +33,7 @@ void remember(VirtualProcessor& vp, const KnownInstructions::Place& place, std::
 /// By a walk through the guest's page tables.
 [[gnu::noinline]] InstructionBytes walk_to_instruction(VirtualProcessor& vp) {
     InstructionBytes result;
-    const VirtualCpu& cpu = vp.cpu();
+    const NativeCpu& cpu = vp.cpu();
     std::uint64_t address = cpu.get(CpuRegister::rip);
     if (cpu.mode() != InstructionMode::bits64) {
         address = (address + cpu.segment(SegmentName::cs).base) & 0xffffffff;
@@ -59,7 +59,7 @@ void remember(VirtualProcessor& vp, const KnownInstructions::Place& place, std::
 /// What the next one is known by.
 [[gnu::always_inline]] inline KnownInstructions::Place place_of(
     const VirtualProcessor& vp, InterceptedInstruction which) {
-    const VirtualCpu& cpu = vp.cpu();
+    const NativeCpu& cpu = vp.cpu();
     // Translations that end while the instruction is sought end what is remembered, too.
     return {.which = which,
         .rip = cpu.get(CpuRegister::rip),

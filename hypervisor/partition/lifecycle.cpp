@@ -2,7 +2,7 @@
 #include "hypervisor/partition/lifecycle.hpp"
 
 #include "hypervisor/cpu/logical_processor.hpp"
-#include "hypervisor/cpu/svm/svm_virtual_cpu.hpp"
+#include "hypervisor/cpu/native_cpu.hpp"
 #include "hypervisor/debug/panic.hpp"
 #include "hypervisor/partition/machine_statistics.hpp"
 #include "hypervisor/partition/partition_table.hpp"
@@ -57,7 +57,7 @@ private:
 
 /// What of a virtual processor has a page beside its own.
 struct ProcessorPage {
-    svm::SvmVirtualCpu cpu;
+    NativeCpu cpu;
     KnownInstructions known_instructions{};
     CpuidCache cpuid_cache{};
 };
@@ -76,7 +76,7 @@ void remove_overlay(Partition& partition, Overlay& overlay) {
 }
 
 void free_vp(VirtualProcessor& vp, PagePool& pool) {
-    auto& cpu = static_cast<svm::SvmVirtualCpu&>(vp.cpu());
+    const NativeCpu& cpu = vp.cpu();
     const std::array pages{
         spa_page_of(&vp), spa_page_of(&cpu), cpu.vmcb_page(), cpu.extended_state_page()};
     vp.~VirtualProcessor();

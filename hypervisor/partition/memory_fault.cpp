@@ -31,7 +31,7 @@ bool is_apic_access(VirtualProcessor& vp, std::uint64_t gpa) {
 /// \return what it stores, if it does.
 std::optional<std::uint64_t> complete(
     VirtualProcessor& vp, const MemoryMove& move, std::uint64_t loaded) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     const MemoryMoveOutcome outcome =
         apply_memory_move(move, cpu.gpr, cpu.get(CpuRegister::rflags), loaded);
     cpu.set(CpuRegister::rflags, outcome.rflags);
@@ -75,7 +75,7 @@ bool ring_doorbell(VirtualProcessor& vp, std::uint64_t gpa, const MemoryMove& mo
 /// that another processor has rewritten since.
 std::optional<std::uint64_t> virtual_address(
     VirtualProcessor& vp, const Exit& exit, const InstructionBytes& code, bool is_write) {
-    const VirtualCpu& cpu = vp.cpu();
+    const NativeCpu& cpu = vp.cpu();
     const std::uint64_t rip = cpu.get(CpuRegister::rip);
     if (exit.is_execute) {
         const bool is_long = cpu.mode() == InstructionMode::bits64;

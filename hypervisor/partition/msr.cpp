@@ -45,7 +45,7 @@ MsrResult write_apic_base(Vp& vp, std::uint32_t /*msr*/, std::uint64_t value) {
 
 /// Long mode can't be switched on or off under active paging; LMA is the processor's.
 MsrResult write_efer(Vp& vp, std::uint32_t /*msr*/, std::uint64_t value) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     const std::uint64_t old = cpu.get(CpuRegister::efer);
     const bool paging = (cpu.get(CpuRegister::cr0) & cr0_pg) != 0;
     if (!register_rules().allow(CpuRegister::efer, value) ||

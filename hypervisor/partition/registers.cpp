@@ -111,7 +111,7 @@ Status status_of(MsrResult written) {
 }
 
 Status read_placed(Vp& vp, Place place, Value& value) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     switch (place.way) {
     case Way::general:
         value.reg64 = cpu.gpr[place.at];
@@ -141,7 +141,7 @@ Status read_placed(Vp& vp, Place place, Value& value) {
     return Status::success;
 }
 
-Status write_extended(VirtualCpu& cpu, std::uint32_t offset, const Value& value) {
+Status write_extended(NativeCpu& cpu, std::uint32_t offset, const Value& value) {
     constexpr std::uint32_t xmm_control_status = 16;
     const auto mxcsr = static_cast<std::uint32_t>(value.reg128.high);
     if (offset == xmm_control_status && !is_valid_mxcsr(mxcsr, extended_state::mxcsr_mask())) {
@@ -165,7 +165,7 @@ Status write_msr(Vp& vp, std::uint32_t msr, std::uint64_t value) {
 }
 
 Status write_placed(Vp& vp, Place place, const Value& value) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     bool is_valid = true;
     switch (place.way) {
     case Way::general:
@@ -217,7 +217,7 @@ Status write_activity(Vp& vp, const Value& value) {
 }
 
 Status write_pending_interruption(Vp& vp, const Value& value) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     const auto& from = value.pending_interruption;
     if (from.interruption_pending == 0) {
         cpu.set_pending_event(std::nullopt);

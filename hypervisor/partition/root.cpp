@@ -105,7 +105,7 @@ void unmap_private(Partition& root) {
 
 /// 32-bit protected mode, paging off, flat segments (the kernel's Documentation/arch/x86/boot.rst).
 void enter_at(VirtualProcessor& vp, std::uint64_t entry, std::uint64_t boot_parameters) {
-    VirtualCpu& cpu = vp.cpu();
+    NativeCpu& cpu = vp.cpu();
     const auto flat = [](std::uint16_t selector, std::uint16_t attributes) {
         hv_x64_segment_register segment{};
         segment.limit = 0xffffffff;

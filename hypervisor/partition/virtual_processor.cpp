@@ -30,7 +30,7 @@ bool has_flag(const Partition& partition, std::uint64_t flag) {
 
 } // namespace
 
-VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
+VirtualProcessor::VirtualProcessor(Partition& partition, std::uint32_t index, NativeCpu& cpu,
     KnownInstructions& instructions, CpuidCache& answers, LogicalProcessor& lp, bool is_bootstrap)
     : parent_lp{&lp},
       known_instructions{instructions},

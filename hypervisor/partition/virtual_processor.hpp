@@ -5,9 +5,9 @@
 #include "abi/register.h"
 #include "hypervisor/apic/eoi_assist.hpp"
 #include "hypervisor/apic/virtual_local_apic.hpp"
+#include "hypervisor/cpu/native_cpu.hpp"
 #include "hypervisor/cpu/spin_lock.hpp"
 #include "hypervisor/cpu/tlb_shootdown.hpp"
-#include "hypervisor/cpu/virtual_cpu.hpp"
 #include "hypervisor/emulate/known_instructions.hpp"
 #include "hypervisor/emulate/known_operands.hpp"
 #include "hypervisor/memory/address_space.hpp"
@@ -41,7 +41,7 @@ public:
     /// Where the scheduler has it; under schedule_lock().
     enum class Place : std::uint8_t { nowhere, queued, running };
 
-    VirtualProcessor(Partition& partition, std::uint32_t index, VirtualCpu& cpu,
+    VirtualProcessor(Partition& partition, std::uint32_t index, NativeCpu& cpu,
         KnownInstructions& instructions, CpuidCache& answers, LogicalProcessor& lp,
         bool is_bootstrap);
     VirtualProcessor(const VirtualProcessor&) = delete;
@@ -56,8 +56,8 @@ public:
 
     [[nodiscard]] Partition& partition() const { return partition_; }
     [[nodiscard]] std::uint32_t index() const { return index_; }
-    VirtualCpu& cpu() { return cpu_; }
-    [[nodiscard]] const VirtualCpu& cpu() const { return cpu_; }
+    NativeCpu& cpu() { return cpu_; }
+    [[nodiscard]] const NativeCpu& cpu() const { return cpu_; }
     VirtualLocalApic& apic() { return apic_; }
     EoiAssist& eoi_assist() { return eoi_assist_; }
     Synic& synic() { return synic_; }
@@ -250,7 +250,7 @@ private:
 
     Partition& partition_;
     const std::uint32_t index_;
-    VirtualCpu& cpu_;
+    NativeCpu& cpu_;
     std::atomic<LogicalProcessor*> lp_;
     LogicalProcessor* timer_lp_ = nullptr;
     SpinLock schedule_lock_{};

@@ -63,7 +63,7 @@ std::uint64_t port_detail(const Exit& exit) {
 }
 
 /// What the registers say that no exit's code does.
-void describe(hv_exit_trace_record& record, const VirtualCpu& cpu, const Exit& exit) {
+void describe(hv_exit_trace_record& record, const NativeCpu& cpu, const Exit& exit) {
     const auto& gpr = cpu.gpr;
     const auto low = [&gpr](GeneralRegister r) {
         return gpr[r] & 0xffffffff;

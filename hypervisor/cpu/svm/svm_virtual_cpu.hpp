@@ -11,7 +11,7 @@
 namespace hypervisor::svm {
 
 /// A virtual processor on AMD-V with nested paging.
-class SvmVirtualCpu final : public VirtualCpu {
+class SvmVirtualCpu final : public CommonCpu<SvmVirtualCpu> {
 public:
     /// \param vmcb, extended_state pages filled with zeros. \param is_root passes I/O ports
     /// through.

@@ -10,7 +10,7 @@ namespace hypervisor {
 namespace {
 
 /// One that only keeps registers.
-class RegisterFile final : public VirtualCpu {
+class RegisterFile final : public CommonCpu<RegisterFile> {
 public:
     InstructionMode instruction_mode = InstructionMode::bits64;
 
