@@ -89,8 +89,10 @@ class Archive:
 
     def update(self):
         # A suite that is missing must be an error here, not a surprise two steps later.
-        _run(["apt-get", *self._options, "-o", "APT::Update::Error-Mode=any", "update", "-qq"],
-             "cannot fetch Debian's package lists")
+        # And apt gives up where another of these is at it, which may be making something else.
+        with cache.locked("apt"):
+            _run(["apt-get", *self._options, "-o", "APT::Update::Error-Mode=any", "update", "-qq"],
+                 "cannot fetch Debian's package lists")
 
     def newest(self, pattern, at_least=None):
         """Name and version of the newest package whose name matches `pattern`; its first group is
