@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""`croft disk mount`, `umount` and `cp`, with real file systems.
+"""`croft disk mount` and `umount`, with real file systems.
 
 Usage: mount_test.py CROFT [unittest options]
 
@@ -9,150 +9,19 @@ Ends with 77 where nothing can be mounted.
 
 import concurrent.futures
 import contextlib
-import fcntl
 import json
 import os
-import pathlib
 import random
-import select
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
 
-from command import (CROFT, MIB, Case, checksum, croft, croft_error, croft_json, manual_examples,
-                     needs, run)
-
-NOBODY = 65534
-
-
-def kernel_knows(kind):
-    with open("/proc/filesystems") as file:
-        return kind in file.read().split()
-
-
-def no_mounts():
-    """Why nothing can be mounted here, or nothing."""
-    if os.geteuid() != 0:
-        return "mounting needs root"
-    for device in ("/dev/fuse", "/dev/loop-control"):
-        try:
-            os.close(os.open(device, os.O_RDWR))
-        except OSError as error:
-            return f"{device}: {error.strerror}"
-    with tempfile.TemporaryDirectory(prefix="croft-mount-") as folder:
-        done = run("mount", "-t", "tmpfs", "none", folder, expect=None)
-        if done.returncode != 0:
-            return f"mount: {done.stderr.strip()}"
-        run("umount", folder)
-    return None
-
-
-def abort_connections():
-    """Ends all FUSE file systems of this machine, so that nobody waits for one for ever."""
-    run("mount", "-t", "fusectl", "none", "/sys/fs/fuse/connections", expect=None)
-    for file in pathlib.Path("/sys/fs/fuse/connections").glob("*/abort"):
-        file.write_text("1")
-
-
-class Mounting(Case):
-    def setUp(self):
-        super().setUp()
-        self.addCleanup(self.unmount_all)
-        os.mkdir("m")
-
-    def unmount_all(self):
-        for it in self.mounts():
-            run(CROFT, "disk", "umount", "--force", it["directory"] or it["file"], expect=None)
-        with open("/proc/self/mounts") as file:
-            left = [line.split()[1] for line in file if self.folder in line]
-        for point in reversed(left):
-            run("umount", "--lazy", point, expect=None)
-
-    @contextlib.contextmanager
-    def ends(self, process):
-        """Waits for the end of a process that is no child of ours."""
-        descriptor = os.pidfd_open(process)
-        yield
-        self.assertTrue(select.select([descriptor], [], [], 60)[0], "the process goes on")
-        os.close(descriptor)
-
-    def umount_by_hand(self):
-        """As others do it; answers how often it took. Somebody who looks at all the mounts of this
-        machine, as its tests do, makes one busy for a moment."""
-        for count in range(1, 50):
-            done = run("umount", "m", expect=None)
-            if done.returncode == 0:
-                return count
-            self.assertIn("busy", done.stderr)
-        raise AssertionError(done.stderr)
-
-    def mounts(self):
-        """Those of this test: others may run beside it."""
-        return [it for it in croft_json("mount")["mounts"] if it["file"].startswith(self.folder)]
-
-    def assert_nothing_left(self):
-        with open("/proc/self/mounts") as file:
-            self.assertNotIn(self.folder, file.read())
-        self.assertNotIn(self.folder, run("losetup", "--list", "--noheadings").stdout)
-        self.assertEqual(self.mounts(), [])
-
-    def raw_of(self, disk):
-        """The disk's contents, read by somebody else."""
-        kind = {"vhdx": "vhdx", "vhd": "vpc", "raw": "raw"}[disk.rsplit(".", 1)[1]]
-        run("qemu-img", "convert", "-f", kind, "-O", "raw", disk, "contents")
-        return "contents"
-
-
-def make_disk(name, kind, size=320 * MIB):
-    """A disk that holds one file system, and no partitions."""
-    with open("fresh.raw", "wb") as file:
-        file.truncate(size)
-    run(*{"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q"],
-          "ntfs": ["mkfs.ntfs", "-q", "-f", "-F"], "vfat": ["mkfs.vfat"],
-          "exfat": ["mkfs.exfat"]}[kind], "fresh.raw")
-    if name.endswith(".raw"):
-        os.rename("fresh.raw", name)
-    else:
-        croft("convert", "fresh.raw", name, "--replace")
-        os.unlink("fresh.raw")
-    return name
-
-
-def partitioned(name, script, volumes):
-    """A disk with the partitions of an sfdisk script; `volumes`: number to file system."""
-    with open("table.raw", "wb") as file:
-        file.truncate(400 * MIB)
-    run("sfdisk", "--quiet", "table.raw", input=script)
-    for part in json.loads(run("sfdisk", "--json", "table.raw").stdout
-                           )["partitiontable"]["partitions"]:
-        number = int(part["node"].removeprefix("table.raw"))
-        if number in volumes:
-            make_disk("part.raw", volumes[number], part["size"] * 512)
-            run("dd", "if=part.raw", "of=table.raw", "bs=1M", f"seek={part['start'] * 512 // MIB}",
-                "conv=notrunc,sparse")
-    croft("convert", "table.raw", name, "--replace")
-    return name
-
-
-def fill(folder, seed, count=12):
-    rng = random.Random(seed)
-    for number in range(count):
-        with open(os.path.join(folder, f"file{number}"), "wb") as file:
-            file.write(rng.randbytes(rng.randrange(1, 3 * MIB)))
-
-
-def sums(folder):
-    found = {}
-    for top, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(top, name)
-            if "lost+found" not in path and "System Volume" not in path:
-                found[os.path.relpath(path, folder)] = checksum(path)
-    return found
+from command import (CROFT, MIB, checksum, croft, croft_error, croft_json, manual_examples, needs,
+                     run)
+from mounting import NOBODY, Mounting, fill, kernel_knows, make_disk, no_mounts, partitioned, sums
 
 
 class Tables(Mounting):
@@ -736,157 +605,6 @@ class Mounts(Mounting):
         croft("convert", "disk.vhdx", "disk.raw")
         with open("disk.raw", "rb") as file:
             self.assertEqual(file.read(6), b"hello\0")
-
-
-class Copies(Mounting):
-    def tree(self):
-        os.makedirs("tree/folder/deep")
-        fill("tree", 1, 4)
-        fill("tree/folder/deep", 2, 3)
-        os.symlink("/etc/passwd", "tree/link")
-        os.chmod("tree/file1", 0o4750)
-        os.utime("tree/file1", (1000000000, 1000000000))
-        with open("tree/sparse", "wb") as file:
-            file.truncate(40 * MIB)
-            file.seek(20 * MIB)
-            file.write(b"data")
-        return "tree"
-
-    @needs("sfdisk", "mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
-    def test_in_and_out(self):
-        disk = partitioned("disk.vhdx", "label: dos\nsize=150M\nsize=100M,type=7\n",
-                           {1: "ext4", 2: "ntfs"})
-        expected = sums(self.tree())
-        done = run(CROFT, "disk", "cp", "tree", f"{disk}:/", expect=2)
-        self.assertIn("1 (ext4), 2 (ntfs)", done.stderr)
-        croft("cp", "tree", f"{disk}:1:/")
-        croft("cp", "tree", "-p", "1", f"{disk}:/renamed")
-        self.assert_nothing_left()
-        self.assert_sound(disk)
-        os.mkdir("out")
-        croft("cp", f"{disk}:1:/tree", f"{disk}:1:/renamed", "out")
-        for name in ("tree", "renamed"):
-            self.assertEqual(sums(f"out/{name}"), expected)
-            self.assertEqual(os.readlink(f"out/{name}/link"), "/etc/passwd")
-            status = os.stat(f"out/{name}/file1")
-            self.assertEqual(status.st_mode & 0o7777, 0o750)
-            self.assertEqual(status.st_mtime, 1000000000)
-            self.assertLess(os.stat(f"out/{name}/sparse").st_blocks, 1000)
-        croft("cp", "tree/file1", "tree/file2", f"{disk}:2:/")
-        croft("cp", f"{disk}:2:/file2", "again")
-        self.assertEqual(sums("tree")["file2"], sums(".")["again"])
-        croft("cp", "-a", "tree/file1", f"{disk}:1:/")
-        croft("cp", "-a", f"{disk}:1:/file1", "whole")
-        self.assertEqual(os.stat("whole").st_mode & 0o7777, 0o4750)
-        error = croft_error("cp", f"{disk}:1:/nothing", ".")
-        self.assertIn("disk.vhdx:1:/nothing", error["file"])
-        self.assert_nothing_left()
-        self.assert_sound(disk)
-
-    @needs("mkfs.ext4")
-    def test_links_of_a_guest_lead_nowhere_else(self):
-        disk = make_disk("disk.vhdx", "ext4")
-        os.mkdir("secret")
-        with open("secret/file", "w") as file:
-            file.write("of the host")
-        os.mkdir("guest")
-        os.symlink(os.path.abspath("secret"), "guest/absolute")
-        os.symlink("../" * 20 + os.path.abspath("secret")[1:], "guest/relative")
-        croft("cp", "guest", f"{disk}:/")
-        for name in ("absolute", "relative"):
-            croft("cp", f"{disk}:/guest/{name}/file", "stolen", expect=2)
-            croft("cp", "secret/file", f"{disk}:/guest/{name}/planted", expect=2)
-        self.assertEqual(os.listdir("secret"), ["file"])
-        self.assertFalse(os.path.exists("stolen"))
-        self.assert_nothing_left()
-
-    @contextlib.contextmanager
-    def held(self, name):
-        """Makes a file whose opening waits. Yields what waits until somebody wants to open it."""
-        pathlib.Path(name).write_bytes(b"held")
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
-        descriptor = os.open(name, os.O_WRONLY)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-
-        def wait():
-            self.assertIsNotNone(signal.sigtimedwait([signal.SIGIO], 60), f"nobody opens {name}")
-        try:
-            yield wait
-        finally:
-            os.close(descriptor)
-            signal.sigtimedwait([signal.SIGIO], 0)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])
-
-    @contextlib.contextmanager
-    def copy_under_way(self, disk):
-        """A copy in the middle of its work, where it stays until it is told to stop."""
-        if not os.path.exists("big"):
-            pathlib.Path("big").write_bytes(os.urandom(64 * MIB))
-        with self.held("held") as wait, \
-             subprocess.Popen([CROFT, "disk", "cp", "big", "held", f"{disk}:/", "-q"],
-                              stderr=subprocess.DEVNULL) as copy:
-            try:
-                wait()
-                yield copy
-            finally:
-                copy.kill()
-
-    @needs("mkfs.ext4", "mkfs.ntfs", "ntfs-3g")
-    def test_a_stopped_copy_leaves_nothing(self):
-        expected = sums(self.tree())
-        for kind in ("ext4", "ntfs"):
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-                with self.subTest(kind=kind, signal=number):
-                    disk = make_disk("disk.vhdx", kind)
-                    croft("cp", "tree", f"{disk}:/")
-                    with self.copy_under_way(disk) as copy, self.ends(self.server_of(disk)):
-                        copy.send_signal(number)
-                        code = copy.wait(60)
-                    self.assertEqual(code, -number if number == signal.SIGKILL else 130)
-                    self.assert_nothing_left()
-                    self.assert_sound(disk)
-                    os.makedirs("out", exist_ok=True)
-                    croft("cp", f"{disk}:/tree", "out")
-                    self.assertEqual(sums("out/tree"), expected)
-                    shutil.rmtree("out")
-
-    @needs("mkfs.ntfs", "ntfs-3g")
-    def test_all_processes_of_a_copy_killed_at_once(self):
-        """The one that serves the file system ends as the last, and waits for nobody."""
-        disk = make_disk("disk.vhdx", "ntfs")
-        with self.copy_under_way(disk) as copy:
-            server = os.pidfd_open(self.server_of(disk))
-            helper = self.child_of(copy, b"ntfs-3g")
-            self.assertNotIn("/run/croft/private",
-                             pathlib.Path(f"/proc/{helper}/mountinfo").read_text())
-            self.kill_all(copy, server, helper)
-        os.close(server)
-        self.assertEqual([it["alive"] for it in self.mounts()], [False])
-        self.assertIn("ended early", run(CROFT, "disk", "umount", disk, expect=2).stderr)
-        self.assert_nothing_left()
-
-    def kill_all(self, copy, server, helper):
-        last = os.pidfd_open(helper)
-        signal.pidfd_send_signal(last, signal.SIGSTOP)
-        copy.kill()
-        signal.pidfd_send_signal(server, signal.SIGKILL)
-        self.assertTrue(select.select([server], [], [], 60)[0])
-        signal.pidfd_send_signal(last, signal.SIGKILL)
-        ended = select.select([last], [], [], 60)[0]
-        if not ended:
-            abort_connections()
-        self.assertTrue(ended, "the file system's server waits for itself")
-        os.close(last)
-
-    def server_of(self, disk):
-        """The process that has the disk open."""
-        return next(it["process"] for it in self.mounts()
-                    if it["file"] == os.path.abspath(disk))
-
-    def child_of(self, process, name):
-        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        return next(int(it) for it in children.split()
-                    if name in pathlib.Path(f"/proc/{it}/cmdline").read_bytes())
 
 
 class Manual(Mounting):
