@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hypervisor/hypercall/status.hpp"
+#include "hypervisor/partition/statistics.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -61,6 +62,7 @@ struct CallEntry {
     std::uint16_t rep_output_size;
     bool is_rep;
     bool has_variable_header;
+    VpCounter counter;       ///< of the caller's: which kind of call it is
     std::uint64_t privilege; ///< mask of HV_PARTITION_PRIVILEGE_MASK that the caller needs
     Status (*handler)(Call&);
 };

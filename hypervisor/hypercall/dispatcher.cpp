@@ -90,6 +90,7 @@ struct Outcome {
 [[gnu::noinline]] Outcome carry_out(
     VirtualProcessor& vp, const Registers& registers, const CallEntry& entry) {
     constexpr std::size_t fast_input = 16;
+    vp.counters.count(entry.counter);
     if (!vp.partition().has_privilege(entry.privilege)) {
         return {Status::access_denied};
     }

@@ -9,6 +9,20 @@ namespace hypervisor::hypercall {
 
 namespace {
 
+/// A list by its ranges.
+void count(Call& call, std::uint64_t flags) {
+    const bool all_spaces = (flags & HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES) != 0;
+    VpCounters& counters = call.caller.counters;
+    if (call.rep_count == 0) {
+        counters.count(
+            all_spaces ? VpCounter::address_domain_flushes : VpCounter::address_space_flushes);
+    } else {
+        counters.count(
+            all_spaces ? VpCounter::global_gva_range_flushes : VpCounter::local_gva_range_flushes,
+            call.rep_count - call.rep_index);
+    }
+}
+
 /// Has those forget whom `for_each(f)` names by f(index); that answers false if it names nobody
 /// rightly.
 template <class ForEach>
@@ -24,6 +38,7 @@ Status flush(Call& call, std::uint64_t flags, ForEach&& for_each) {
         return Status::invalid_hypercall_input;
     }
     partition.wait_for_flushes();
+    count(call, flags);
     call.rep_index = call.rep_count;
     return Status::success;
 }

@@ -25,23 +25,35 @@ template <>
 constexpr std::uint16_t size_of<Empty> = 0;
 
 template <class In, class Out = Empty>
-constexpr CallEntry simple(
-    std::uint16_t code, const char* name, std::uint64_t privilege, Status (*handler)(Call&)) {
-    return {code, name, size_of<In>, 0, size_of<Out>, 0, false, false, privilege, handler};
+constexpr CallEntry simple(std::uint16_t code, const char* name, VpCounter counter,
+    std::uint64_t privilege, Status (*handler)(Call&)) {
+    return {code, name, size_of<In>, 0, size_of<Out>, 0, false, false, counter, privilege, handler};
 }
 
 template <class In, class Out = Empty>
-constexpr CallEntry variable(
-    std::uint16_t code, const char* name, std::uint64_t privilege, Status (*handler)(Call&)) {
-    return {code, name, size_of<In>, 0, size_of<Out>, 0, false, true, privilege, handler};
+constexpr CallEntry variable(std::uint16_t code, const char* name, VpCounter counter,
+    std::uint64_t privilege, Status (*handler)(Call&)) {
+    return {code, name, size_of<In>, 0, size_of<Out>, 0, false, true, counter, privilege, handler};
 }
 
 template <class In, class RepIn, class RepOut = Empty>
-constexpr CallEntry rep(
-    std::uint16_t code, const char* name, std::uint64_t privilege, Status (*handler)(Call&)) {
-    return {code, name, size_of<In>, size_of<RepIn>, 0, size_of<RepOut>, true, false, privilege,
-        handler};
+constexpr CallEntry rep(std::uint16_t code, const char* name, VpCounter counter,
+    std::uint64_t privilege, Status (*handler)(Call&)) {
+    return {code, name, size_of<In>, size_of<RepIn>, 0, size_of<RepOut>, true, false, counter,
+        privilege, handler};
 }
+
+// What calls are counted as: the chapters of the TLFS, but for those that have a counter of their
+// own.
+constexpr VpCounter gpa_space = VpCounter::gpa_space_hypercalls;
+constexpr VpCounter lps = VpCounter::logical_processor_hypercalls;
+constexpr VpCounter spin = VpCounter::long_spin_wait_hypercalls;
+constexpr VpCounter other = VpCounter::other_hypercalls;
+constexpr VpCounter synic = VpCounter::synthetic_interrupt_hypercalls;
+constexpr VpCounter interrupt = VpCounter::virtual_interrupt_hypercalls;
+constexpr VpCounter mmu = VpCounter::virtual_mmu_hypercalls;
+constexpr VpCounter vps = VpCounter::virtual_processor_hypercalls;
+constexpr VpCounter deposit = VpCounter::deposit_hypercalls;
 
 constexpr std::uint64_t parent = HV_CREATE_PARTITIONS;
 constexpr std::uint64_t pool = HV_ACCESS_MEMORY_POOL;
@@ -61,123 +73,126 @@ constexpr std::uint16_t ipi_ex_header =
 
 constexpr CallEntry entries[] = {
     simple<hv_input_flush_virtual_address_space>(HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE,
-        "HvCallFlushVirtualAddressSpace", none, flush_virtual_address_space),
+        "HvCallFlushVirtualAddressSpace", mmu, none, flush_virtual_address_space),
     rep<hv_input_flush_virtual_address_space, std::uint64_t>(HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST,
-        "HvCallFlushVirtualAddressList", none, flush_virtual_address_list),
+        "HvCallFlushVirtualAddressList", mmu, none, flush_virtual_address_list),
     simple<hv_input_get_logical_processor_run_time, hv_output_get_logical_processor_run_time>(
-        HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME, "HvCallGetLogicalProcessorRunTime", machine,
+        HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME, "HvCallGetLogicalProcessorRunTime", lps, machine,
         get_logical_processor_run_time),
-    simple<std::uint64_t>(
-        HVCALL_NOTIFY_LONG_SPIN_WAIT, "HvCallNotifyLongSpinWait", none, notify_long_spin_wait),
+    simple<std::uint64_t>(HVCALL_NOTIFY_LONG_SPIN_WAIT, "HvCallNotifyLongSpinWait", spin, none,
+        notify_long_spin_wait),
     simple<hv_input_send_synthetic_cluster_ipi>(HVCALL_SEND_SYNTHETIC_CLUSTER_IPI,
-        "HvCallSendSyntheticClusterIpi", none, send_synthetic_cluster_ipi),
+        "HvCallSendSyntheticClusterIpi", interrupt, none, send_synthetic_cluster_ipi),
     {HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE_EX, "HvCallFlushVirtualAddressSpaceEx", flush_ex_header, 0,
-        0, 0, false, true, none, flush_virtual_address_space_ex},
+        0, 0, false, true, mmu, none, flush_virtual_address_space_ex},
     {HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST_EX, "HvCallFlushVirtualAddressListEx", flush_ex_header,
-        sizeof(std::uint64_t), 0, 0, true, true, none, flush_virtual_address_list_ex},
+        sizeof(std::uint64_t), 0, 0, true, true, mmu, none, flush_virtual_address_list_ex},
     {HVCALL_SEND_SYNTHETIC_CLUSTER_IPI_EX, "HvCallSendSyntheticClusterIpiEx", ipi_ex_header, 0, 0,
-        0, false, true, none, send_synthetic_cluster_ipi_ex},
+        0, false, true, interrupt, none, send_synthetic_cluster_ipi_ex},
     simple<hv_input_create_partition, hv_output_create_partition>(
-        HVCALL_CREATE_PARTITION, "HvCallCreatePartition", parent, create_partition),
+        HVCALL_CREATE_PARTITION, "HvCallCreatePartition", other, parent, create_partition),
+    simple<hv_input_partition>(HVCALL_INITIALIZE_PARTITION, "HvCallInitializePartition", other,
+        parent, initialize_partition),
     simple<hv_input_partition>(
-        HVCALL_INITIALIZE_PARTITION, "HvCallInitializePartition", parent, initialize_partition),
+        HVCALL_FINALIZE_PARTITION, "HvCallFinalizePartition", other, parent, finalize_partition),
     simple<hv_input_partition>(
-        HVCALL_FINALIZE_PARTITION, "HvCallFinalizePartition", parent, finalize_partition),
-    simple<hv_input_partition>(
-        HVCALL_DELETE_PARTITION, "HvCallDeletePartition", parent, delete_partition),
+        HVCALL_DELETE_PARTITION, "HvCallDeletePartition", other, parent, delete_partition),
     simple<hv_input_get_partition_property, hv_output_get_partition_property>(
-        HVCALL_GET_PARTITION_PROPERTY, "HvCallGetPartitionProperty", parent,
+        HVCALL_GET_PARTITION_PROPERTY, "HvCallGetPartitionProperty", other, parent,
         get_partition_property),
     simple<hv_input_set_partition_property>(HVCALL_SET_PARTITION_PROPERTY,
-        "HvCallSetPartitionProperty", parent, set_partition_property),
-    simple<Empty, hv_output_get_partition_id>(
-        HVCALL_GET_PARTITION_ID, "HvCallGetPartitionId", HV_ACCESS_PARTITION_ID, get_partition_id),
+        "HvCallSetPartitionProperty", other, parent, set_partition_property),
+    simple<Empty, hv_output_get_partition_id>(HVCALL_GET_PARTITION_ID, "HvCallGetPartitionId",
+        other, HV_ACCESS_PARTITION_ID, get_partition_id),
     rep<hv_input_deposit_memory, std::uint64_t>(
-        HVCALL_DEPOSIT_MEMORY, "HvCallDepositMemory", pool, deposit_memory),
+        HVCALL_DEPOSIT_MEMORY, "HvCallDepositMemory", deposit, pool, deposit_memory),
     rep<hv_input_withdraw_memory, Empty, std::uint64_t>(
-        HVCALL_WITHDRAW_MEMORY, "HvCallWithdrawMemory", pool, withdraw_memory),
+        HVCALL_WITHDRAW_MEMORY, "HvCallWithdrawMemory", deposit, pool, withdraw_memory),
     simple<hv_input_get_memory_balance, hv_output_get_memory_balance>(
-        HVCALL_GET_MEMORY_BALANCE, "HvCallGetMemoryBalance", pool, get_memory_balance),
+        HVCALL_GET_MEMORY_BALANCE, "HvCallGetMemoryBalance", deposit, pool, get_memory_balance),
     rep<hv_input_map_gpa_pages, std::uint64_t>(
-        HVCALL_MAP_GPA_PAGES, "HvCallMapGpaPages", parent, map_gpa_pages),
+        HVCALL_MAP_GPA_PAGES, "HvCallMapGpaPages", gpa_space, parent, map_gpa_pages),
     rep<hv_input_unmap_gpa_pages, Empty>(
-        HVCALL_UNMAP_GPA_PAGES, "HvCallUnmapGpaPages", parent, unmap_gpa_pages),
+        HVCALL_UNMAP_GPA_PAGES, "HvCallUnmapGpaPages", gpa_space, parent, unmap_gpa_pages),
     simple<hv_input_install_intercept>(
-        HVCALL_INSTALL_INTERCEPT, "HvCallInstallIntercept", parent, install_intercept),
-    simple<hv_input_create_vp>(HVCALL_CREATE_VP, "HvCallCreateVp", parent, create_vp),
-    simple<hv_input_delete_vp>(HVCALL_DELETE_VP, "HvCallDeleteVp", parent, delete_vp),
-    rep<hv_input_get_vp_registers, std::uint32_t, hv_register_value>(
-        HVCALL_GET_VP_REGISTERS, "HvCallGetVpRegisters", HV_ACCESS_VP_REGISTERS, get_vp_registers),
-    rep<hv_input_set_vp_registers, hv_register_assoc>(
-        HVCALL_SET_VP_REGISTERS, "HvCallSetVpRegisters", HV_ACCESS_VP_REGISTERS, set_vp_registers),
+        HVCALL_INSTALL_INTERCEPT, "HvCallInstallIntercept", other, parent, install_intercept),
+    simple<hv_input_create_vp>(HVCALL_CREATE_VP, "HvCallCreateVp", vps, parent, create_vp),
+    simple<hv_input_delete_vp>(HVCALL_DELETE_VP, "HvCallDeleteVp", vps, parent, delete_vp),
+    rep<hv_input_get_vp_registers, std::uint32_t, hv_register_value>(HVCALL_GET_VP_REGISTERS,
+        "HvCallGetVpRegisters", vps, HV_ACCESS_VP_REGISTERS, get_vp_registers),
+    rep<hv_input_set_vp_registers, hv_register_assoc>(HVCALL_SET_VP_REGISTERS,
+        "HvCallSetVpRegisters", vps, HV_ACCESS_VP_REGISTERS, set_vp_registers),
     simple<hv_input_translate_virtual_address, hv_output_translate_virtual_address>(
-        HVCALL_TRANSLATE_VIRTUAL_ADDRESS, "HvCallTranslateVirtualAddress", parent,
+        HVCALL_TRANSLATE_VIRTUAL_ADDRESS, "HvCallTranslateVirtualAddress", mmu, parent,
         translate_virtual_address),
     simple<hv_input_partition>(HVCALL_CLEAR_VIRTUAL_INTERRUPT, "HvCallClearVirtualInterrupt",
-        parent, clear_virtual_interrupt),
+        interrupt, parent, clear_virtual_interrupt),
     simple<hv_input_delete_port>(
-        HVCALL_DELETE_PORT, "HvCallDeletePort", HV_CREATE_PORT, delete_port),
+        HVCALL_DELETE_PORT, "HvCallDeletePort", synic, HV_CREATE_PORT, delete_port),
     simple<hv_input_disconnect_port>(
-        HVCALL_DISCONNECT_PORT, "HvCallDisconnectPort", HV_CONNECT_PORT, disconnect_port),
+        HVCALL_DISCONNECT_PORT, "HvCallDisconnectPort", synic, HV_CONNECT_PORT, disconnect_port),
     simple<hv_input_post_message>(
-        HVCALL_POST_MESSAGE, "HvCallPostMessage", HV_POST_MESSAGES, post_message),
+        HVCALL_POST_MESSAGE, "HvCallPostMessage", synic, HV_POST_MESSAGES, post_message),
     simple<hv_input_signal_event>(
-        HVCALL_SIGNAL_EVENT, "HvCallSignalEvent", HV_SIGNAL_EVENTS, signal_event),
+        HVCALL_SIGNAL_EVENT, "HvCallSignalEvent", synic, HV_SIGNAL_EVENTS, signal_event),
     simple<hv_input_stats_page, hv_output_map_stats_page>(
-        HVCALL_MAP_STATS_PAGE, "HvCallMapStatsPage", HV_ACCESS_STATS, map_stats_page),
+        HVCALL_MAP_STATS_PAGE, "HvCallMapStatsPage", other, HV_ACCESS_STATS, map_stats_page),
     simple<hv_input_stats_page>(
-        HVCALL_UNMAP_STATS_PAGE, "HvCallUnmapStatsPage", HV_ACCESS_STATS, unmap_stats_page),
+        HVCALL_UNMAP_STATS_PAGE, "HvCallUnmapStatsPage", other, HV_ACCESS_STATS, unmap_stats_page),
     simple<hv_input_set_system_property>(
-        HVCALL_SET_SYSTEM_PROPERTY, "HvCallSetSystemProperty", machine, set_system_property),
+        HVCALL_SET_SYSTEM_PROPERTY, "HvCallSetSystemProperty", other, machine, set_system_property),
     simple<hv_input_add_logical_processor, hv_output_add_logical_processor>(
-        HVCALL_ADD_LOGICAL_PROCESSOR, "HvCallAddLogicalProcessor", machine, add_logical_processor),
+        HVCALL_ADD_LOGICAL_PROCESSOR, "HvCallAddLogicalProcessor", lps, machine,
+        add_logical_processor),
     simple<hv_input_get_system_property, hv_output_get_system_property>(
-        HVCALL_GET_SYSTEM_PROPERTY, "HvCallGetSystemProperty", machine, get_system_property),
+        HVCALL_GET_SYSTEM_PROPERTY, "HvCallGetSystemProperty", other, machine, get_system_property),
     {HVCALL_MAP_DEVICE_INTERRUPT, "HvCallMapDeviceInterrupt", map_device_interrupt_header, 0,
-        sizeof(hv_output_map_device_interrupt), 0, false, true, machine, map_device_interrupt},
+        sizeof(hv_output_map_device_interrupt), 0, false, true, interrupt, machine,
+        map_device_interrupt},
     simple<hv_input_unmap_device_interrupt>(HVCALL_UNMAP_DEVICE_INTERRUPT,
-        "HvCallUnmapDeviceInterrupt", machine, unmap_device_interrupt),
+        "HvCallUnmapDeviceInterrupt", interrupt, machine, unmap_device_interrupt),
     {HVCALL_RETARGET_DEVICE_INTERRUPT, "HvCallRetargetDeviceInterrupt",
-        retarget_device_interrupt_header, 0, 0, 0, false, true, none, retarget_device_interrupt},
+        retarget_device_interrupt_header, 0, 0, 0, false, true, interrupt, none,
+        retarget_device_interrupt},
     simple<hv_input_enter_sleep_state>(
-        HVCALL_ENTER_SLEEP_STATE, "HvCallEnterSleepState", machine, enter_sleep_state),
+        HVCALL_ENTER_SLEEP_STATE, "HvCallEnterSleepState", other, machine, enter_sleep_state),
     simple<hv_input_notify_partition_event>(HVCALL_NOTIFY_PARTITION_EVENT,
-        "HvCallNotifyPartitionEvent", machine, notify_partition_event),
+        "HvCallNotifyPartitionEvent", other, machine, notify_partition_event),
     simple<hv_input_notify_port_ring_empty>(HVCALL_NOTIFY_PORT_RING_EMPTY,
-        "HvCallNotifyPortRingEmpty", HV_CREATE_PORT, notify_port_ring_empty),
+        "HvCallNotifyPortRingEmpty", synic, HV_CREATE_PORT, notify_port_ring_empty),
     simple<hv_input_register_intercept_result>(HVCALL_REGISTER_INTERCEPT_RESULT,
-        "HvCallRegisterInterceptResult", parent, register_intercept_result),
+        "HvCallRegisterInterceptResult", other, parent, register_intercept_result),
     simple<hv_input_unregister_intercept_result>(HVCALL_UNREGISTER_INTERCEPT_RESULT,
-        "HvCallUnregisterInterceptResult", parent, unregister_intercept_result),
+        "HvCallUnregisterInterceptResult", other, parent, unregister_intercept_result),
     simple<hv_input_assert_virtual_interrupt>(HVCALL_ASSERT_VIRTUAL_INTERRUPT,
-        "HvCallAssertVirtualInterrupt", parent, assert_virtual_interrupt),
+        "HvCallAssertVirtualInterrupt", interrupt, parent, assert_virtual_interrupt),
     simple<hv_input_create_port>(
-        HVCALL_CREATE_PORT, "HvCallCreatePort", HV_CREATE_PORT, create_port),
+        HVCALL_CREATE_PORT, "HvCallCreatePort", synic, HV_CREATE_PORT, create_port),
     simple<hv_input_connect_port>(
-        HVCALL_CONNECT_PORT, "HvCallConnectPort", HV_CONNECT_PORT, connect_port),
+        HVCALL_CONNECT_PORT, "HvCallConnectPort", synic, HV_CONNECT_PORT, connect_port),
     rep<hv_input_get_vp_index_from_apic_id, std::uint32_t, std::uint32_t>(
-        HVCALL_GET_VP_INDEX_FROM_APIC_ID, "HvCallGetVpIndexFromApicId", none,
+        HVCALL_GET_VP_INDEX_FROM_APIC_ID, "HvCallGetVpIndexFromApicId", vps, none,
         get_vp_index_from_apic_id),
     simple<hv_input_signal_event_direct, hv_output_signal_event_direct>(
-        HVCALL_SIGNAL_EVENT_DIRECT, "HvCallSignalEventDirect", parent, signal_event_direct),
+        HVCALL_SIGNAL_EVENT_DIRECT, "HvCallSignalEventDirect", synic, parent, signal_event_direct),
     simple<hv_input_post_message_direct>(
-        HVCALL_POST_MESSAGE_DIRECT, "HvCallPostMessageDirect", parent, post_message_direct),
+        HVCALL_POST_MESSAGE_DIRECT, "HvCallPostMessageDirect", synic, parent, post_message_direct),
     simple<hv_input_dispatch_vp, hv_output_dispatch_vp>(
-        HVCALL_DISPATCH_VP, "HvCallDispatchVp", parent, dispatch_vp),
+        HVCALL_DISPATCH_VP, "HvCallDispatchVp", vps, parent, dispatch_vp),
     rep<hv_input_get_gpa_pages_access_state, Empty, std::uint8_t>(
-        HVCALL_GET_GPA_PAGES_ACCESS_STATES, "HvCallGetGpaPagesAccessStates", parent,
+        HVCALL_GET_GPA_PAGES_ACCESS_STATES, "HvCallGetGpaPagesAccessStates", gpa_space, parent,
         get_gpa_pages_access_states),
     simple<hv_input_map_vp_state_page, hv_output_map_vp_state_page>(
-        HVCALL_MAP_VP_STATE_PAGE, "HvCallMapVpStatePage", parent, map_vp_state_page),
+        HVCALL_MAP_VP_STATE_PAGE, "HvCallMapVpStatePage", vps, parent, map_vp_state_page),
     simple<hv_input_unmap_vp_state_page>(
-        HVCALL_UNMAP_VP_STATE_PAGE, "HvCallUnmapVpStatePage", parent, unmap_vp_state_page),
+        HVCALL_UNMAP_VP_STATE_PAGE, "HvCallUnmapVpStatePage", vps, parent, unmap_vp_state_page),
     variable<hv_input_vp_state, hv_synthetic_timers_state>(
-        HVCALL_GET_VP_STATE, "HvCallGetVpState", parent, get_vp_state),
-    variable<hv_input_vp_state>(HVCALL_SET_VP_STATE, "HvCallSetVpState", parent, set_vp_state),
+        HVCALL_GET_VP_STATE, "HvCallGetVpState", vps, parent, get_vp_state),
+    variable<hv_input_vp_state>(HVCALL_SET_VP_STATE, "HvCallSetVpState", vps, parent, set_vp_state),
     rep<hv_input_get_vp_cpuid_values, hv_cpuid_leaf_info, hv_output_get_vp_cpuid_values>(
-        HVCALL_GET_VP_CPUID_VALUES, "HvCallGetVpCpuidValues", parent, get_vp_cpuid_values),
+        HVCALL_GET_VP_CPUID_VALUES, "HvCallGetVpCpuidValues", vps, parent, get_vp_cpuid_values),
     simple<hv_input_get_partition_property_ex, hv_output_get_partition_property_ex>(
-        HVCALL_GET_PARTITION_PROPERTY_EX, "HvCallGetPartitionPropertyEx", parent,
+        HVCALL_GET_PARTITION_PROPERTY_EX, "HvCallGetPartitionPropertyEx", other, parent,
         get_partition_property_ex),
 };
 

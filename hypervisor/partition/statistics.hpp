@@ -24,11 +24,25 @@ enum class VpCounter : std::uint16_t {
     memory_intercept_messages = 41,
     apic_eoi_accesses = 42,
     other_messages = 43,
+    address_domain_flushes = 48,
+    address_space_flushes = 49,
+    global_gva_range_flushes = 50,
+    local_gva_range_flushes = 51,
     synthetic_interrupts = 58,
     virtual_interrupts = 59,
     apic_ipis_sent = 60,
+    // Of the hypercalls that are implemented, each under one of these and deposit_hypercalls.
+    gpa_space_hypercalls = 62,
+    logical_processor_hypercalls = 63,
+    long_spin_wait_hypercalls = 64,
+    other_hypercalls = 65,
+    synthetic_interrupt_hypercalls = 66,
+    virtual_interrupt_hypercalls = 67,
+    virtual_mmu_hypercalls = 68,
+    virtual_processor_hypercalls = 69,
     nested_page_faults = 71,
     lp_dispatches = 74,
+    deposit_hypercalls = 198,
     root_dispatch_thread_blocked = 202,
 };
 
@@ -48,9 +62,9 @@ struct StatisticsShare {
 class VpCounters final {
 public:
     StatisticsPage& page() { return page_; }
-    void count(VpCounter counter) {
+    void count(VpCounter counter, std::uint64_t times = 1) {
         if (std::uint64_t* const page = page_.load(std::memory_order_relaxed); page != nullptr) {
-            ++page[static_cast<unsigned>(counter)];
+            page[static_cast<unsigned>(counter)] += times;
         }
     }
     void set(VpCounter counter, std::uint64_t value) {

@@ -61,6 +61,48 @@ TEST(HypercallTable, ACallIsEitherSimpleOrRep) {
     }
 }
 
+/// What is in no chapter of the TLFS that has a counter is under "other".
+TEST(HypercallTable, EachCallIsCountedByItsClass) {
+    std::map<VpCounter, std::set<int>> expected{
+        {VpCounter::gpa_space_hypercalls,
+            {HVCALL_MAP_GPA_PAGES, HVCALL_UNMAP_GPA_PAGES, HVCALL_GET_GPA_PAGES_ACCESS_STATES}},
+        {VpCounter::logical_processor_hypercalls,
+            {HVCALL_GET_LOGICAL_PROCESSOR_RUN_TIME, HVCALL_ADD_LOGICAL_PROCESSOR}},
+        {VpCounter::long_spin_wait_hypercalls, {HVCALL_NOTIFY_LONG_SPIN_WAIT}},
+        {VpCounter::synthetic_interrupt_hypercalls,
+            {HVCALL_POST_MESSAGE, HVCALL_POST_MESSAGE_DIRECT, HVCALL_SIGNAL_EVENT,
+                HVCALL_SIGNAL_EVENT_DIRECT, HVCALL_CREATE_PORT, HVCALL_DELETE_PORT,
+                HVCALL_CONNECT_PORT, HVCALL_DISCONNECT_PORT, HVCALL_NOTIFY_PORT_RING_EMPTY}},
+        {VpCounter::virtual_interrupt_hypercalls,
+            {HVCALL_ASSERT_VIRTUAL_INTERRUPT, HVCALL_CLEAR_VIRTUAL_INTERRUPT,
+                HVCALL_SEND_SYNTHETIC_CLUSTER_IPI, HVCALL_SEND_SYNTHETIC_CLUSTER_IPI_EX,
+                HVCALL_MAP_DEVICE_INTERRUPT, HVCALL_UNMAP_DEVICE_INTERRUPT,
+                HVCALL_RETARGET_DEVICE_INTERRUPT}},
+        {VpCounter::virtual_mmu_hypercalls,
+            {HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE, HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST,
+                HVCALL_FLUSH_VIRTUAL_ADDRESS_SPACE_EX, HVCALL_FLUSH_VIRTUAL_ADDRESS_LIST_EX,
+                HVCALL_TRANSLATE_VIRTUAL_ADDRESS}},
+        {VpCounter::virtual_processor_hypercalls,
+            {HVCALL_CREATE_VP, HVCALL_DELETE_VP, HVCALL_DISPATCH_VP, HVCALL_GET_VP_REGISTERS,
+                HVCALL_SET_VP_REGISTERS, HVCALL_GET_VP_STATE, HVCALL_SET_VP_STATE,
+                HVCALL_MAP_VP_STATE_PAGE, HVCALL_UNMAP_VP_STATE_PAGE,
+                HVCALL_GET_VP_INDEX_FROM_APIC_ID, HVCALL_GET_VP_CPUID_VALUES}},
+        {VpCounter::deposit_hypercalls,
+            {HVCALL_DEPOSIT_MEMORY, HVCALL_WITHDRAW_MEMORY, HVCALL_GET_MEMORY_BALANCE}},
+    };
+    for (const CallEntry& entry : table()) {
+        const auto found = expected.find(entry.counter);
+        if (found == expected.end()) {
+            EXPECT_EQ(entry.counter, VpCounter::other_hypercalls) << entry.name;
+        } else {
+            EXPECT_EQ(found->second.erase(entry.code), 1u) << entry.name;
+        }
+    }
+    for (const auto& [counter, missing] : expected) {
+        EXPECT_TRUE(missing.empty()) << static_cast<int>(counter);
+    }
+}
+
 /// What stops a virtual processor, or reads or changes one, needs a right that no child is born
 /// with: else two of a child could wait for each other in the hypervisor for ever.
 TEST(HypercallTable, RegistersAreNotForEveryone) {

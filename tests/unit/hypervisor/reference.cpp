@@ -90,6 +90,33 @@ std::string zeros(const CallEntry& entry) {
     return text;
 }
 
+const char* class_name(VpCounter counter) {
+    switch (counter) {
+    case VpCounter::gpa_space_hypercalls:
+        return "GPA space";
+    case VpCounter::logical_processor_hypercalls:
+        return "logical processor";
+    case VpCounter::long_spin_wait_hypercalls:
+        return "long spin wait";
+    case VpCounter::other_hypercalls:
+        return "other";
+    case VpCounter::synthetic_interrupt_hypercalls:
+        return "synthetic interrupt";
+    case VpCounter::virtual_interrupt_hypercalls:
+        return "virtual interrupt";
+    case VpCounter::virtual_mmu_hypercalls:
+        return "virtual MMU";
+    case VpCounter::virtual_processor_hypercalls:
+        return "virtual processor";
+    case VpCounter::deposit_hypercalls:
+        return "deposit";
+    default:
+        std::fprintf(stderr, "counter %u is not one of a class of hypercalls\n",
+            static_cast<unsigned>(counter));
+        std::exit(1);
+    }
+}
+
 void write_hypercalls() {
     std::printf(
         "# Hypercalls\n\n"
@@ -106,14 +133,16 @@ void write_hypercalls() {
         "a caller that sets one\ngets HV_STATUS_INVALID_PARAMETER, or where they belong to the "
         "number of a port or a connection,\nHV_STATUS_INVALID_PORT_ID or "
         "HV_STATUS_INVALID_CONNECTION_ID.\n\n"
-        "| code | name | kind | input | output | privilege | zeros |\n"
-        "|---|---|---|---|---|---|---|\n");
+        "The class is the counter in the statistics of the calling virtual processor that the call "
+        "is counted\nunder, however it ends.\n\n"
+        "| code | name | kind | input | output | privilege | class | zeros |\n"
+        "|---|---|---|---|---|---|---|---|\n");
     for (const CallEntry& entry : hypercall::table()) {
-        std::printf("| 0x%04x | %s | %s | %s | %s | %s | %s |\n", unsigned{entry.code}, entry.name,
-            entry.is_rep ? "rep" : "simple",
+        std::printf("| 0x%04x | %s | %s | %s | %s | %s | %s | %s |\n", unsigned{entry.code},
+            entry.name, entry.is_rep ? "rep" : "simple",
             bytes(entry.input_size, entry.rep_input_size, entry.has_variable_header).c_str(),
             bytes(entry.output_size, entry.rep_output_size, false).c_str(),
-            privilege_name(entry.privilege), zeros(entry).c_str());
+            privilege_name(entry.privilege), class_name(entry.counter), zeros(entry).c_str());
     }
 }
 
