@@ -28,9 +28,9 @@ struct EndOfInterrupt {
 
 /// What the owner of a local APIC has to do after an access to it.
 struct LocalApicEffect {
-    bool recheck_interrupts = false; ///< deliverable() may answer otherwise than before
-    bool timer_changed = false;      ///< timer_deadline() may
-    std::optional<InterruptCommand> command{};
+    bool recheck_interrupts = false;           ///< deliverable() may answer otherwise than before
+    bool timer_changed = false;                ///< timer_deadline() may
+    std::optional<InterruptCommand> command{}; ///< sent; to itself and fixed: taken in already
     std::optional<EndOfInterrupt> end_of_interrupt{};
 
     bool operator==(const LocalApicEffect&) const = default;

@@ -417,7 +417,8 @@ std::uint32_t VirtualLocalApic::legal_lvt_bits(LvtIndex index) const {
     }
 }
 
-/// A fixed interrupt to itself goes straight into IRR; all else is the owner's to route.
+/// A fixed interrupt to itself goes straight into IRR, and is told; all else is the owner's to
+/// route.
 void VirtualLocalApic::send(const InterruptCommand& command, LocalApicEffect& effect) {
     if (!worth_sending(command)) {
         return;
@@ -430,7 +431,6 @@ void VirtualLocalApic::send(const InterruptCommand& command, LocalApicEffect& ef
     }
     if (command.shorthand == DestinationShorthand::self && command.mode == DeliveryMode::fixed) {
         effect.recheck_interrupts = accept(command.vector, command.level_triggered);
-        return;
     }
     effect.command = command;
 }

@@ -78,7 +78,9 @@ void send(VirtualProcessor& from, const InterruptCommand& command) {
         (void)send(from.partition(), command);
         break;
     case DestinationShorthand::self:
-        deliver(from, command);
+        if (command.mode != DeliveryMode::fixed) { // that one has been taken in already
+            deliver(from, command);
+        }
         break;
     case DestinationShorthand::all:
     case DestinationShorthand::all_but_self:

@@ -24,6 +24,7 @@ enum class VpCounter : std::uint16_t {
     memory_intercept_messages = 41,
     apic_eoi_accesses = 42,
     other_messages = 43,
+    lp_migrations = 45,
     address_domain_flushes = 48,
     address_space_flushes = 49,
     global_gva_range_flushes = 50,
@@ -31,6 +32,7 @@ enum class VpCounter : std::uint16_t {
     synthetic_interrupts = 58,
     virtual_interrupts = 59,
     apic_ipis_sent = 60,
+    apic_self_ipis_sent = 61, ///< by the shorthand, or the register for them
     // Of the hypercalls that are implemented, each under one of these and deposit_hypercalls.
     gpa_space_hypercalls = 62,
     logical_processor_hypercalls = 63,

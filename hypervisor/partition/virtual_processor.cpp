@@ -410,6 +410,9 @@ void VirtualProcessor::rearm(LogicalProcessor& lp) {
         return;
     }
     if (timer_lp_ != nullptr) {
+        if (timer_lp_ != &lp) { // where it ran last
+            counters.count(VpCounter::lp_migrations);
+        }
         const SpinGuard guard{timer_lp_->queue_lock};
         timer_lp_->timers().remove(*this);
     }
@@ -444,6 +447,9 @@ void VirtualProcessor::apply(const LocalApicEffect& effect) {
     }
     if (effect.command) {
         counters.count(VpCounter::apic_ipis_sent);
+        if (effect.command->shorthand == DestinationShorthand::self) {
+            counters.count(VpCounter::apic_self_ipis_sent);
+        }
         interrupts::send(*this, *effect.command);
     }
 }

@@ -91,7 +91,9 @@ TEST(VirtualLocalApic, SendsToItselfDirectly) {
     Enabled fixture;
     auto& apic = fixture.apic;
     const auto effect = write(apic, ApicRegister::interrupt_command_low, 0x40040);
-    EXPECT_EQ(effect, (LocalApicEffect{.recheck_interrupts = true}));
+    EXPECT_EQ(effect,
+        (LocalApicEffect{.recheck_interrupts = true,
+            .command = InterruptCommand{.vector = 0x40, .shorthand = DestinationShorthand::self}}));
     EXPECT_EQ(apic.deliverable(), 0x40);
 }
 
@@ -282,7 +284,9 @@ TEST(VirtualLocalApic, HasASelfInterruptRegister) {
     Extended fixture;
     const auto effect = fixture.apic.write_msr(0x83F, 0x41, start);
     ASSERT_TRUE(effect);
-    EXPECT_EQ(*effect, (LocalApicEffect{.recheck_interrupts = true}));
+    EXPECT_EQ(*effect,
+        (LocalApicEffect{.recheck_interrupts = true,
+            .command = InterruptCommand{.vector = 0x41, .shorthand = DestinationShorthand::self}}));
     EXPECT_EQ(fixture.apic.deliverable(), 0x41);
     EXPECT_TRUE(fixture.apic.write_msr(0x83F, 0x0F, start));
     EXPECT_EQ(read_errors(fixture.apic), apic_error::sent_illegal_vector);
