@@ -44,6 +44,7 @@ enum class VpCounter : std::uint16_t {
     virtual_processor_hypercalls = 69,
     nested_page_faults = 71,
     lp_dispatches = 74,
+    waiting_for_cpu_time = 75,
     deposit_hypercalls = 198,
     root_dispatch_thread_blocked = 202,
 };

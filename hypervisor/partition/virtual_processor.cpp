@@ -142,6 +142,8 @@ VirtualProcessor::Hold::~Hold() {
 void VirtualProcessor::run(LogicalProcessor& lp) {
     counters.count(VpCounter::lp_dispatches);
     const std::uint64_t begin = read_tsc();
+    end_wait(begin);
+    counters.set(VpCounter::waiting_for_cpu_time, clock::to_100ns(waited));
     cpu_.set_tsc_offset(partition_.clock().hardware_offset(tsc_offset()));
     if (!partition_.is_root()) {
         cpu_.set_intercepts({.exceptions = partition_.intercepts.exceptions(),

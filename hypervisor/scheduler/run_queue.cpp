@@ -49,6 +49,9 @@ void RunQueue::note_least() {
 }
 
 void RunQueue::add_preempted(ScheduleEntity& entity, std::uint64_t now) {
+    if (entity.ready_since == 0) {
+        entity.ready_since = now;
+    }
     if (entity.is_limited && entity.cap.left(now) <= 0) {
         entity.release = entity.cap.available_at(now);
         insert(entity, List::parked);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 namespace hypervisor {
 
@@ -30,7 +31,9 @@ struct ScheduleEntity {
     ScheduleEntity* previous = nullptr;
     List list = List::none;
     bool is_limited = false;
-    bool is_patient = false; ///< about its reserve
+    bool is_patient = false;       ///< about its reserve
+    std::uint64_t ready_since = 0; ///< waits for its turn since then, on whatever queue, or 0
+    std::uint64_t waited = 0;      ///< in all, until its last turn
 
     [[nodiscard]] bool is_queued() const { return list != List::none; }
     /// \return `ticks` as virtual time.
@@ -39,6 +42,11 @@ struct ScheduleEntity {
     }
     [[nodiscard]] bool is_entitled(std::uint64_t now) {
         return reserve.fraction() != 0 && reserve.is_due(now, is_patient);
+    }
+    /// It gets its turn, or may no longer have one.
+    void end_wait(std::uint64_t now) {
+        const std::uint64_t since = std::exchange(ready_since, 0);
+        waited += since != 0 && now > since ? now - since : 0;
     }
     /// How far `a` is ahead of `b` in virtual time.
     static std::int64_t lead(std::uint64_t a, std::uint64_t b) {

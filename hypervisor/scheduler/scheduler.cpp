@@ -83,6 +83,7 @@ void dequeue(VirtualProcessor& vp) {
     LogicalProcessor& lp = vp.lp();
     const SpinGuard queue{lp.queue_lock};
     lp.queue().remove(vp.schedule_entity());
+    vp.schedule_entity().end_wait(read_tsc());
     vp.place = VirtualProcessor::Place::nowhere;
     lp.load.fetch_sub(1, std::memory_order_relaxed);
 }

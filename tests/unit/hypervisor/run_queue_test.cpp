@@ -56,6 +56,46 @@ TEST(RunQueue, EqualsTakeTurns) {
     }
 }
 
+/// From when it is ready until it has its turn, whatever queues it has been moved to meanwhile.
+TEST(RunQueue, TimeThatOneWaitsIsTold) {
+    RunQueue queue{bonus, lag};
+    RunQueue other{bonus, lag};
+    ScheduleEntity entity;
+    queue.add_woken(entity, 100);
+    queue.remove(entity);
+    other.add_preempted(entity, 130);
+    EXPECT_EQ(other.take_first(), &entity);
+    EXPECT_EQ(entity.waited, 0u) << "it has not run yet";
+    entity.end_wait(150);
+    EXPECT_EQ(entity.waited, 50u);
+    entity.end_wait(1000);
+    EXPECT_EQ(entity.waited, 50u) << "who runs or sleeps does not wait";
+    queue.add_preempted(entity, 2000);
+    queue.remove(entity);
+    entity.end_wait(2007);
+    EXPECT_EQ(entity.waited, 57u);
+    queue.add_woken(entity, 3000);
+    queue.remove(entity);
+    entity.end_wait(2999);
+    EXPECT_EQ(entity.waited, 57u) << "another processor's counter may be behind";
+}
+
+/// One that has had all that it may have is ready all the same.
+TEST(RunQueue, ParkedOnesWait) {
+    RunQueue queue{bonus, lag};
+    ScheduleEntity entity;
+    entity.is_limited = true;
+    entity.cap.set(Bandwidth::whole / 4, 1000, 1);
+    entity.cap.use(250, 251);
+    queue.add_preempted(entity, 251);
+    ASSERT_EQ(entity.list, ScheduleEntity::List::parked);
+    const std::uint64_t release = entity.release;
+    queue.refresh(release);
+    ASSERT_EQ(queue.take_first(), &entity);
+    entity.end_wait(release + 5);
+    EXPECT_EQ(entity.waited, release + 5 - 251);
+}
+
 TEST(RunQueueDeathTest, NobodyIsInItTwiceOrLeavesItTwice) {
     RunQueue queue{bonus, lag};
     ScheduleEntity entity;
