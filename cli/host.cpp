@@ -64,10 +64,14 @@ json processors(const HostStatistics& before, const HostStatistics& after, doubl
         const Counters& then = of(before.logical_processors, index);
         // Its own time: the counters of one that sleeps are of when it fell asleep.
         const double time = difference(then, now, "LpGlobalTime");
+        double interrupts = 0;
+        for (const char* const kind : {"LpHardwareInterrupts", "LpInterProcessorInterrupts",
+                 "LpSchedulerInterrupts", "LpTimerInterrupts"})
+            interrupts += difference(then, now, kind);
         found.push_back({{"index", index},
             {"busy_percent", percent(difference(then, now, "LpTotalRunTime"), time)},
             {"hypervisor_percent", percent(difference(then, now, "LpHypervisorRunTime"), time)},
-            {"interrupts_per_second", difference(then, now, "LpHardwareInterrupts") / seconds},
+            {"interrupts_per_second", interrupts / seconds},
             {"switches_per_second", difference(then, now, "LpContextSwitches") / seconds}});
     }
     return found;

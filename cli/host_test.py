@@ -50,7 +50,8 @@ class HostTest(unittest.TestCase):
                 env=self.environment, stdout=subprocess.PIPE, text=True) as croft:
             first = json.loads(croft.stdout.readline())
             self.write("lp/0", LpGlobalTime=3000, LpTotalRunTime=1100, LpHypervisorRunTime=110,
-                       LpHardwareInterrupts=25, LpContextSwitches=8)
+                       LpHardwareInterrupts=10, LpInterProcessorInterrupts=4,
+                       LpSchedulerInterrupts=3, LpTimerInterrupts=8, LpContextSwitches=8)
             self.write("partition/7/vp/0", VpTotalRunTime=50, VpCpuidInstructionsCount=42)
             seen = {"cpuid": 0.0, "interrupts": 0.0}
             processor = None
@@ -70,7 +71,7 @@ class HostTest(unittest.TestCase):
         self.assertEqual(first["partitions"][1]["deposited_pages"], 99)
         self.assertEqual(first["partitions"][1]["mapped_2m"], 4)
         self.assertEqual(round(seen["cpuid"]), 12)
-        self.assertEqual(round(seen["interrupts"]), 20)
+        self.assertEqual(round(seen["interrupts"]), 20, "of all kinds")
         # Of 2,000 units 1,000 were busy, 100 of them the hypervisor's.
         self.assertAlmostEqual(processor["busy_percent"], 50)
         self.assertAlmostEqual(processor["hypervisor_percent"], 5)

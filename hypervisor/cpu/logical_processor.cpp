@@ -125,6 +125,7 @@ void LogicalProcessor::sleep() {
         empty = queue_.empty();
     }
     if (empty) {
+        ++halts;
         wait_for_interrupt();
     }
     end_sleep();
@@ -181,9 +182,20 @@ void LogicalProcessor::arm_timer() {
     physical_apic::start_timer(clock::apic_ticks(deadline > now ? deadline - now : 0));
 }
 
+std::uint64_t& LogicalProcessor::counter_of(std::uint8_t vector) {
+    switch (vector) {
+    case physical_apic::timer_vector:
+        return timer_interrupts;
+    case physical_apic::kick_vector:
+        return reschedule_requested() ? scheduler_interrupts : processor_interrupts;
+    default:
+        return hardware_interrupts;
+    }
+}
+
 void LogicalProcessor::handle_interrupt(std::uint8_t vector) {
     end_sleep();
-    ++hardware_interrupts;
+    ++counter_of(vector);
     // Often enough for those who look, and seldom for those who are interrupted often.
     if (const std::uint64_t now = read_tsc(); now >= statistics_due_) {
         constexpr std::uint64_t period_100ns = 10'000;
@@ -243,6 +255,7 @@ void LogicalProcessor::pass_nmi_on() {
 void LogicalProcessor::kick() {
     if (is_in_guest() || idle.load(std::memory_order_seq_cst)) {
         physical_apic::send_fixed(apic_id_, physical_apic::kick_vector);
+        ++current().interrupts_sent;
     }
 }
 

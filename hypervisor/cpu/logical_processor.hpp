@@ -180,10 +180,21 @@ public:
     /// What went into choosing who is next, and into what comes to an LP that sleeps: all until
     /// `now` but `guest_time`, sleep, and what the one that runs now has had.
     [[nodiscard]] std::uint64_t hypervisor_time(std::uint64_t now) const;
-    std::uint64_t hardware_interrupts = 0;
+    /// In which it was halted.
+    [[nodiscard]] std::uint64_t sleep_time() const { return sleep_time_; }
+    std::uint64_t halts = 0;
     std::uint64_t context_switches = 0;
+    /// Each is counted once: as a device's, as the timer's, as another processor's that wants
+    /// somebody else to run here, or as another processor's for another reason.
+    std::uint64_t hardware_interrupts = 0;
+    std::uint64_t timer_interrupts = 0;
+    std::uint64_t scheduler_interrupts = 0;
+    std::uint64_t processor_interrupts = 0;
+    /// The last two kinds of others, sent from here.
+    std::uint64_t interrupts_sent = 0;
 
 private:
+    std::uint64_t& counter_of(std::uint8_t vector);
     void sleep();
     void limit(std::uint64_t until);
     void change_partition(const Partition& to);

@@ -26,6 +26,13 @@ enum LpCounter : unsigned {
     hypervisor_run_time = 3,
     hardware_interrupts = 4,
     context_switches = 5,
+    inter_processor_interrupts = 6,
+    scheduler_interrupts = 7,
+    timer_interrupts = 8,
+    inter_processor_interrupts_sent = 9,
+    processor_halts = 10,
+    c1_transitions = 13, ///< a halt is C1, and there is no other sleep
+    c1_run_time = 14,
     root_vp_index = 19,
 };
 enum PartitionCounter : unsigned {
@@ -113,6 +120,13 @@ void refresh(const LogicalProcessor& lp) {
     page[hypervisor_run_time] = clock::to_100ns(hypervisor);
     page[hardware_interrupts] = lp.hardware_interrupts;
     page[context_switches] = lp.context_switches;
+    page[inter_processor_interrupts] = lp.processor_interrupts;
+    page[scheduler_interrupts] = lp.scheduler_interrupts;
+    page[timer_interrupts] = lp.timer_interrupts;
+    page[inter_processor_interrupts_sent] = lp.interrupts_sent;
+    page[processor_halts] = lp.halts;
+    page[c1_transitions] = lp.halts;
+    page[c1_run_time] = clock::to_100ns(lp.sleep_time());
     page[root_vp_index] = lp.index();
 }
 
