@@ -5,6 +5,7 @@
 #include "hypervisor/hypercall/target.hpp"
 #include "hypervisor/hypercall/vp_set.hpp"
 #include "hypervisor/partition/interrupts.hpp"
+#include "hypervisor/partition/machine_statistics.hpp"
 
 namespace hypervisor::hypercall {
 
@@ -126,6 +127,8 @@ Status map_device_interrupt(Call& call) {
     if (!physical) {
         return Status::no_resources;
     }
+    target->device_interrupts.fetch_add(1, std::memory_order_relaxed);
+    machine_statistics::refresh(*target);
     hv_output_map_device_interrupt out{};
     if ((in.device_id >> HV_DEVICE_ID_TYPE_SHIFT) == HV_DEVICE_TYPE_IOAPIC) {
         constexpr unsigned trigger_shift = 15;
@@ -158,10 +161,15 @@ Status unmap_device_interrupt(Call& call) {
         static_cast<std::uint32_t>(io_apic ? in.interrupt_entry.ioapic_rte >> 56
                                            : (in.interrupt_entry.msi.address >> 12) & 0xff);
     for (LogicalProcessor* const lp : LogicalProcessor::all()) {
-        if (lp->apic_id() == apic_id) {
-            return lp->device_interrupts().unmap(vector) ? Status::success
-                                                         : Status::invalid_parameter;
+        if (lp->apic_id() != apic_id) {
+            continue;
         }
+        if (!lp->device_interrupts().unmap(vector)) {
+            break;
+        }
+        target->device_interrupts.fetch_sub(1, std::memory_order_relaxed);
+        machine_statistics::refresh(*target);
+        return Status::success;
     }
     return Status::invalid_parameter;
 }

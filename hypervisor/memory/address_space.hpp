@@ -30,6 +30,7 @@ public:
     void destroy() { slat_.destroy(); }
     [[nodiscard]] SpaPage root() const { return slat_.root(); }
     [[nodiscard]] Slat& slat() { return slat_; }
+    [[nodiscard]] const Slat& slat() const { return slat_; }
     [[nodiscard]] Slat::Mapping lookup(GpaPage gpa) const { return slat_.lookup(gpa); }
     [[nodiscard]] std::uint64_t mapped_pages() const { return slat_.mapped_pages(); }
     [[nodiscard]] std::uint64_t mapped_large() const { return slat_.mapped_large(); }

@@ -172,6 +172,7 @@ bool Slat::split(Entry& entry, unsigned level) {
         }
         mapped_large_ += level == large_level ? -1ull : entries_per_table;
         mapped_huge_ -= level == huge_level ? 1 : 0;
+        ++shattered_;
     } else if (old.is_no_access()) {
         for (std::uint64_t i = 0; i < old.range_count(); ++i) {
             set(below[old.range_first() + i], NestedPageEntry::no_access());
@@ -206,6 +207,7 @@ bool Slat::reference(SpaPage page, bool large) {
 
 /// Changes a page's entry but for its state, which the processor may set until the last moment.
 NestedPageEntry Slat::replace(Entry& entry, NestedPageEntry value) {
+    ++modifications_;
     const NestedPageEntry old{entry.exchange(value.raw())};
     if (const std::uint64_t state = state_to_keep(old); state != 0) {
         entry.fetch_or(state);
@@ -256,7 +258,7 @@ Status Slat::replace_large(GpaPage gpa, NestedPageEntry value, ReleaseList& rele
         return Status::insufficient_memory;
     }
     const NestedPageEntry old = get(*entry);
-    set(*entry, value);
+    change(*entry, value);
     if (old.is_present() && !old.is_large()) {
         drop_table(old, released);
     } else {
@@ -307,6 +309,7 @@ void Slat::merge(GpaPage gpa, ReleaseList& released) {
     released.add_table(table);
     mapped_large_ -= entries_per_table;
     ++mapped_huge_;
+    ++recombined_;
 }
 
 Status Slat::map_huge_identity(GpaPage gpa) {
@@ -315,7 +318,7 @@ Status Slat::map_huge_identity(GpaPage gpa) {
         return Status::insufficient_memory;
     }
     constexpr std::uint32_t all = HV_MAP_GPA_READABLE | HV_MAP_GPA_WRITABLE | HV_MAP_GPA_EXECUTABLE;
-    set(*entry, NestedPageEntry::leaf(SpaPage{gpa.number()}, all, true));
+    change(*entry, NestedPageEntry::leaf(SpaPage{gpa.number()}, all, true));
     mapped_pages_ += pages_per_huge_page;
     ++mapped_huge_;
     return Status::success;
@@ -330,7 +333,7 @@ Status Slat::map_no_access(GpaPage gpa, ReleaseList& released) {
     const std::uint64_t i = index(gpa, page_level);
     if (!old.is_present()) {
         if (!old.is_no_access()) {
-            set(*above, NestedPageEntry::no_access_range(i, 1));
+            change(*above, NestedPageEntry::no_access_range(i, 1));
             return Status::success;
         }
         const std::uint64_t first = old.range_first();
@@ -339,7 +342,8 @@ Status Slat::map_no_access(GpaPage gpa, ReleaseList& released) {
             return Status::success;
         }
         if (i == end || i + 1 == first) {
-            set(*above, NestedPageEntry::no_access_range(i < first ? i : first, end - first + 1));
+            change(
+                *above, NestedPageEntry::no_access_range(i < first ? i : first, end - first + 1));
             return Status::success;
         }
     }
@@ -366,11 +370,11 @@ Status Slat::unmap(GpaPage gpa, ReleaseList& released) {
         const std::uint64_t first = get(*above).range_first();
         const std::uint64_t count = get(*above).range_count();
         if (count == 1) {
-            set(*above, NestedPageEntry{});
+            change(*above, NestedPageEntry{});
             return Status::success;
         }
         if (i == first || i + 1 == first + count) {
-            set(*above,
+            change(*above,
                 NestedPageEntry::no_access_range(i == first ? first + 1 : first, count - 1));
             return Status::success;
         }
@@ -380,7 +384,7 @@ Status Slat::unmap(GpaPage gpa, ReleaseList& released) {
         return Status::insufficient_memory;
     }
     const NestedPageEntry old = get(*entry);
-    set(*entry, NestedPageEntry{});
+    change(*entry, NestedPageEntry{});
     drop(old, false, released);
     return Status::success;
 }
@@ -403,6 +407,7 @@ Status Slat::exchange(GpaPage gpa, NestedPageEntry value, NestedPageEntry& old) 
     }
     // The processor may set accessed and dirty in the old one until the last moment.
     old = NestedPageEntry{entry->exchange(value.raw())};
+    ++modifications_;
     return Status::success;
 }
 
@@ -414,6 +419,7 @@ Status Slat::replace_detached(
         }
         ++mapped_pages_;
     }
+    ++modifications_;
     drop(place, false, released);
     const bool is_gone = !value.is_present() && !value.is_no_access();
     place = NestedPageEntry{value.raw() | (is_gone ? 0 : state_to_keep(place))};

@@ -126,6 +126,15 @@ public:
     /// The same of 1 GiB.
     [[nodiscard]] std::uint64_t mapped_huge() const { return mapped_huge_; }
 
+    // How often, since the space was made:
+
+    /// An entry has been changed, that of a page or of a large one, or what lies below an overlay.
+    [[nodiscard]] std::uint64_t modifications() const { return modifications_; }
+    /// One mapping has become many of the next smaller size.
+    [[nodiscard]] std::uint64_t shattered() const { return shattered_; }
+    /// And many one.
+    [[nodiscard]] std::uint64_t recombined() const { return recombined_; }
+
     static constexpr std::uint64_t address_limit = 1ull << 48;
 
 private:
@@ -149,6 +158,10 @@ private:
     Entry* reach(GpaPage gpa, unsigned level);
     bool split(Entry& entry, unsigned level);
     bool reference(SpaPage page, bool large);
+    void change(Entry& entry, NestedPageEntry value) {
+        set(entry, value);
+        ++modifications_;
+    }
     NestedPageEntry replace(Entry& entry, NestedPageEntry value);
     void drop(NestedPageEntry old, bool large, ReleaseList& released);
     void drop_table(NestedPageEntry old, ReleaseList& released);
@@ -163,6 +176,9 @@ private:
     std::uint64_t mapped_pages_ = 0;
     std::uint64_t mapped_large_ = 0;
     std::uint64_t mapped_huge_ = 0;
+    std::uint64_t modifications_ = 0;
+    std::uint64_t shattered_ = 0;
+    std::uint64_t recombined_ = 0;
     bool makes_huge_ = false;
     bool tracks_pages_ = false;
     std::uint64_t next_to_split_ = 0; ///< number of the page where track_pages() goes on

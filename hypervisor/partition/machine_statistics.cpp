@@ -39,10 +39,15 @@ enum PartitionCounter : unsigned {
     partition_virtual_processors = 1,
     deposited_pages = 5,
     gpa_pages = 6,
+    gpa_space_modifications = 7,
     gpa_pages_4k = 10,
     gpa_pages_2m = 11,
     gpa_pages_1g = 12,
+    device_interrupt_mappings = 19,
     partition_id = 26,
+    pages_shattered = 31,
+    pages_recombined = 32,
+    active_child_partitions = 46,
 };
 
 constinit StatisticsPage of_hypervisor{nullptr};
@@ -57,7 +62,13 @@ void replace(Partition& partition, const StatisticsShare& share) {
     sum.pages += share.pages - old.pages;
     sum.free_pages += share.free_pages - old.free_pages;
     sum.vps += share.vps - old.vps;
+    sum.active_children += share.active_children - old.active_children;
     old = share;
+    Partition* const root = partition_table::root(); // not yet there when it is made itself
+    if (std::uint64_t* const page = root != nullptr ? root->statistics_page.load() : nullptr;
+        page != nullptr) {
+        page[active_child_partitions] = sum.active_children;
+    }
     std::uint64_t* const page = of_hypervisor;
     if (page == nullptr) {
         return;
@@ -79,6 +90,10 @@ void write_partition(Partition& partition, std::uint64_t* page) {
         space.mapped_huge() * pages_per_huge_page;
     page[gpa_pages_2m] = space.mapped_large();
     page[gpa_pages_1g] = space.mapped_huge();
+    page[gpa_space_modifications] = space.slat().modifications();
+    page[device_interrupt_mappings] = partition.device_interrupts.load(std::memory_order_relaxed);
+    page[pages_shattered] = space.slat().shattered();
+    page[pages_recombined] = space.slat().recombined();
     page[partition_id] = partition.id();
 }
 
@@ -94,8 +109,13 @@ StatisticsPage& lp_page(std::uint32_t index) {
 void refresh(Partition& partition) {
     const SpinGuard guard{lock};
     const auto balance = partition.deposits().balance();
+    const bool is_active =
+        !partition.is_root() && partition.state() == Partition::State::initialized;
     replace(partition,
-        {.pages = balance.total, .free_pages = balance.free, .vps = partition.vp_count()});
+        {.pages = balance.total,
+            .free_pages = balance.free,
+            .vps = partition.vp_count(),
+            .active_children = is_active ? 1u : 0u});
     if (std::uint64_t* const page = partition.statistics_page; page != nullptr) {
         write_partition(partition, page);
     }

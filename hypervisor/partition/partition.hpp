@@ -175,6 +175,7 @@ public:
     // For machine_statistics.
     StatisticsPage statistics_page{nullptr};
     StatisticsShare statistics_share{};
+    std::atomic<std::uint64_t> device_interrupts{0}; ///< that are mapped to it
 
     /// Held by those who have looked the partition up.
     std::atomic<std::uint32_t> references{0};

@@ -58,6 +58,7 @@ struct StatisticsShare {
     std::uint64_t pages = 0;
     std::uint64_t free_pages = 0;
     std::uint64_t vps = 0;
+    std::uint64_t active_children = 0; ///< 1 for one that has been initialized and not finalized
 };
 
 /// A virtual processor's counters. The root can write what it likes on their page; nothing is

@@ -87,6 +87,7 @@ TEST_F(HugeSlatTest, TheLastOf512PagesMakesOneOfThem) {
     map_part(0);
     EXPECT_EQ(slat_.mapped_large(), 0u);
     EXPECT_EQ(slat_.mapped_huge(), 1u);
+    EXPECT_EQ(slat_.recombined(), 1u);
     EXPECT_EQ(slat_.mapped_pages(), huge);
     EXPECT_EQ(tables(), before) << "it may still be in a TLB";
     flush();
@@ -133,6 +134,7 @@ TEST_F(HugeSlatTest, AHoleSplitsItDownToItsSize) {
     ASSERT_EQ(slat_.unmap_large(GpaPage{gpa + 5 * large}, released_), Status::success);
     EXPECT_EQ(slat_.mapped_huge(), 0u);
     EXPECT_EQ(slat_.mapped_large(), parts - 1);
+    EXPECT_EQ(slat_.shattered(), 1u);
     EXPECT_TRUE(is_held(spa + 5 * large)) << "before the flush";
     flush();
     EXPECT_FALSE(is_held(spa + 5 * large));
@@ -144,6 +146,8 @@ TEST_F(HugeSlatTest, AHoleSplitsItDownToItsSize) {
     EXPECT_EQ(slat_.mapped_huge(), 1u);
     ASSERT_EQ(slat_.unmap(GpaPage{gpa + 97}, released_), Status::success);
     flush();
+    EXPECT_EQ(slat_.shattered(), 3u) << "the whole, and one of its parts";
+    EXPECT_EQ(slat_.recombined(), 2u);
     EXPECT_EQ(slat_.mapped_pages(), huge - 1);
     EXPECT_EQ(slat_.lookup(GpaPage{gpa + 97}).access, Slat::Access::unmapped);
     expect_all_mapped(97);
@@ -182,6 +186,7 @@ TEST_F(HugeSlatTest, TrackingSplitsItToPages) {
     ASSERT_EQ(slat_.track_pages(true), Status::success);
     EXPECT_EQ(slat_.mapped_huge(), 0u);
     EXPECT_EQ(slat_.mapped_large(), 0u);
+    EXPECT_EQ(slat_.shattered(), 1 + parts);
     EXPECT_EQ(slat_.mapped_pages(), huge);
     expect_all_mapped();
     EXPECT_FALSE(slat_.lookup(GpaPage{gpa}).large);

@@ -88,6 +88,38 @@ TEST_F(SlatTest, MapsAPage) {
     EXPECT_FALSE(is_held(78));
 }
 
+/// Those that a guest could see, and none that change nothing.
+TEST_F(SlatTest, CountsModifications) {
+    ASSERT_EQ(slat_.unmap(GpaPage{5}, released_), Status::success);
+    EXPECT_EQ(slat_.modifications(), 0u);
+    ASSERT_EQ(slat_.map(GpaPage{5}, SpaPage{7}, rwx, released_), Status::success);
+    ASSERT_EQ(slat_.map(GpaPage{5}, SpaPage{7}, rx, released_), Status::success);
+    EXPECT_EQ(slat_.modifications(), 2u);
+    ASSERT_EQ(slat_.map_large(GpaPage{512}, SpaPage{512}, rwx, released_), Status::success);
+    EXPECT_EQ(slat_.modifications(), 3u);
+    EXPECT_EQ(slat_.shattered(), 0u);
+    ASSERT_EQ(slat_.unmap(GpaPage{513}, released_), Status::success);
+    EXPECT_EQ(slat_.modifications(), 4u);
+    EXPECT_EQ(slat_.shattered(), 1u) << "for the hole";
+    ASSERT_EQ(slat_.unmap_large(GpaPage{512}, released_), Status::success);
+    EXPECT_EQ(slat_.modifications(), 5u);
+    for (const std::uint64_t gpa : {1024u, 1025u, 1025u}) {
+        ASSERT_EQ(slat_.map_no_access(GpaPage{gpa}, released_), Status::success);
+    }
+    EXPECT_EQ(slat_.modifications(), 7u) << "the last was so before";
+    ASSERT_EQ(slat_.unmap(GpaPage{1025}, released_), Status::success);
+    ASSERT_EQ(slat_.unmap(GpaPage{1024}, released_), Status::success);
+    EXPECT_EQ(slat_.modifications(), 9u);
+    NestedPageEntry old{};
+    ASSERT_EQ(slat_.exchange(GpaPage{5}, NestedPageEntry::overlay(SpaPage{9}, true), old),
+        Status::success);
+    ASSERT_EQ(slat_.replace_detached(old, NestedPageEntry{}, released_), Status::success);
+    EXPECT_EQ(slat_.modifications(), 11u);
+    EXPECT_EQ(slat_.shattered(), 1u);
+    EXPECT_EQ(slat_.recombined(), 0u);
+    flush();
+}
+
 TEST_F(SlatTest, TheProcessorFindsTheSame) {
     // The walk of AMD64 APM vol. 2, 5.3.3, over the tables as they lie in memory.
     const auto walk = [this](std::uint64_t gpa) -> std::uint64_t {
