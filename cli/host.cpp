@@ -89,6 +89,7 @@ json virtual_processor(
     const double units = seconds * 1e7; // of 100 ns
     return {{"index", index},
         {"busy_percent", percent(difference(then, now, "VpTotalRunTime"), units)},
+        {"waiting_percent", percent(difference(then, now, "VpWaitingForCpuTime"), units)},
         {"exits_per_second", all}, {"exits", exits}};
 }
 
@@ -130,7 +131,7 @@ void print_processors(const json& all) {
 }
 
 void print_partitions(const json& all) {
-    fmt::print("{:>9} {:>4} {:>7} {:>9} ", "PARTITION", "VP", "BUSY", "EXITS/s");
+    fmt::print("{:>9} {:>4} {:>7} {:>8} {:>9} ", "PARTITION", "VP", "BUSY", "WAITING", "EXITS/s");
     for (const ExitKind& kind : exit_kinds())
         fmt::print(" {:>9}", kind.name);
     fmt::print("\n");
@@ -138,8 +139,9 @@ void print_partitions(const json& all) {
         const std::string name =
             partition.at("root").get<bool>() ? "root" : partition.at("id").dump();
         for (const json& vp : partition.at("virtual_processors")) {
-            fmt::print("{:>9} {:>4} {:>6.1f}% {:>9.0f} ", name, vp.at("index").get<unsigned>(),
-                vp.at("busy_percent").get<double>(), vp.at("exits_per_second").get<double>());
+            fmt::print("{:>9} {:>4} {:>6.1f}% {:>7.1f}% {:>9.0f} ", name,
+                vp.at("index").get<unsigned>(), vp.at("busy_percent").get<double>(),
+                vp.at("waiting_percent").get<double>(), vp.at("exits_per_second").get<double>());
             for (const ExitKind& kind : exit_kinds())
                 fmt::print(" {:>9.0f}", vp.at("exits").at(kind.name).get<double>());
             fmt::print("\n");

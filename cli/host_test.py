@@ -52,14 +52,16 @@ class HostTest(unittest.TestCase):
             self.write("lp/0", LpGlobalTime=3000, LpTotalRunTime=1100, LpHypervisorRunTime=110,
                        LpHardwareInterrupts=10, LpInterProcessorInterrupts=4,
                        LpSchedulerInterrupts=3, LpTimerInterrupts=8, LpContextSwitches=8)
-            self.write("partition/7/vp/0", VpTotalRunTime=50, VpCpuidInstructionsCount=42)
-            seen = {"cpuid": 0.0, "interrupts": 0.0}
+            self.write("partition/7/vp/0", VpTotalRunTime=50, VpWaitingForCpuTime=700,
+                       VpCpuidInstructionsCount=42)
+            seen = {"cpuid": 0.0, "interrupts": 0.0, "waiting": 0.0}
             processor = None
             while round(seen["cpuid"]) < 12 or round(seen["interrupts"]) < 20:
                 report = json.loads(croft.stdout.readline())
                 vp = report["partitions"][1]["virtual_processors"][0]
                 self.assertEqual(vp["exits_per_second"], vp["exits"]["cpuid"])
                 seen["cpuid"] += vp["exits"]["cpuid"] * report["seconds"]
+                seen["waiting"] += vp["waiting_percent"] / 100 * report["seconds"]
                 here = report["processors"][0]
                 seen["interrupts"] += here["interrupts_per_second"] * report["seconds"]
                 processor = here if here["interrupts_per_second"] else processor
@@ -72,6 +74,7 @@ class HostTest(unittest.TestCase):
         self.assertEqual(first["partitions"][1]["mapped_2m"], 4)
         self.assertEqual(round(seen["cpuid"]), 12)
         self.assertEqual(round(seen["interrupts"]), 20, "of all kinds")
+        self.assertEqual(round(seen["waiting"] * 1e7), 700)
         # Of 2,000 units 1,000 were busy, 100 of them the hypervisor's.
         self.assertAlmostEqual(processor["busy_percent"], 50)
         self.assertAlmostEqual(processor["hypervisor_percent"], 5)
@@ -82,7 +85,8 @@ class HostTest(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         lines = result.stdout.split("\n")
         self.assertEqual(lines[0].split()[:3], ["PROCESSOR", "BUSY", "HYPERVISOR"])
-        self.assertEqual(lines[3].split()[:4], ["PARTITION", "VP", "BUSY", "EXITS/s"])
+        self.assertEqual(lines[3].split()[:5],
+                         ["PARTITION", "VP", "BUSY", "WAITING", "EXITS/s"])
         self.assertEqual([line.split()[0] for line in lines[4:6]], ["root", "7"])
         self.assertEqual(result.stdout.count("PARTITION"), 2)
 
