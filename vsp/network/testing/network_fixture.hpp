@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "vmbus/testing/model_guest.hpp"
-#include "vmbus/testing/test_vm.hpp"
 #include "vsp/network/adapter.hpp"
 #include "vsp/network/testing/network_guest.hpp"
 #include "vsp/network/testing/socket_back_end.hpp"
-#include "vsp/threads/testing/ring_host.hpp"
+#include "vsp/threads/testing/provider_fixture.hpp"
 
 #include <cstdint>
 #include <gtest/gtest.h>
@@ -36,29 +34,16 @@ inline Bytes frame_of(std::size_t size, const MacAddress& to = guest_address, un
 }
 
 /// A guest with an adapter, between a VMBus of its own and a network of the test's.
-class NetworkFixture : public ::testing::Test {
+class NetworkFixture : public vsp::testing::ProviderFixture {
 protected:
     static constexpr std::uint16_t queues = 3;
     static constexpr std::uint32_t network_mtu = 9000;
-    static constexpr vmbus::Guid instance = vmbus::Guid::of(1, 2, 3, {4});
 
-    ~NetworkFixture() override {
-        bool is_over = false;
-        vm_.server().remove(device_);
-        vm_.server().reset([&] { is_over = true; });
-        while (!is_over && host_.work()) {
-        }
-        host_.settle();
-    }
+    NetworkFixture() : ProviderFixture(2048) {}
+    ~NetworkFixture() override { disconnect(); }
 
     /// As far as the guest sees the adapter.
-    void connect() {
-        vm_.server().start();
-        device_ = vm_.server().add(Adapter::offer(instance), *adapter_);
-        ASSERT_TRUE(guest_.connect());
-        offers_ = guest_.request_offers();
-        ASSERT_EQ(offers_.size(), 1U);
-    }
+    void connect() { ProviderFixture::connect(Adapter::offer(instance), *adapter_); }
     /// As far as the open channel.
     void open() {
         connect();
@@ -81,18 +66,10 @@ protected:
         return network_.receive(queue);
     }
 
-    vmbus::testing::TestVm vm_{2048};
-    vsp::testing::RingHost host_;
     SocketBackEnd network_{queues};
     std::unique_ptr<Adapter> adapter_ =
         std::make_unique<Adapter>(host_.threads(), network_, guest_address, network_mtu);
-    vmbus::testing::ModelGuest guest_{vm_, [this] {
-                                          return host_.work();
-                                      }};
     NetworkGuest driver_{vm_, guest_};
-    vmbus::Server::DeviceId device_{};
-    std::vector<vmbus::protocol::OfferChannel> offers_;
-    std::optional<vmbus::testing::ModelGuest::Channel> primary_;
 };
 
 } // namespace croft::vsp::network::testing

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "vmbus/testing/model_guest.hpp"
-#include "vmbus/testing/test_vm.hpp"
 #include "vsp/storage/controller.hpp"
 #include "vsp/storage/testing/memory_disk.hpp"
 #include "vsp/storage/testing/storage_guest.hpp"
-#include "vsp/threads/testing/ring_host.hpp"
+#include "vsp/threads/testing/provider_fixture.hpp"
 
 #include <cstdint>
 #include <gtest/gtest.h>
@@ -57,29 +55,17 @@ inline Cdb write_10(std::uint32_t block, std::uint16_t count, std::uint8_t flags
 inline const Cdb test_unit_ready = {0, 0, 0, 0, 0, 0};
 
 /// A model guest drives a controller through VMBus, as Linux does.
-class ControllerTest : public ::testing::Test {
+class ControllerTest : public vsp::testing::ProviderFixture {
 protected:
     static constexpr std::uint16_t most_sub_channels = 3;
 
-    ControllerTest() { controller_->add_disk(0, identity_of(1), disk_.disk()); }
-    ~ControllerTest() override {
-        // What is under way ends before what it uses.
-        bool is_over = false;
-        vm_.server().remove(device_);
-        vm_.server().reset([&] { is_over = true; });
-        while (!is_over && host_.work()) {
-        }
-        host_.settle();
+    ControllerTest() : ProviderFixture(1024) {
+        controller_->add_disk(0, identity_of(1), disk_.disk());
     }
+    ~ControllerTest() override { disconnect(); }
 
     /// The guest boots as far as it sees the controller.
-    void connect() {
-        vm_.server().start();
-        device_ = vm_.server().add(Controller::offer(instance), *controller_);
-        ASSERT_TRUE(guest_.connect());
-        offers_ = guest_.request_offers();
-        ASSERT_EQ(offers_.size(), 1U);
-    }
+    void connect() { ProviderFixture::connect(Controller::offer(instance), *controller_); }
     /// And as far as its driver for disks.
     void boot() {
         connect();
@@ -114,23 +100,13 @@ protected:
         return bytes;
     }
 
-    static constexpr vmbus::Guid instance = vmbus::Guid::of(1, 2, 3, {4});
-
-    TestVm vm_;
-    RingHost host_;
     MemoryDisk disk_{16 * mebibyte};
     MemoryDisk disc_{mebibyte, disk::Format::iso, true};
     /// It gives nothing back.
     MemoryDisk solid_{mebibyte, disk::Format::raw, false, false};
     std::unique_ptr<Controller> controller_ =
         std::make_unique<Controller>(host_.threads(), most_sub_channels);
-    vmbus::Server::DeviceId device_ = 0;
-    ModelGuest guest_{vm_, [this] {
-                          return host_.work();
-                      }};
     StorageGuest driver_{vm_, guest_};
-    std::vector<vmbus::protocol::OfferChannel> offers_;
-    std::optional<ModelGuest::Channel> primary_;
 };
 
 } // namespace croft::vsp::storage::testing
