@@ -35,9 +35,8 @@ public:
         std::uint8_t length = 0;
     };
 
-    /// \param top_entry where the entry at a GPA lies, or null: asked for when the guest has gone
-    /// to other tables, which are the same below where kernels are concerned. \return it, until
-    /// the next call, if all is as it was; or null.
+    /// \param top_entry as of WalkTrace::follow. \return it, until the next call, if all is as it
+    /// was; or null.
     template <class TopEntry>
     [[nodiscard, gnu::always_inline]] const Instruction* find(
         const Place& place, TopEntry&& top_entry) {
@@ -48,13 +47,10 @@ public:
             return nullptr;
         }
         if (known.place.cr3 != place.cr3) {
-            const WalkTrace::Word* const top =
-                top_entry(WalkTrace::top_entry_gpa(place.cr3, place.rip));
-            if (top == nullptr) {
+            if (!known.trace.follow(place.cr3, place.rip, top_entry)) {
                 return nullptr;
             }
             known.place.cr3 = place.cr3;
-            known.trace.entries[0] = top;
         }
         known.used_at = ++uses_;
         return matches(known) ? &known.instruction : nullptr;

@@ -37,9 +37,7 @@ public:
             (static_cast<std::uint64_t>(kind) << 2);
     }
 
-    /// \param top_entry where the entry at a GPA lies, or null: asked for when the guest has gone
-    /// to other tables, which are the same below where kernels are concerned. \return the GPA of
-    /// the page, if all is as it was.
+    /// \param top_entry as of WalkTrace::follow. \return the GPA of the page, if all is as it was.
     template <class TopEntry>
     [[nodiscard]] std::optional<std::uint64_t> find(const Place& place, TopEntry&& top_entry) {
         Known* const known = at(place);
@@ -47,13 +45,10 @@ public:
             return std::nullopt;
         }
         if (known->place.cr3 != place.cr3) {
-            const WalkTrace::Word* const top =
-                top_entry(WalkTrace::top_entry_gpa(place.cr3, place.page));
-            if (top == nullptr) {
+            if (!known->trace.follow(place.cr3, place.page, top_entry)) {
                 return std::nullopt;
             }
             known->place.cr3 = place.cr3;
-            known->trace.entries[0] = top;
         }
         return known->trace.is_as_it_was() ? std::optional{known->gpa} : std::nullopt;
     }

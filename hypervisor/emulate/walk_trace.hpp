@@ -19,8 +19,14 @@ struct WalkTrace {
     std::array<std::uint64_t, levels> values{};
     unsigned depth = 0;
 
-    static std::uint64_t top_entry_gpa(std::uint64_t cr3, std::uint64_t address) {
-        return (cr3 & 0x000ffffffffff000) + ((address >> 39) & 0x1ff) * sizeof(Word);
+    /// The guest has gone to other tables, which are the same below where kernels are concerned.
+    /// \param top_entry where the entry at a GPA lies, or null. \return false if it is.
+    template <class TopEntry>
+    [[nodiscard]] bool follow(std::uint64_t cr3, std::uint64_t address, TopEntry&& top_entry) {
+        const std::uint64_t table = cr3 & 0x000ffffffffff000;
+        const Word* const top = top_entry(table + ((address >> 39) & 0x1ff) * sizeof(Word));
+        entries[0] = top != nullptr ? top : entries[0];
+        return top != nullptr;
     }
 
     /// Of a walk that has ended early, in a large page: there are as many to compare all the same.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/emulate/known_instructions.hpp"
 
+#include "tests/unit/hypervisor/traced_tables.hpp"
+
 #include <algorithm>
 #include <gtest/gtest.h>
 
@@ -13,23 +15,13 @@ constexpr std::uint64_t cr3 = 0x5000;
 /// A guest's tables and code, where the hypervisor sees them.
 class KnownInstructionsTest : public testing::Test {
 protected:
-    KnownInstructionsTest() {
-        for (unsigned i = 0; i < tables.size(); ++i) {
-            tables[i] = 0x1000 * i + 7;
-        }
-        put({0x0f, 0xa2, 0x90, 0x90});
-    }
+    KnownInstructionsTest() { put({0x0f, 0xa2, 0x90, 0x90}); }
     void put(std::initializer_list<unsigned> bytes) {
         std::ranges::transform(
             bytes, code.begin(), [](unsigned byte) { return static_cast<std::byte>(byte); });
     }
-    [[nodiscard]] WalkTrace trace() const {
-        WalkTrace result;
-        for (; result.depth < 4; ++result.depth) {
-            result.entries[result.depth] = &tables[result.depth];
-            result.values[result.depth] = tables[result.depth];
-        }
-        return result;
+    [[nodiscard]] WalkTrace trace(unsigned depth = WalkTrace::levels) const {
+        return tables.trace(depth);
     }
     [[nodiscard]] KnownInstructions::Instruction at(unsigned length) const {
         return {.code = code.data(), .length = static_cast<std::uint8_t>(length)};
@@ -42,7 +34,7 @@ protected:
         return found != nullptr ? std::optional{found->length} : std::nullopt;
     }
 
-    std::array<WalkTrace::Word, 4> tables{};
+    TracedTables tables;
     std::array<std::byte, 8> code{};
     const WalkTrace::Word* other_top = nullptr;
     std::uint64_t asked_for = 0;
@@ -87,7 +79,7 @@ TEST_F(KnownInstructionsTest, TellsWhereAMemoryAccessIs) {
 }
 
 TEST_F(KnownInstructionsTest, SeesThatATableHasChanged) {
-    for (auto& table : tables) {
+    for (auto& table : tables.words) {
         known.remember(place, trace(), at(2));
         const std::uint64_t before = table;
         table = before ^ 0x8000;
@@ -114,7 +106,7 @@ TEST_F(KnownInstructionsTest, FollowsTheGuestToOtherTables) {
     WalkTrace::Word top{0x1234};
     other_top = &top;
     EXPECT_FALSE(find(elsewhere)) << "they lead elsewhere";
-    top = tables[0].load();
+    top = tables.words[0].load();
     EXPECT_EQ(find(elsewhere), 2);
     asked_for = 0;
     EXPECT_EQ(find(elsewhere), 2);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/emulate/known_operands.hpp"
 
+#include "tests/unit/hypervisor/traced_tables.hpp"
+
 #include <gtest/gtest.h>
 
 namespace hypervisor {
@@ -14,18 +16,8 @@ constexpr std::uint64_t gpa = 0xfee00000;
 /// A guest's tables, where the hypervisor sees them.
 class KnownOperandsTest : public testing::Test {
 protected:
-    KnownOperandsTest() {
-        for (unsigned i = 0; i < tables.size(); ++i) {
-            tables[i] = 0x1000 * i + 7;
-        }
-    }
-    [[nodiscard]] WalkTrace trace(unsigned depth = 4) const {
-        WalkTrace result;
-        for (; result.depth < depth; ++result.depth) {
-            result.entries[result.depth] = &tables[result.depth];
-            result.values[result.depth] = tables[result.depth];
-        }
-        return result;
+    [[nodiscard]] WalkTrace trace(unsigned depth = WalkTrace::levels) const {
+        return tables.trace(depth);
     }
     std::optional<std::uint64_t> find(const KnownOperands::Place& where) {
         return known.find(where, [this](std::uint64_t top_gpa) {
@@ -34,7 +26,7 @@ protected:
         });
     }
 
-    std::array<WalkTrace::Word, 4> tables{};
+    TracedTables tables;
     const WalkTrace::Word* other_top = nullptr;
     std::uint64_t asked_for = 0;
     KnownOperands known;
@@ -69,7 +61,7 @@ TEST_F(KnownOperandsTest, IsForOnePageOneProgramsRightsAndOneEpoch) {
 
 TEST_F(KnownOperandsTest, SeesThatATableHasChanged) {
     known.remember(place, trace(), gpa);
-    for (auto& table : tables) {
+    for (auto& table : tables.words) {
         const std::uint64_t before = table;
         table = before & ~2ull; // no longer to be written
         EXPECT_FALSE(find(place));
@@ -80,19 +72,19 @@ TEST_F(KnownOperandsTest, SeesThatATableHasChanged) {
 
 TEST_F(KnownOperandsTest, TakesWhatItsNewWalkHasFound) {
     known.remember(place, trace(), gpa);
-    tables[3] = 0x9007;
+    tables.words[3] = 0x9007;
     EXPECT_FALSE(find(place));
     known.remember(place, trace(), 0x9000);
     EXPECT_EQ(find(place), 0x9000u);
-    tables[3] = 0x3007;
+    tables.words[3] = 0x3007;
     EXPECT_FALSE(find(place)) << "the walk before is gone";
 }
 
 TEST_F(KnownOperandsTest, ComparesNoMoreTablesThanALargePageHas) {
     known.remember(place, trace(3), gpa);
-    tables[3] = 0;
+    tables.words[3] = 0;
     EXPECT_EQ(find(place), gpa);
-    tables[2] = 0;
+    tables.words[2] = 0;
     EXPECT_FALSE(find(place));
 }
 
@@ -105,7 +97,7 @@ TEST_F(KnownOperandsTest, FollowsTheGuestToOtherTables) {
     WalkTrace::Word top{0x1234};
     other_top = &top;
     EXPECT_FALSE(find(elsewhere)) << "they lead elsewhere";
-    top = tables[0].load();
+    top = tables.words[0].load();
     EXPECT_EQ(find(elsewhere), gpa);
     top = 0;
     EXPECT_FALSE(find(elsewhere));
