@@ -22,8 +22,7 @@ namespace {
 // What a thread takes at a time: a few blocks, so that a target's blocks stay nearly in order.
 constexpr std::uint64_t share = 8U << 20U;
 // Small enough to stay in the processor's cache between reading and writing.
-constexpr std::size_t buffer_size = 512U << 10U;
-constexpr std::size_t zero_unit = 4096;
+constexpr std::size_t copy_buffer_size = 512U << 10U;
 // The block of the file systems that share blocks, or a multiple of it.
 constexpr std::size_t clone_unit = 4096;
 
@@ -42,7 +41,7 @@ public:
 private:
     // What each thread has of its own.
     struct Worker {
-        std::vector<std::byte> buffer = std::vector<std::byte>(buffer_size);
+        std::vector<std::byte> buffer = std::vector<std::byte>(copy_buffer_size);
         DataRuns data{};
     };
 

@@ -14,7 +14,7 @@ namespace croft::disk::tool {
 
 namespace {
 
-constexpr std::size_t buffer_size = 1U << 20U;
+constexpr std::size_t live_buffer_size = 1U << 20U;
 // So little may be left for the moment in which requests wait: some milliseconds.
 constexpr std::uint64_t little = 16U << 20U;
 // Who writes faster than this copies would keep it busy for ever.
@@ -26,7 +26,7 @@ public:
         : maintenance_{maintenance},
           chain_{maintenance.disk().chain()},
           progress_{progress},
-          buffer_(buffer_size) {}
+          buffer_(live_buffer_size) {}
 
     Result<std::string> run();
 

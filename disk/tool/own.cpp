@@ -10,8 +10,7 @@ namespace croft::disk::tool {
 
 namespace {
 
-constexpr std::size_t buffer_size = 2U << 20U;
-constexpr std::size_t zero_unit = 4096;
+constexpr std::size_t own_buffer_size = 2U << 20U;
 
 } // namespace
 
@@ -39,7 +38,7 @@ Result<void> for_each_own_range(Chain& chain,
 }
 
 Result<void> copy_own_contents(Chain& source, Chain& target, const Progress& progress) {
-    std::vector<std::byte> buffer(buffer_size);
+    std::vector<std::byte> buffer(own_buffer_size);
     Store& store = source.top().store();
     const bool keep_zeros = source.top().info().allocation == Allocation::differencing;
     const auto copy = [&](const Extent& extent) -> Result<void> {

@@ -7,6 +7,9 @@
 
 namespace croft::disk::tool {
 
+/// What is all zeros is left out of a copy in multiples of so many bytes.
+constexpr std::size_t zero_unit = 4096;
+
 inline bool all_zeros(std::span<const std::byte> bytes) {
     // The first bytes decide most cases; the rest is compared with itself, shifted.
     constexpr std::size_t head = 16;

@@ -12,7 +12,7 @@ namespace {
 // The file grows in steps of this size, so that writes rarely have to wait for that.
 constexpr std::uint64_t growth = 64 * mebibyte;
 // Room that one prepare() provides for: as many pages as one reserve() may change.
-constexpr std::size_t claim_max = 20;
+constexpr std::size_t update_claim_max = 20;
 
 } // namespace
 
@@ -189,7 +189,7 @@ Result<void> VhdxImage::make_page_room() {
     bool pages = false;
     {
         const std::lock_guard lock{state_};
-        pages = cache_.has_room(claim_max);
+        pages = cache_.has_room(update_claim_max);
     }
     if (pages)
         return {};

@@ -6,8 +6,8 @@
 namespace croft::vdev {
 
 namespace {
-constexpr const char* record_type = "ioapic";
-constexpr std::uint32_t record_version = 1;
+constexpr const char* ioapic_record = "ioapic";
+constexpr std::uint32_t ioapic_version = 1;
 
 std::string entry_name(unsigned pin) {
     return fmt::format("redirection{}", pin);
@@ -15,7 +15,7 @@ std::string entry_name(unsigned pin) {
 } // namespace
 
 Record IoApicState::save() const {
-    Record record(record_type, record_version);
+    Record record(ioapic_record, ioapic_version);
     record.set("id", id).set("selected", selected).set("levels", levels);
     for (unsigned pin = 0; pin < pin_count; ++pin) {
         record.set(entry_name(pin), redirection[pin]);
@@ -24,7 +24,7 @@ Record IoApicState::save() const {
 }
 
 IoApicState IoApicState::load(const Record& record) {
-    record.expect(record_type, record_version);
+    record.expect(ioapic_record, ioapic_version);
     IoApicState state;
     state.id = record.get<std::uint8_t>("id", 0x0f);
     state.selected = record.get<std::uint8_t>("selected");

@@ -6,12 +6,12 @@
 namespace croft::vdev {
 
 namespace {
-constexpr const char* record_type = "i8254";
+constexpr const char* pit_record = "i8254";
 constexpr const char* channel_type = "i8254-channel";
-constexpr std::uint32_t record_version = 1;
+constexpr std::uint32_t pit_version = 1;
 
 Record save_channel(const PitState::Channel& channel) {
-    Record record(channel_type, record_version);
+    Record record(channel_type, pit_version);
     record.set("mode", channel.mode)
         .set("access", channel.access)
         .set_flag("gate", channel.gate)
@@ -30,7 +30,7 @@ Record save_channel(const PitState::Channel& channel) {
 }
 
 PitState::Channel load_channel(const Record& record) {
-    record.expect(channel_type, record_version);
+    record.expect(channel_type, pit_version);
     PitState::Channel channel;
     channel.mode = record.get<std::uint8_t>("mode", 5);
     channel.access = record.get<std::uint8_t>("access", 3);
@@ -49,7 +49,7 @@ PitState::Channel load_channel(const Record& record) {
     if (channel.reload == 0 || channel.access == 0) {
         throw RecordError(fmt::format("saved state of '{}': found a count of {} and access {}, "
                                       "expected both above 0; the file is damaged or was changed",
-            record_type, channel.reload, channel.access));
+            pit_record, channel.reload, channel.access));
     }
     return channel;
 }
@@ -61,13 +61,13 @@ Record PitState::save() const {
     for (const Channel& channel : channels) {
         saved.push_back(save_channel(channel));
     }
-    Record record(record_type, record_version);
+    Record record(pit_record, pit_version);
     record.set("port_61", port_61).set_records("channels", saved);
     return record;
 }
 
 PitState PitState::load(const Record& record) {
-    record.expect(record_type, record_version);
+    record.expect(pit_record, pit_version);
     PitState state;
     state.port_61 = record.get<std::uint8_t>("port_61", 3);
     const std::vector<Record> saved = record.get_records("channels");
@@ -75,7 +75,7 @@ PitState PitState::load(const Record& record) {
         throw RecordError(
             fmt::format("saved state of '{}': found {} channels, expected {}; the file "
                         "is damaged or was changed",
-                record_type, saved.size(), channel_count));
+                pit_record, saved.size(), channel_count));
     }
     for (unsigned index = 0; index < channel_count; ++index) {
         state.channels[index] = load_channel(saved[index]);

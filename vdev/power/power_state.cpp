@@ -4,12 +4,12 @@
 namespace croft::vdev {
 
 namespace {
-constexpr const char* record_type = "acpi-power";
-constexpr std::uint32_t record_version = 1;
+constexpr const char* power_record = "acpi-power";
+constexpr std::uint32_t power_version = 1;
 } // namespace
 
 Record PowerState::save() const {
-    Record record(record_type, record_version);
+    Record record(power_record, power_version);
     record.set("status", status)
         .set("enable", enable)
         .set("control", control)
@@ -18,7 +18,7 @@ Record PowerState::save() const {
 }
 
 PowerState PowerState::load(const Record& record) {
-    record.expect(record_type, record_version);
+    record.expect(power_record, power_version);
     PowerState state;
     state.status = record.get<std::uint16_t>("status");
     state.enable = record.get<std::uint16_t>("enable");

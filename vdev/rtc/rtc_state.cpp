@@ -7,14 +7,14 @@
 namespace croft::vdev {
 
 namespace {
-constexpr const char* record_type = "mc146818";
-constexpr std::uint32_t record_version = 1;
+constexpr const char* rtc_record = "mc146818";
+constexpr std::uint32_t rtc_version = 1;
 /// A hundred thousand years: far more than the registers can show, and far from overflow.
 constexpr std::int64_t largest_offset = 100'000LL * 366 * 86'400;
 } // namespace
 
 Record RtcState::save() const {
-    Record record(record_type, record_version);
+    Record record(rtc_record, rtc_version);
     record.set("index", index)
         .set_bytes("memory", memory)
         .set_signed("offset", offset)
@@ -23,7 +23,7 @@ Record RtcState::save() const {
 }
 
 RtcState RtcState::load(const Record& record) {
-    record.expect(record_type, record_version);
+    record.expect(rtc_record, rtc_version);
     RtcState state;
     state.index = record.get<std::uint8_t>("index", memory_size - 1);
     const std::vector<std::uint8_t> memory = record.get_bytes("memory", memory_size);
@@ -35,7 +35,7 @@ RtcState RtcState::load(const Record& record) {
             fmt::format("saved state of '{}': found {} bytes of memory and an offset of "
                         "{} s, expected {} bytes and less than {} s; the file is "
                         "damaged or was changed",
-                record_type, memory.size(), state.offset, memory_size, largest_offset));
+                rtc_record, memory.size(), state.offset, memory_size, largest_offset));
     }
     std::copy(memory.begin(), memory.end(), state.memory.begin());
     return state;

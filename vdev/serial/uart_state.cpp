@@ -4,12 +4,12 @@
 namespace croft::vdev {
 
 namespace {
-constexpr const char* record_type = "uart16550";
-constexpr std::uint32_t record_version = 1;
+constexpr const char* uart_record = "uart16550";
+constexpr std::uint32_t uart_version = 1;
 } // namespace
 
 Record UartState::save() const {
-    Record record(record_type, record_version);
+    Record record(uart_record, uart_version);
     record.set("interrupt_enable", interrupt_enable)
         .set("fifo_control", fifo_control)
         .set("line_control", line_control)
@@ -23,7 +23,7 @@ Record UartState::save() const {
 }
 
 UartState UartState::load(const Record& record) {
-    record.expect(record_type, record_version);
+    record.expect(uart_record, uart_version);
     UartState state;
     state.interrupt_enable = record.get<std::uint8_t>("interrupt_enable", 0x0f);
     state.fifo_control = record.get<std::uint8_t>("fifo_control");

@@ -8,12 +8,12 @@ namespace croft::vsp::integration {
 
 namespace {
 
-constexpr std::array versions = {message::Version{3, 0}, message::Version{1, 0}};
+constexpr std::array heartbeat_versions = {message::Version{3, 0}, message::Version{1, 0}};
 
 } // namespace
 
 Heartbeat::Heartbeat(vmbus::Reactor& reactor, vdev::Clock& clock, vdev::TimerService& timers)
-    : IntegrationService(reactor, {message::Type::heartbeat, versions}),
+    : IntegrationService(reactor, {message::Type::heartbeat, heartbeat_versions}),
       clock_(clock),
       timer_(timers.create_timer([this] { beat(); })) {}
 

@@ -13,7 +13,7 @@ namespace croft::vsp::integration {
 
 namespace {
 
-constexpr std::array versions = {
+constexpr std::array key_value_versions = {
     message::Version{4, 0}, message::Version{3, 0}, message::Version{1, 0}};
 
 std::string text_of(std::span<const std::uint8_t> bytes, std::uint32_t size) {
@@ -23,7 +23,7 @@ std::string text_of(std::span<const std::uint8_t> bytes, std::uint32_t size) {
 } // namespace
 
 KeyValue::KeyValue(vmbus::Reactor& reactor, vdev::Clock& clock, vdev::TimerService& timers)
-    : IntegrationService(reactor, {message::Type::key_value_exchange, versions}),
+    : IntegrationService(reactor, {message::Type::key_value_exchange, key_value_versions}),
       clock_(clock),
       timer_(timers.create_timer([this] { ask_anew(); })) {}
 

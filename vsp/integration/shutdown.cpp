@@ -12,7 +12,7 @@ namespace croft::vsp::integration {
 
 namespace {
 
-constexpr std::array versions = {
+constexpr std::array shutdown_versions = {
     message::Version{3, 2}, message::Version{3, 1}, message::Version{3, 0}, message::Version{1, 0}};
 
 std::uint32_t flags_of(const Shutdown::Request& request) {
@@ -33,7 +33,7 @@ std::uint32_t flags_of(const Shutdown::Request& request) {
 } // namespace
 
 Shutdown::Shutdown(vmbus::Reactor& reactor)
-    : IntegrationService(reactor, {message::Type::shutdown, versions}) {}
+    : IntegrationService(reactor, {message::Type::shutdown, shutdown_versions}) {}
 
 Shutdown::Asked Shutdown::request(const Request& request, std::function<void(std::uint32_t)> done) {
     if (!is_ready()) {

@@ -9,7 +9,7 @@ namespace croft::vsp::integration {
 namespace {
 
 constexpr message::Version with_reference_time{4, 0};
-constexpr std::array versions = {
+constexpr std::array time_sync_versions = {
     with_reference_time, message::Version{3, 0}, message::Version{1, 0}};
 
 constexpr std::int64_t nanoseconds_per_unit = 100;
@@ -22,7 +22,7 @@ std::uint64_t parent_time(std::int64_t wall) {
 
 TimeSync::TimeSync(vmbus::Reactor& reactor, vdev::Clock& clock, vdev::TimerService& timers,
     ReferenceTime reference_time)
-    : IntegrationService(reactor, {message::Type::time_sync, versions}),
+    : IntegrationService(reactor, {message::Type::time_sync, time_sync_versions}),
       clock_(clock),
       reference_time_(std::move(reference_time)),
       timer_(timers.create_timer([this] { tell(message::time_sync_sample); })) {}

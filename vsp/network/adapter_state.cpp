@@ -34,7 +34,7 @@ constexpr std::size_t most_sections = 32768;
 }
 
 template <typename Number>
-std::vector<std::uint8_t> bytes_of(const std::vector<Number>& numbers) {
+std::vector<std::uint8_t> bytes_of_all(const std::vector<Number>& numbers) {
     const auto* const first = reinterpret_cast<const std::uint8_t*>(numbers.data());
     return {first, first + numbers.size() * sizeof(Number)};
 }
@@ -80,7 +80,7 @@ Reply load_reply(const Record& record) {
 
 Record save_transaction(const ReceiveSections::Transaction& transaction) {
     Record record(transaction_type, record_version);
-    record.set("id", transaction.id).set_bytes("sections", bytes_of(transaction.sections));
+    record.set("id", transaction.id).set_bytes("sections", bytes_of_all(transaction.sections));
     return record;
 }
 
@@ -146,7 +146,7 @@ void save_rndis(const RndisState& state, Record& record) {
         .set_flag("coalesces_ipv6", state.coalescing.ipv6)
         .set_flag("scales", state.scaling.enabled)
         .set("scaling_hashed", state.scaling.hashed)
-        .set_bytes("scaling_table", bytes_of(state.scaling.table))
+        .set_bytes("scaling_table", bytes_of_all(state.scaling.table))
         .set_bytes("scaling_key", state.scaling.key);
 }
 

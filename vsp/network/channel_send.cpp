@@ -18,7 +18,7 @@ using vmbus::protocol::TransferPageRange;
 namespace {
 
 template <typename T>
-std::span<const std::uint8_t> bytes_of(const T& value) {
+std::span<const std::uint8_t> view_of(const T& value) {
     return {reinterpret_cast<const std::uint8_t*>(&value), sizeof(value)};
 }
 
@@ -166,7 +166,7 @@ bool Channel::send_sections(std::uint64_t transaction, std::span<const TransferP
     packet.transaction_id = transaction;
     packet.page_set = protocol::receive_buffer_id;
     packet.ranges = ranges;
-    packet.payload[0] = bytes_of(message);
+    packet.payload[0] = view_of(message);
     return queue_packet(packet);
 }
 

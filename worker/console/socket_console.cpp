@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/console/socket_console.hpp"
 
+#include "worker/console/gathering.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -13,13 +15,6 @@
 namespace croft::worker {
 
 namespace {
-
-/// Output is gathered this long, so that a line costs one write and not one for each character.
-/// Nobody sees the delay.
-constexpr std::uint64_t gather_time = 10'000'000; // nanoseconds
-
-/// How long `drain` waits for viewers to read the last output.
-constexpr std::chrono::seconds drain_timeout{2};
 
 /// As much as is read of one viewer at once.
 constexpr std::size_t read_size = 4096;

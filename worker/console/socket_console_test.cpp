@@ -22,7 +22,7 @@ namespace croft::worker {
 namespace {
 
 /// A serial port that takes input only when it is told to.
-class Port final : public vdev::CharacterSink {
+class TimedPort final : public vdev::CharacterSink {
 public:
     std::size_t receive(std::span<const std::uint8_t> bytes) override {
         const std::lock_guard lock(mutex_);
@@ -115,7 +115,7 @@ protected:
 
     std::filesystem::path folder = make_folder();
     std::filesystem::path path = folder / "console";
-    Port port;
+    TimedPort port;
     VmClock clock;
     IoLoop loop{clock};
     SocketConsole console{loop, path};

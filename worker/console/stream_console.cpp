@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/console/stream_console.hpp"
 
+#include "worker/console/gathering.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -11,18 +13,11 @@ namespace croft::worker {
 
 namespace {
 
-/// Output is gathered this long, so that a line costs one write and not one for each character.
-/// Nobody sees the delay.
-constexpr std::uint64_t gather_time = 10'000'000; // nanoseconds
-
 /// With so many bytes waiting there is nothing to gather for.
 constexpr std::size_t enough = 4096;
 
 /// With so many bytes waiting, the port is asked to wait.
 constexpr std::size_t full_size = 65536;
-
-/// How long `drain` waits for somebody to read the last output.
-constexpr std::chrono::seconds drain_timeout{2};
 
 /// The largest piece written at once.
 constexpr std::size_t write_size = 65536;

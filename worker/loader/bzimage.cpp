@@ -43,7 +43,6 @@ constexpr std::uint64_t entry_64_offset = 0x200;
 constexpr std::uint64_t sector = 512;
 constexpr unsigned default_setup_sectors = 4;
 
-constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t mapped_gibibytes = 4;
 
 /// The header's fields that matter, checked.
@@ -170,7 +169,7 @@ public:
     [[nodiscard]] std::span<const std::uint8_t> bytes() const { return bytes_; }
 
 private:
-    std::array<std::uint8_t, page> bytes_{};
+    std::array<std::uint8_t, boot_page> bytes_{};
 };
 
 /// Maps the first 4 GiB as they are, in pages of 2 MiB (AMD APM volume 2, 5.3).
@@ -178,11 +177,12 @@ void put_page_tables(GuestMemory& memory) {
     constexpr std::uint64_t present_writable = 3;
     constexpr std::uint64_t large = 1U << 7;
     constexpr std::uint64_t entries = 512;
-    const std::uint64_t pointers = BootArea::page_tables + page;
-    const std::uint64_t directories = pointers + page;
+    const std::uint64_t pointers = BootArea::page_tables + boot_page;
+    const std::uint64_t directories = pointers + boot_page;
     put_value(memory, BootArea::page_tables, pointers | present_writable);
     for (std::uint64_t index = 0; index < mapped_gibibytes; ++index) {
-        put_value(memory, pointers + index * 8, (directories + index * page) | present_writable);
+        put_value(
+            memory, pointers + index * 8, (directories + index * boot_page) | present_writable);
     }
     std::array<std::uint64_t, entries * mapped_gibibytes> table{};
     for (std::uint64_t index = 0; index < table.size(); ++index) {

@@ -6,10 +6,6 @@
 
 namespace croft::worker {
 
-namespace {
-constexpr std::uint64_t page = 4096;
-} // namespace
-
 void put(GuestMemory& memory, std::uint64_t gpa, std::span<const std::uint8_t> bytes) {
     if (!memory.write(gpa, bytes)) {
         throw LoadError(
@@ -40,7 +36,7 @@ std::uint64_t put_initial_ram_disk(const BootRequest& request, std::uint64_t ker
         return 0;
     }
     const std::uint64_t end = std::min(limit, request.layout.low_memory_end());
-    const std::uint64_t address = end < size ? 0 : (end - size) / page * page;
+    const std::uint64_t address = end < size ? 0 : (end - size) / boot_page * boot_page;
     if (address < kernel_end) {
         throw LoadError(
             fmt::format("memory: found {} MiB below 4 GiB, expected enough for kernel {} "

@@ -15,6 +15,8 @@
 /// What the loaders share.
 namespace croft::worker {
 
+constexpr std::uint64_t boot_page = 4096;
+
 /// The bytes of a file, read field by field with its bounds checked.
 class ImageReader {
 public:

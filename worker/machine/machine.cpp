@@ -39,7 +39,7 @@ constexpr std::uint64_t guest_interface = HV_SYNTHETIC_HYPERVISOR_PRESENT | HV_S
 
 constexpr const char* machine_record = "machine";
 constexpr const char* device_record = "device";
-constexpr std::uint32_t record_version = 1;
+constexpr std::uint32_t machine_version = 1;
 
 struct SerialPlace {
     const char* name;
@@ -318,12 +318,12 @@ vdev::Record Machine::save_devices() const {
     }
     std::vector<vdev::Record> saved;
     for (const auto& device : devices_) {
-        vdev::Record record(device_record, record_version);
+        vdev::Record record(device_record, machine_version);
         record.set_text("name", std::string(device->name()));
         record.set_records("state", {device->save()});
         saved.push_back(std::move(record));
     }
-    vdev::Record record(machine_record, record_version);
+    vdev::Record record(machine_record, machine_version);
     record.set("time", executor_.clock().now()).set_records("devices", saved);
     return record;
 }
@@ -332,7 +332,7 @@ void Machine::restore_devices(const vdev::Record& record) {
     if (state_ == State::running) {
         require(State::paused, "restore");
     }
-    record.expect(machine_record, record_version);
+    record.expect(machine_record, machine_version);
     const std::vector<vdev::Record> saved = record.get_records("devices");
     if (saved.size() != devices_.size()) {
         throw vdev::RecordError(
@@ -342,7 +342,7 @@ void Machine::restore_devices(const vdev::Record& record) {
     }
     std::vector<std::pair<vdev::Device*, vdev::Record>> found;
     for (std::size_t index = 0; index < saved.size(); ++index) {
-        saved[index].expect(device_record, record_version);
+        saved[index].expect(device_record, machine_version);
         const std::vector<vdev::Record> states = saved[index].get_records("state");
         const std::string name = saved[index].get_text("name");
         if (states.size() != 1 || name != devices_[index]->name()) {

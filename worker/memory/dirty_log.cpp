@@ -11,7 +11,6 @@ namespace croft::worker {
 
 namespace {
 
-constexpr std::uint64_t bits_per_word = 64;
 /// The driver makes a buffer of one byte for each page that is asked for at once.
 constexpr std::uint64_t pages_at_once = 1U << 18;
 
@@ -21,13 +20,13 @@ void append(std::vector<PageRange>& ranges, std::uint64_t first_page, const Page
         for (std::uint64_t word = bitmap[i]; word != 0;) {
             const auto begin = static_cast<unsigned>(std::countr_zero(word));
             const auto count = static_cast<unsigned>(std::countr_one(word >> begin));
-            const std::uint64_t first = first_page + i * bits_per_word + begin;
+            const std::uint64_t first = first_page + i * pages_per_word + begin;
             if (!ranges.empty() && ranges.back().first + ranges.back().count == first) {
                 ranges.back().count += count;
             } else {
                 ranges.push_back({first, count});
             }
-            const std::uint64_t ones = ~std::uint64_t{0} >> (bits_per_word - count);
+            const std::uint64_t ones = ~std::uint64_t{0} >> (pages_per_word - count);
             word &= ~(ones << begin);
         }
     }

@@ -18,11 +18,10 @@ namespace {
 /// Guest memory is laid out so that a large page of the host can be one of the guest.
 constexpr std::uint64_t large_page = 2 * mebibyte;
 constexpr std::uint64_t page_size = 4096;
-constexpr std::uint64_t bits_per_word = 64;
 
 /// The words of a bitmap of a range's pages.
 std::size_t words_of(const MemoryRange& range) {
-    return (range.size + page_size * bits_per_word - 1) / (page_size * bits_per_word);
+    return (range.size + page_size * pages_per_word - 1) / (page_size * pages_per_word);
 }
 
 [[noreturn]] void refuse(std::string_view what, std::uint64_t size, int error) {
@@ -136,10 +135,10 @@ bool GuestMemory::write(std::uint64_t gpa, std::span<const std::uint8_t> bytes) 
 void GuestMemory::note_write(const Place& place, std::uint64_t size) {
     const std::uint64_t end = (place.offset + size - 1) / page_size + 1;
     for (std::uint64_t page = place.offset / page_size; page < end;) {
-        const std::uint64_t bit = page % bits_per_word;
-        const std::uint64_t count = std::min(bits_per_word - bit, end - page);
-        const std::uint64_t ones = ~std::uint64_t{0} >> (bits_per_word - count);
-        place.written[page / bits_per_word].fetch_or(ones << bit);
+        const std::uint64_t bit = page % pages_per_word;
+        const std::uint64_t count = std::min(pages_per_word - bit, end - page);
+        const std::uint64_t ones = ~std::uint64_t{0} >> (pages_per_word - count);
+        place.written[page / pages_per_word].fetch_or(ones << bit);
         page += count;
     }
 }

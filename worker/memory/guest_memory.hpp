@@ -18,6 +18,7 @@ namespace croft::worker {
 
 /// One bit for each page of 4 KiB from a range's beginning, lowest first.
 using PageBitmap = std::vector<std::uint64_t>;
+constexpr std::uint64_t pages_per_word = 64;
 
 /// A VM's memory. It lives in one anonymous shared file, so that it can be handed to another
 /// process, and whose size is sealed, so that such a process needn't fear for what it maps; its

@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* network_record = "network";
 constexpr const char* nic_record = "nic";
-constexpr std::uint32_t record_version = 1;
+constexpr std::uint32_t network_version = 1;
 
 /// More serve nobody: each of them goes through the host's network stack itself.
 constexpr std::size_t most_threads = 4;
@@ -144,17 +144,17 @@ nlohmann::json Network::statistics() const {
 vdev::Record Network::save() const {
     std::vector<vdev::Record> saved;
     for (const auto& [number, nic] : nics_) {
-        vdev::Record record(nic_record, record_version);
+        vdev::Record record(nic_record, network_version);
         record.set("number", number).set_records("state", {nic.device->save()});
         saved.push_back(std::move(record));
     }
-    vdev::Record record(network_record, record_version);
+    vdev::Record record(network_record, network_version);
     record.set_records("nics", saved);
     return record;
 }
 
 void Network::restore(const vdev::Record& record) {
-    record.expect(network_record, record_version);
+    record.expect(network_record, network_version);
     const std::vector<vdev::Record> saved = record.get_records("nics");
     if (saved.size() != nics_.size()) {
         throw vdev::RecordError(fmt::format("saved state: found {} network adapters, expected {}; "
@@ -164,7 +164,7 @@ void Network::restore(const vdev::Record& record) {
     std::vector<std::pair<Nic*, vdev::Record>> found;
     auto nic = nics_.begin();
     for (const vdev::Record& one : saved) {
-        one.expect(nic_record, record_version);
+        one.expect(nic_record, network_version);
         const auto number = one.get<std::uint32_t>("number");
         const std::vector<vdev::Record> state = one.get_records("state");
         if (number != nic->first || state.size() != 1) {

@@ -26,7 +26,7 @@ public:
     std::vector<std::uint64_t> written;
 };
 
-constexpr std::uint64_t mmio = 0xfec0'0000;
+constexpr std::uint64_t device_gpa = 0xfec0'0000;
 
 class InterceptHandlerTest : public testing::Test {
 protected:
@@ -48,7 +48,7 @@ protected:
     vdev::Bus bus;
     Device device;
     vdev::Claim ports = bus.claim_ports("device", 0x10, 4, 4, device);
-    vdev::Claim addresses = bus.claim_mmio("device", mmio, 0x1000, device);
+    vdev::Claim addresses = bus.claim_mmio("device", device_gpa, 0x1000, device);
     GuestMemory memory{{{0, 2 * mebibyte}}};
     InterceptCounters counters;
     std::vector<unsigned> ended;
@@ -110,11 +110,11 @@ TEST_F(InterceptHandlerTest, RepeatsStringAccesses) {
 TEST_F(InterceptHandlerTest, AnswersMemoryAccessesWithoutTranslating) {
     constexpr std::uint64_t gva = 0xffff'ffff'ff5f'b010; // a kernel's mapping
     processor.set_value(HV_X64_REGISTER_RBX, gva);
-    handle(make_memory_access(mmio + 0x10, HV_INTERCEPT_ACCESS_READ, {0x8b, 0x03}, gva));
+    handle(make_memory_access(device_gpa + 0x10, HV_INTERCEPT_ACCESS_READ, {0x8b, 0x03}, gva));
     EXPECT_EQ(processor.value(HV_X64_REGISTER_RAX), 0x1234'5610U);
     EXPECT_EQ(processor.value(HV_X64_REGISTER_RIP), 0x1002U);
     processor.set_value(HV_X64_REGISTER_RAX, 0x99);
-    handle(make_memory_access(mmio + 0x10, HV_INTERCEPT_ACCESS_WRITE, {0x89, 0x03}, gva));
+    handle(make_memory_access(device_gpa + 0x10, HV_INTERCEPT_ACCESS_WRITE, {0x89, 0x03}, gva));
     EXPECT_EQ(device.written, (std::vector<std::uint64_t>{0x99}));
     EXPECT_EQ(processor.translations, 0U);
 }
@@ -126,7 +126,7 @@ TEST_F(InterceptHandlerTest, WritesNotWhereAReadHasLed) {
     processor.translator = [](std::uint64_t) {
         return hv::Translation{HV_TRANSLATE_GVA_PRIVILEGE_VIOLATION, 0};
     };
-    handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0x89, 0x03}, gva));
+    handle(make_memory_access(device_gpa, HV_INTERCEPT_ACCESS_READ, {0x89, 0x03}, gva));
     EXPECT_TRUE(device.written.empty());
     const auto pending = processor.registers[HV_REGISTER_PENDING_INTERRUPTION].pending_interruption;
     EXPECT_EQ(pending.interruption_vector, 14U);
@@ -134,17 +134,18 @@ TEST_F(InterceptHandlerTest, WritesNotWhereAReadHasLed) {
 }
 
 TEST_F(InterceptHandlerTest, RunsAgainWhatAnotherProcessorHasRewritten) {
-    const hv_message message = make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0x0f, 0xa2});
+    const hv_message message =
+        make_memory_access(device_gpa, HV_INTERCEPT_ACCESS_READ, {0x0f, 0xa2});
     EXPECT_EQ(handle(message), InterceptHandler::Next::run);
-    processor.set_value(HV_X64_REGISTER_RBX, mmio + 0x1000); // no address of the device's
-    EXPECT_EQ(handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_WRITE, {0x89, 0x03})),
+    processor.set_value(HV_X64_REGISTER_RBX, device_gpa + 0x1000); // no address of the device's
+    EXPECT_EQ(handle(make_memory_access(device_gpa, HV_INTERCEPT_ACCESS_WRITE, {0x89, 0x03})),
         InterceptHandler::Next::run);
     EXPECT_EQ(processor.value(HV_X64_REGISTER_RIP), 0U) << "nothing was set";
     for (unsigned i = 2; i < 100; ++i) {
         handle(message);
     }
-    processor.set_value(HV_X64_REGISTER_RBX, mmio);
-    handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0x8b, 0x03}));
+    processor.set_value(HV_X64_REGISTER_RBX, device_gpa);
+    handle(make_memory_access(device_gpa, HV_INTERCEPT_ACCESS_READ, {0x8b, 0x03}));
     for (unsigned i = 0; i < 100; ++i) {
         handle(message);
     }
@@ -155,18 +156,18 @@ TEST_F(InterceptHandlerTest, TranslatesWhatHasTwoAddresses) {
     processor.set_value(HV_X64_REGISTER_RSI, 0x7000'0000);
     processor.set_value(HV_X64_REGISTER_RDI, 0x3000);
     processor.translator = [](std::uint64_t gva) {
-        return gva == 0x7000'0000 ? hv::Translation{HV_TRANSLATE_GVA_GPA_UNMAPPED, mmio}
+        return gva == 0x7000'0000 ? hv::Translation{HV_TRANSLATE_GVA_GPA_UNMAPPED, device_gpa}
                                   : hv::Translation{HV_TRANSLATE_GVA_SUCCESS, gva};
     };
-    handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0xa5})); // movsd
+    handle(make_memory_access(device_gpa, HV_INTERCEPT_ACCESS_READ, {0xa5})); // movsd
     EXPECT_EQ(memory.load<std::uint32_t>(0x3000), 0x1234'5600U);
 }
 
 TEST_F(InterceptHandlerTest, FetchesAnInstructionThatTheMessageLacks) {
     ASSERT_TRUE(memory.write(0x1000, std::array<std::uint8_t, 2>{0x89, 0x03}));
-    processor.set_value(HV_X64_REGISTER_RBX, mmio);
+    processor.set_value(HV_X64_REGISTER_RBX, device_gpa);
     processor.set_value(HV_X64_REGISTER_RAX, 5);
-    handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_WRITE, {}));
+    handle(make_memory_access(device_gpa, HV_INTERCEPT_ACCESS_WRITE, {}));
     EXPECT_EQ(device.written, (std::vector<std::uint64_t>{5}));
 }
 
@@ -175,7 +176,7 @@ TEST_F(InterceptHandlerTest, InjectsAPageFaultThatTheInstructionHas) {
     processor.translator = [](std::uint64_t) {
         return hv::Translation{HV_TRANSLATE_GVA_PAGE_NOT_PRESENT, 0};
     };
-    handle(make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0xa5}));
+    handle(make_memory_access(device_gpa, HV_INTERCEPT_ACCESS_READ, {0xa5}));
     const auto pending = processor.registers[HV_REGISTER_PENDING_INTERRUPTION].pending_interruption;
     EXPECT_EQ(pending.interruption_pending, 1U);
     EXPECT_EQ(pending.interruption_vector, 14U);
@@ -262,7 +263,7 @@ TEST_F(InterceptHandlerTest, TakesMessages) {
     put(0x3000);
     EXPECT_EQ(post(HVCALL_POST_MESSAGE, 0x2f08), HV_STATUS_INVALID_ALIGNMENT); // into the next page
     EXPECT_EQ(post(HVCALL_POST_MESSAGE, 0x3004), HV_STATUS_INVALID_ALIGNMENT);
-    EXPECT_EQ(post(HVCALL_POST_MESSAGE, mmio), HV_STATUS_INVALID_HYPERCALL_INPUT);
+    EXPECT_EQ(post(HVCALL_POST_MESSAGE, device_gpa), HV_STATUS_INVALID_HYPERCALL_INPUT);
     EXPECT_EQ(
         post(HVCALL_POST_MESSAGE | HV_HYPERCALL_FAST, 0x3000), HV_STATUS_INVALID_HYPERCALL_INPUT);
     call.payload_size = 241;
@@ -290,7 +291,7 @@ TEST_F(InterceptHandlerTest, SaysWhyAGuestCannotGoOn) {
         make_message(HVMSG_UNRECOVERABLE_EXCEPTION, hv_x64_unrecoverable_exception_message{}),
         "triple fault");
     expect_failure(make_memory_access(0x4000'0000, HV_INTERCEPT_ACCESS_EXECUTE, {}), "jump");
-    expect_failure(make_memory_access(mmio, HV_INTERCEPT_ACCESS_READ, {0xf7, 0x33}), "div");
+    expect_failure(make_memory_access(device_gpa, HV_INTERCEPT_ACCESS_READ, {0xf7, 0x33}), "div");
     expect_failure(make_memory_access(0x1000, HV_INTERCEPT_ACCESS_READ, {0x8b, 0x03}), "host");
     expect_failure(make_message(0x1234, hv_x64_halt_message{}), "0x1234");
 }

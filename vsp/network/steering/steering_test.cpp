@@ -80,7 +80,7 @@ Bytes packet_6(std::uint8_t next) {
     return joined({header, addresses_6, ports, Bytes(40)});
 }
 
-class SteeringTest : public testing::Test {
+class SteeringTest : public ::testing::Test {
 protected:
     SteeringTest() : steering_(Steering::make()) {}
 
