@@ -12,7 +12,6 @@
 namespace croft::disk::test {
 namespace {
 
-constexpr std::uint64_t mebibyte = 1U << 20U;
 constexpr std::uint64_t disk_size = 16 * mebibyte;
 
 class Check : public testing::Test {

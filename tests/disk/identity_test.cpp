@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::uint64_t size = 16U << 20U;
 
-std::vector<std::byte> filled(unsigned value) {
+std::vector<std::byte> full_sector(unsigned value) {
     return std::vector<std::byte>(4096, static_cast<std::byte>(value));
 }
 
@@ -66,7 +66,7 @@ protected:
         // As when the children were made afterwards.
         if (auto* vhdx = dynamic_cast<vhdx::VhdxImage*>(&(*chain)->top()); vhdx && !own)
             vhdx->use_data_write_guid(vhdx->headers().current().data_write_guid);
-        ASSERT_TRUE((*chain)->write(offset, filled(value)) && (*chain)->close());
+        ASSERT_TRUE((*chain)->write(offset, full_sector(value)) && (*chain)->close());
     }
 
     // What the top shows is the same as ever.
@@ -131,7 +131,7 @@ TEST_F(Identity, DiscardAndResizeChangeBoth) {
 TEST_F(Identity, ReplayChangesTheFilesFirst) {
     {
         auto chain = open_chain(path("top"), {.write = true});
-        ASSERT_TRUE(chain && (*chain)->write(8U << 20U, filled(4)) && (*chain)->flush());
+        ASSERT_TRUE(chain && (*chain)->write(8U << 20U, full_sector(4)) && (*chain)->flush());
     } // not closed
     look();
     expect_top();
@@ -154,7 +154,7 @@ TEST(IdentityInMemory, HeadersComeFirst) {
         contents->record = true;
         const auto chain = folder.open();
         if (!replay) {
-            ASSERT_TRUE(chain->write(0, filled(1)) && chain->flush());
+            ASSERT_TRUE(chain->write(0, full_sector(1)) && chain->flush());
         }
         contents->record = false;
         ASSERT_GT(contents->events.size(), 2U);
@@ -182,7 +182,7 @@ TEST_F(Identity, RepairOfAHeaderLeavesTheContents) {
     for (const std::uint64_t offset : {vhdx::header_offsets[0], vhdx::region_table_offsets[1]}) {
         {
             auto store = FileStore::open(path("middle"), {.write = true});
-            ASSERT_TRUE(store && (*store)->write(offset, filled(0)));
+            ASSERT_TRUE(store && (*store)->write(offset, full_sector(0)));
         }
         auto chain = open_chain(path("middle"), {.write = true, .with_parents = false});
         ASSERT_TRUE(chain) << chain.error().text();
@@ -286,7 +286,7 @@ TEST(Chains, OfSixAndInALoop) {
                 folder.create_one(name, kind, size, std::to_string(i - 1));
             auto chain = folder.open(true, name);
             ASSERT_EQ(chain->images().size(), i + 1);
-            ASSERT_TRUE(chain->write(i * 65536, filled(i + 1)) && chain->close());
+            ASSERT_TRUE(chain->write(i * 65536, full_sector(i + 1)) && chain->close());
             if (i > 0) { // what was read of the parents is right at each depth
                 std::vector<std::byte> bytes(4096);
                 for (unsigned k = 0; k <= i; ++k) {

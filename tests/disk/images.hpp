@@ -54,6 +54,13 @@ private:
     std::map<std::string, std::shared_ptr<MemoryStore::Contents>> files_;
 };
 
+constexpr std::uint64_t mebibyte = 1U << 20U;
+
+/// So many bytes of one value.
+inline std::vector<std::byte> filled(std::uint64_t length, unsigned value) {
+    return std::vector<std::byte>(length, static_cast<std::byte>(value));
+}
+
 // The byte that the parent of a differencing kind holds in each sector of 4096 bytes.
 std::byte parent_byte(std::uint64_t offset);
 

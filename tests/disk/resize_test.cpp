@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "disk/check.hpp"
+#include "tests/disk/images.hpp"
 #include "tests/disk/one_of_many.hpp"
 
 #include <atomic>
@@ -10,12 +11,7 @@
 namespace croft::disk::test {
 namespace {
 
-constexpr std::uint64_t mebibyte = 1U << 20U;
 constexpr std::uint64_t gibibyte = 1U << 30U;
-
-std::vector<std::byte> filled(std::size_t length, unsigned value) {
-    return std::vector<std::byte>(length, static_cast<std::byte>(value));
-}
 
 std::byte byte_at(Chain& chain, std::uint64_t offset) {
     std::vector<std::byte> bytes(512);

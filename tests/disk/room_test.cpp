@@ -10,12 +10,7 @@
 namespace croft::disk::test {
 namespace {
 
-constexpr std::uint64_t mebibyte = 1U << 20U;
 constexpr Kind dynamic_vhdx{"vhdx", Format::vhdx, Allocation::dynamic};
-
-std::vector<std::byte> filled(std::size_t length, unsigned value) {
-    return std::vector<std::byte>(length, static_cast<std::byte>(value));
-}
 
 // The first block was written in an earlier session; reads of it begin before this one's first
 // write.

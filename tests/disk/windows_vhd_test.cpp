@@ -17,10 +17,6 @@ using namespace vhd;
 constexpr std::uint64_t disk_size = 20U << 20U;
 constexpr std::uint32_t block = 2U << 20U;
 
-std::vector<std::byte> filled(std::uint64_t length, unsigned value) {
-    return std::vector<std::byte>(length, static_cast<std::byte>(value));
-}
-
 class WindowsVhd : public testing::Test {
 protected:
     static Footer footer(DiskType type, std::uint64_t header_at = no_offset) {

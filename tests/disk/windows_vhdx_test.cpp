@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tests/disk/images.hpp"
 #include "tests/disk/windows_vhdx.hpp"
 
 #include "disk/check.hpp"
@@ -16,10 +17,6 @@ namespace {
 using namespace vhdx;
 
 constexpr std::uint64_t block = 32U << 20U;
-
-std::vector<std::byte> filled(std::uint64_t length, unsigned value) {
-    return std::vector<std::byte>(length, static_cast<std::byte>(value));
-}
 
 class WindowsVhdxTest : public testing::Test {
 protected:
