@@ -17,7 +17,7 @@ namespace {
 
 namespace mount = disk::mount;
 
-struct Words : Common {
+struct CopyWords : Common {
     std::vector<std::string> paths;
     unsigned partition = 0;
     bool archive = false;
@@ -79,7 +79,7 @@ disk::Result<const Named*> disk_of(const std::vector<Named>& names) {
     return &first;
 }
 
-Outcome copy(const Words& words) {
+Outcome copy(const CopyWords& words) {
     std::vector<Named> names;
     std::ranges::transform(words.paths, std::back_inserter(names), parse);
     const auto disk = disk_of(names);
@@ -119,7 +119,7 @@ Outcome copy(const Words& words) {
 } // namespace
 
 void add_copy_command(CLI::App& app, Exit& exit) {
-    const auto words = std::make_shared<Words>();
+    const auto words = std::make_shared<CopyWords>();
     CLI::App* command = add_command(app, exit, "cp", "Copy files into a disk, or out of it", words,
         [words] { return copy(*words); });
     command->add_option("PATH", words->paths, "SOURCE … DESTINATION; on the disk: FILE:/path")

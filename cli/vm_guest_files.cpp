@@ -17,7 +17,7 @@ namespace croft::cli {
 
 namespace {
 
-constexpr std::string_view prefix = "vmlinuz-";
+constexpr std::string_view kernel_prefix = "vmlinuz-";
 
 // Far above any that boots; what is copied is in memory.
 constexpr off_t largest = off_t{1} << 30;
@@ -66,7 +66,7 @@ std::vector<std::string> GuestFiles::kernels_in(const std::string& folder) const
         const dirent* const entry = readdir(entries.get());
         if (entry == nullptr)
             break;
-        if (std::string_view{entry->d_name}.starts_with(prefix))
+        if (std::string_view{entry->d_name}.starts_with(kernel_prefix))
             names.emplace_back(entry->d_name);
     }
     std::ranges::sort(names, [](const std::string& one, const std::string& other) {
@@ -85,7 +85,7 @@ std::optional<GuestFiles::Kernel> GuestFiles::find_kernel() const {
     // A system's /boot, or a partition that is one.
     for (const std::string folder : {"boot/", "./"}) {
         for (const std::string& name : kernels_in(folder)) {
-            const std::string version = name.substr(prefix.size());
+            const std::string version = name.substr(kernel_prefix.size());
             for (const std::string& ram_disk :
                 {"initrd.img-" + version, "initramfs-" + version + ".img", "initrd-" + version}) {
                 if (has(folder + ram_disk))

@@ -2,6 +2,7 @@
 #include "vdev/record.hpp"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
@@ -54,7 +55,28 @@ std::optional<json> parse_cbor(std::span<const std::uint8_t> bytes) {
 
 Record::Record(std::string type, std::uint32_t version)
     : type_(std::move(type)),
-      version_(version) {}
+      version_(version),
+      fields_(std::make_unique<json>(json::object())) {}
+
+Record::Record(const Record& other)
+    : type_(other.type_),
+      version_(other.version_),
+      fields_(std::make_unique<json>(*other.fields_)) {}
+
+Record::Record(Record&& other) noexcept = default;
+
+Record& Record::operator=(const Record& other) {
+    return *this = Record(other);
+}
+
+Record& Record::operator=(Record&& other) noexcept = default;
+
+Record::~Record() = default;
+
+bool operator==(const Record& left, const Record& right) {
+    return left.type_ == right.type_ && left.version_ == right.version_ &&
+        *left.fields_ == *right.fields_;
+}
 
 void Record::expect(std::string_view type, std::uint32_t newest) const {
     if (type_ != type) {
@@ -71,27 +93,27 @@ void Record::expect(std::string_view type, std::uint32_t newest) const {
 }
 
 Record& Record::set(std::string_view field, std::uint64_t value) {
-    fields_[std::string(field)] = value;
+    (*fields_)[std::string(field)] = value;
     return *this;
 }
 
 Record& Record::set_signed(std::string_view field, std::int64_t value) {
-    fields_[std::string(field)] = value;
+    (*fields_)[std::string(field)] = value;
     return *this;
 }
 
 Record& Record::set_flag(std::string_view field, bool value) {
-    fields_[std::string(field)] = value;
+    (*fields_)[std::string(field)] = value;
     return *this;
 }
 
 Record& Record::set_bytes(std::string_view field, std::span<const std::uint8_t> value) {
-    fields_[std::string(field)] = json::binary({value.begin(), value.end()});
+    (*fields_)[std::string(field)] = json::binary({value.begin(), value.end()});
     return *this;
 }
 
 Record& Record::set_text(std::string_view field, std::string value) {
-    fields_[std::string(field)] = std::move(value);
+    (*fields_)[std::string(field)] = std::move(value);
     return *this;
 }
 
@@ -100,12 +122,12 @@ Record& Record::set_records(std::string_view field, const std::vector<Record>& v
     for (const Record& record : value) {
         list.push_back(record.to_json());
     }
-    fields_[std::string(field)] = std::move(list);
+    (*fields_)[std::string(field)] = std::move(list);
     return *this;
 }
 
 bool Record::has(std::string_view field) const {
-    return fields_.contains(std::string(field));
+    return fields_->contains(std::string(field));
 }
 
 std::int64_t Record::get_signed(std::string_view field) const {
@@ -161,7 +183,7 @@ std::vector<Record> Record::get_records(std::string_view field) const {
 }
 
 json Record::to_json() const {
-    return {{"type", type_}, {"version", version_}, {"fields", fields_}};
+    return {{"type", type_}, {"version", version_}, {"fields", *fields_}};
 }
 
 std::vector<std::uint8_t> Record::encode() const {
@@ -191,13 +213,13 @@ Record Record::from_json(const json& parsed) {
                           "and 'fields'; give a file that this program saved");
     }
     Record record(parsed.at("type").get<std::string>(), parsed.at("version").get<std::uint32_t>());
-    record.fields_ = parsed.at("fields");
+    *record.fields_ = parsed.at("fields");
     return record;
 }
 
 const json& Record::field_of(std::string_view field) const {
-    const auto found = fields_.find(std::string(field));
-    if (found == fields_.end()) {
+    const auto found = fields_->find(std::string(field));
+    if (found == fields_->end()) {
         refuse(field, "nothing", "a value");
     }
     return *found;

@@ -7,7 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +26,11 @@ namespace croft::vdev {
 class Record {
 public:
     Record(std::string type, std::uint32_t version);
+    Record(const Record& other);
+    Record(Record&& other) noexcept;
+    Record& operator=(const Record& other);
+    Record& operator=(Record&& other) noexcept;
+    ~Record();
 
     [[nodiscard]] const std::string& type() const { return type_; }
     [[nodiscard]] std::uint32_t version() const { return version_; }
@@ -61,7 +67,7 @@ public:
     /// The inverse of `encode`. Errors: RecordError for anything that `encode` can't have written.
     [[nodiscard]] static Record decode(std::span<const std::uint8_t> bytes);
 
-    friend bool operator==(const Record&, const Record&) = default;
+    friend bool operator==(const Record& left, const Record& right);
 
 private:
     [[nodiscard]] static Record from_json(const nlohmann::json& json);
@@ -72,7 +78,8 @@ private:
 
     std::string type_;
     std::uint32_t version_;
-    nlohmann::json fields_ = nlohmann::json::object();
+    /// Behind a pointer, or all that include this would compile the library.
+    std::unique_ptr<nlohmann::json> fields_;
 };
 
 } // namespace croft::vdev

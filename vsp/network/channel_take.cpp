@@ -16,7 +16,7 @@ using vmbus::protocol::PacketType;
 namespace {
 
 /// Of a message with frames, as it is in a ring.
-constexpr std::uint32_t completion_bytes = sizeof(vmbus::protocol::PacketDescriptor) +
+constexpr std::uint32_t frames_completion_bytes = sizeof(vmbus::protocol::PacketDescriptor) +
     sizeof(protocol::RndisPacketComplete) + vmbus::protocol::packet_trailer_size;
 
 } // namespace
@@ -33,7 +33,7 @@ void Channel::take_packets() {
             take(packet);
             return ++taken < most_taken && may_take();
         },
-        completion_bytes);
+        frames_completion_bytes);
     if (!empty) {
         fail(name_of(empty.error()));
     } else {
@@ -47,7 +47,7 @@ bool Channel::may_go_on_taking() {
     if (!left_packets_) {
         return false;
     }
-    const vmbus::RingResult<bool> room = rings_.has_room(completion_bytes);
+    const vmbus::RingResult<bool> room = rings_.has_room(frames_completion_bytes);
     if (!room) {
         fail(name_of(room.error()));
     }
