@@ -91,8 +91,8 @@ STREAMS = (
     ("four streams to the host", "-P 4"),
     ("four streams to the guest", "-P 4 -R"),
 )
-# How large TCP makes its segments hangs on the shortest round trip that a connection has met: two of
-# one guest may differ by more than two guests do.
+# How large TCP makes its segments hangs on the shortest round trip that a connection has met: two
+# of one guest may differ by more than two guests do.
 CONNECTIONS = 3
 
 SMALL_PACKETS = (
@@ -111,8 +111,8 @@ def run_network(side, seconds):
                 **costs_of(name, side, costs, "MB")}
 
     def stream(name, words):
-        values = [connect(name, words) for _ in range(1 if side.counting else CONNECTIONS)]
-        return {row: statistics.median(value[row] for value in values) for row in values[0]}
+        found = [connect(name, words) for _ in range(1 if side.counting else CONNECTIONS)]
+        return {row: statistics.median(values[row] for values in found) for row in found[0]}
 
     def small_packets(name, words):
         sums, costs = sides.iperf3(side, f"-u -b 0 -l 64 {words}", "packets", IN_MIDST["packet"],
