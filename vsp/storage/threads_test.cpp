@@ -12,6 +12,7 @@
 #include "vsp/storage/testing/storage_guest.hpp"
 #include "vsp/threads/posted.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
