@@ -91,10 +91,10 @@ STREAMS = (
     ("four streams to the host", "-P 4"),
     ("four streams to the guest", "-P 4 -R"),
 )
+
 # How large TCP makes its segments hangs on the shortest round trip that a connection has met: two
 # of one guest may differ by more than two guests do.
 CONNECTIONS = 3
-
 SMALL_PACKETS = (
     ("packets of 64 bytes to the host", ""),
     ("packets of 64 bytes to the guest", "-R"),
