@@ -20,11 +20,13 @@ constexpr unsigned first_extended = 2;
 constexpr unsigned state_count = XsaveLayout::state_count;
 constexpr std::uint32_t feature_xsave = 1u << 26;
 constexpr std::uint32_t legacy_size = XsaveLayout::legacy_size;
+constexpr std::uint32_t header_size = XsaveLayout::header_end - legacy_size;
 constexpr std::uint16_t fcw_reset = 0x37f;
 constexpr std::uint32_t mxcsr_reset = 0x1f80;
 constexpr std::size_t mxcsr_offset = 24;
 
 constinit bool has_xsave = false;
+constinit bool has_xsaveopt = false;
 constinit bool has_xss = false;
 /// XRSTOR and FXRSTOR leave the x87 error pointers as they are where no exception is pending, as
 /// processors before Zen do (APM vol. 3, CPUID 8000_0008 EBX, RstrFpErrPtrs): they would be another
@@ -87,8 +89,11 @@ void initialise() {
         }
     }
     bytes = size(states);
+    constexpr std::uint32_t feature_xsaveopt = 1u << 0;
     constexpr std::uint32_t feature_xsaves = 1u << 3;
-    has_xss = (cpuid(0xd, 1).eax & feature_xsaves) != 0;
+    const std::uint32_t features = cpuid(0xd, 1).eax;
+    has_xsaveopt = (features & feature_xsaveopt) != 0;
+    has_xss = (features & feature_xsaves) != 0;
 }
 
 void enable() {
@@ -161,11 +166,14 @@ void save(std::uint8_t* area) {
         return;
     }
     set_xcr0(states);
-    asm volatile(
-        "xsave64 %0"
-        : "+m"(*area)
-        : "a"(static_cast<std::uint32_t>(states)), "d"(static_cast<std::uint32_t>(states >> 32))
-        : "memory");
+    const auto low = static_cast<std::uint32_t>(states);
+    const auto high = static_cast<std::uint32_t>(states >> 32);
+    if (!has_xsaveopt) {
+        asm volatile("xsave64 %0" : "+m"(*area) : "a"(low), "d"(high) : "memory");
+        return;
+    }
+    asm volatile("xsaveopt64 %0" : "+m"(*area) : "a"(low), "d"(high) : "memory");
+    XsaveLayout::settle(std::as_writable_bytes(std::span{area, legacy_size + header_size}));
 }
 
 std::uint64_t current_xcr0() {

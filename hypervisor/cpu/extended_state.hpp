@@ -39,7 +39,8 @@ void mark_in_use(std::uint8_t* area, std::uint64_t of_states);
 inline constexpr std::uint64_t x87 = 1u << 0;
 inline constexpr std::uint64_t sse = 1u << 1;
 void load(const std::uint8_t* area, std::uint64_t xcr0);
-/// All supported states are saved, whatever the guest has in XCR0.
+/// All supported states are saved, whatever the guest has in XCR0. Where the processor can, only
+/// those that the guest has changed since they were loaded from the same area.
 void save(std::uint8_t* area);
 
 /// What XCR0 holds on this processor.

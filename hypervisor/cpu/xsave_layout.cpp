@@ -63,7 +63,23 @@ private:
     std::uint32_t end_ = XsaveLayout::header_end;
 };
 
+void fill_x87(std::span<std::byte> area) {
+    std::memset(area.data(), 0, mxcsr_at);
+    std::memset(area.data() + mxcsr_end, 0, xmm_at - mxcsr_end);
+    store(area, 0, fcw_reset);
+}
+
 } // namespace
+
+void XsaveLayout::settle(std::span<std::byte> standard) {
+    const auto in_use = load<std::uint64_t>(standard, states_in_use_at);
+    if ((in_use & x87) == 0) {
+        fill_x87(standard);
+    }
+    if ((in_use & sse) == 0) {
+        std::memset(standard.data() + xmm_at, 0, xmm_end - xmm_at);
+    }
+}
 
 std::uint32_t XsaveLayout::standard_size(std::uint64_t states) const {
     std::uint32_t result = header_end;

@@ -31,6 +31,10 @@ public:
         return components_[state];
     }
 
+    /// Writes what x87 and SSE have initially to an area in the standard form where they are not in
+    /// use: XSAVEOPT leaves there what was. MXCSR is there in any case.
+    static void settle(std::span<std::byte> standard);
+
     /// Bytes of an area that holds these states.
     [[nodiscard]] std::uint32_t standard_size(std::uint64_t states) const;
     [[nodiscard]] std::uint32_t compacted_size(std::uint64_t states) const;

@@ -90,6 +90,27 @@ TEST(XsaveLayout, WhatIsNotInUseIsInItsInitialState) {
     EXPECT_EQ(get<std::uint64_t>(standard, 1088), 0x5555u);
 }
 
+TEST(XsaveLayout, SettlesWhatSavingHasLeftOut) {
+    constexpr std::size_t st0 = 32;
+    const auto settled = [](std::uint64_t in_use) {
+        Area area = full(in_use);
+        put<std::uint16_t>(area, 0, 0x27f);
+        put<std::uint64_t>(area, st0, 0x8888);
+        XsaveLayout::settle(area);
+        return area;
+    };
+    const Area nothing = settled(1u << opmask);
+    EXPECT_EQ(get<std::uint16_t>(nothing, 0), 0x37fu);
+    EXPECT_EQ(get<std::uint64_t>(nothing, st0), 0u);
+    EXPECT_EQ(get<std::uint64_t>(nothing, 160), 0u);
+    EXPECT_EQ(get<std::uint32_t>(nothing, 24), 0x1fa0u) << "MXCSR is saved with any";
+    EXPECT_EQ(get<std::uint64_t>(nothing, 1088), 0x5555u);
+    EXPECT_EQ(get<std::uint64_t>(settled(1), st0), 0x8888u);
+    EXPECT_EQ(get<std::uint64_t>(settled(1), 160), 0u);
+    EXPECT_EQ(get<std::uint16_t>(settled(2), 0), 0x37fu);
+    EXPECT_EQ(get<std::uint64_t>(settled(2), 160), 0x1111u);
+}
+
 TEST(XsaveLayout, TakesOtherFormatsThanItsOwn) {
     Area area = full(1u << opmask);
     put<std::uint64_t>(area, 520, XsaveLayout::compacted | 1u << opmask);
