@@ -130,6 +130,9 @@ inline void out8(std::uint16_t port, std::uint8_t v) {
 inline void out16(std::uint16_t port, std::uint16_t v) {
     asm volatile("outw %0, %1" : : "a"(v), "Nd"(port) : "memory");
 }
+inline void out32(std::uint16_t port, std::uint32_t v) {
+    asm volatile("outl %0, %1" : : "a"(v), "Nd"(port) : "memory");
+}
 
 inline std::uint64_t read_xcr0() {
     std::uint32_t low;

@@ -276,6 +276,8 @@ bool has_huge_pages();
 /// `shared_size()` bytes, zeroed and contiguous.
 void initialise(SpaPage shared);
 std::uint64_t shared_size();
+/// The root's accesses of these ports are exits; all others of its ports are its own.
+void intercept_root_ports(std::uint16_t first, std::uint16_t count);
 /// Turns the extension on, on this processor. \param save_area a page for the processor's own use.
 void enable(SpaPage save_area);
 

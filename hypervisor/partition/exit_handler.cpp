@@ -13,6 +13,7 @@
 #include "hypervisor/partition/memory_fault.hpp"
 #include "hypervisor/partition/msr.hpp"
 #include "hypervisor/partition/partition.hpp"
+#include "hypervisor/partition/power.hpp"
 #include "hypervisor/partition/virtual_processor.hpp"
 
 #include <cstring>
@@ -97,8 +98,29 @@ void handle_halt(VirtualProcessor& vp, const Exit& exit) {
     }
 }
 
+/// By which the root may switch off, or ask for what is refused. No Linux uses strings there.
+void handle_root_io(NativeCpu& cpu, const Exit& exit) {
+    if (exit.is_string) {
+        cpu.raise(exception_general_protection, 0);
+        return;
+    }
+    std::uint64_t& rax = cpu.gpr[GeneralRegister::rax];
+    const unsigned bits = 8u * exit.access_size;
+    if (exit.is_in) {
+        const std::uint64_t kept = bits == 32 ? 0 : rax >> bits << bits;
+        rax = kept | power::read(exit.port, exit.access_size);
+    } else {
+        power::write({exit.port, exit.access_size, static_cast<std::uint32_t>(rax)});
+    }
+    cpu.advance(static_cast<unsigned>(exit.next_rip - cpu.get(CpuRegister::rip)));
+}
+
 void handle_io(VirtualProcessor& vp, const Exit& exit) {
     NativeCpu& cpu = vp.cpu();
+    if (vp.partition().is_root()) {
+        handle_root_io(cpu, exit);
+        return;
+    }
     vp.counters.count(VpCounter::io_intercept_messages);
     hv_x64_io_port_intercept_message message{};
     message.header =

@@ -47,6 +47,13 @@ void initialise_permission_maps(SpaPage memory) {
     pass_through(msr_tsc, Pass::read);
 }
 
+void intercept_root_ports(std::uint16_t first, std::uint16_t count) {
+    for (unsigned port = first; port < unsigned{first} + count; ++port) {
+        auto& byte = maps->root_io[port / 8];
+        byte = static_cast<std::uint8_t>(byte | 1u << (port % 8));
+    }
+}
+
 SpaPage io_permissions(bool is_root) {
     return spa_page_of(is_root ? &maps->root_io : &maps->child_io);
 }

@@ -13,7 +13,9 @@ inline constexpr std::uint64_t permission_maps_size = 10 * page_size;
 /// contiguous whole pages.
 void initialise_permission_maps(SpaPage memory);
 
-/// I/O ports: a child's all intercepted, the root's all passed through.
+/// Takes ports out of those that are passed through to the root.
+void intercept_root_ports(std::uint16_t first, std::uint16_t count);
+/// I/O ports: a child's all intercepted, the root's passed through but for those above.
 SpaPage io_permissions(bool is_root);
 /// MSRs: those that the VMCB or VMLOAD switches are passed through, if not all are to be
 /// intercepted, all others never.

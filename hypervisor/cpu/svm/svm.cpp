@@ -44,6 +44,10 @@ void initialise(SpaPage shared) {
     svm::initialise_permission_maps(shared);
 }
 
+void intercept_root_ports(std::uint16_t first, std::uint16_t count) {
+    svm::intercept_root_ports(first, count);
+}
+
 void enable(SpaPage save_area) {
     write_msr(msr_efer, read_msr(msr_efer) | efer_svme);
     write_msr(msr_vm_hsave_pa, save_area.address());
