@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisor/synic/synic.hpp"
 
+#include "tests/unit/hypervisor/synic_fixture.hpp"
+
 #include <array>
-#include <atomic>
-#include <chrono>
-#include <functional>
-#include <gtest/gtest.h>
-#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -14,73 +11,11 @@
 namespace hypervisor {
 namespace {
 
-constexpr std::uint64_t enabled = 1;
-constexpr std::uint64_t masked = 1ull << 16;
-constexpr std::uint64_t auto_eoi = 1ull << 17;
-constexpr std::uint64_t polling = 1ull << 18;
-
-struct alignas(4096) Pages {
-    hv_message_page messages{};
-    hv_synic_event_flags_page flags{};
-    hv_synic_event_ring_page rings{};
-};
-
-/// A guest's side of a slot, as it reads and writes its own memory.
-class Slot {
-public:
-    Slot(Pages& pages, unsigned sint) : slot_{&pages.messages.sint_message[sint]} {}
-    [[nodiscard]] std::uint32_t type() const { return word(0).load(); }
-    [[nodiscard]] bool pending() const { return (byte(5).load() & HV_MESSAGE_FLAG_PENDING) != 0; }
-    [[nodiscard]] hv_message read() const {
-        hv_message message;
-        std::memcpy(&message, slot_, sizeof message);
-        return message;
-    }
-    template <class T>
-    [[nodiscard]] T payload() const {
-        T value;
-        std::memcpy(&value, reinterpret_cast<const std::byte*>(slot_) + 16, sizeof value);
-        return value;
-    }
-    /// Frees the slot. \return whether the guest must write the end of message.
-    bool free() {
-        word(0).store(HVMSG_NONE);
-        return pending();
-    }
-
-private:
-    [[nodiscard]] std::atomic_ref<std::uint32_t> word(std::size_t at) const {
-        return std::atomic_ref{
-            *reinterpret_cast<std::uint32_t*>(reinterpret_cast<std::byte*>(slot_) + at)};
-    }
-    [[nodiscard]] std::atomic_ref<std::uint8_t> byte(std::size_t at) const {
-        return std::atomic_ref{reinterpret_cast<std::uint8_t*>(slot_)[at]};
-    }
-    void* slot_;
-};
-
 SynicMessage message_with(std::uint64_t content, std::uint32_t type = HVMSG_TIMER_EXPIRED) {
     SynicMessage message;
     message.set(type, 77, content);
     return message;
 }
-
-class SynicTest : public testing::Test {
-protected:
-    void SetUp() override {
-        synic_.reset();
-        synic_.set_message_page(&pages_->messages);
-        synic_.set_event_flags_page(&pages_->flags);
-        synic_.set_event_ring_page(&pages_->rings);
-        synic_.set_control(enabled);
-        ASSERT_TRUE(synic_.set_sint(2, 0x52));
-        ASSERT_TRUE(synic_.set_sint(3, 0x53 | auto_eoi));
-    }
-    Slot slot(unsigned sint) { return {*pages_, sint}; }
-
-    std::unique_ptr<Pages> pages_ = std::make_unique<Pages>();
-    Synic synic_{};
-};
 
 TEST(Synic, IsOffAndMaskedAfterReset) {
     Synic synic;
@@ -417,56 +352,6 @@ TEST_F(SynicTest, TellsSintsThatAreIntercepts) {
 
 // ---- Two processors ----
 
-/// A guest's processor: an interrupt that is pending, and a thread that serves it as upstream Linux
-/// does: one message for an interrupt, and an end of message only if one is asked for.
-class Guest {
-public:
-    explicit Guest(std::function<void()> serve) : serve_{std::move(serve)} {
-        thread_ = std::thread{[this] {
-            while (!stop_) {
-                if (pending_.exchange(false)) {
-                    serve_();
-                } else {
-                    std::this_thread::yield();
-                }
-            }
-        }};
-    }
-    ~Guest() { stop(); }
-    Guest(const Guest&) = delete;
-    Guest& operator=(const Guest&) = delete;
-    void stop() {
-        stop_ = true;
-        if (thread_.joinable()) {
-            thread_.join();
-        }
-    }
-    void interrupt(const std::optional<Synic::Interrupt>& interrupt) {
-        if (interrupt) {
-            notify();
-        }
-    }
-    /// It was stopped, and goes on.
-    void notify() { pending_ = true; }
-
-private:
-    std::function<void()> serve_;
-    std::atomic<bool> pending_ = false;
-    std::atomic<bool> stop_ = false;
-    std::thread thread_{};
-};
-
-bool comes_true(const std::function<bool()>& condition) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
-    while (!condition()) {
-        if (std::chrono::steady_clock::now() > end) {
-            return false;
-        }
-        std::this_thread::yield();
-    }
-    return true;
-}
-
 TEST_F(SynicTest, NoMessageIsLostBetweenTwoProcessors) {
     constexpr std::uint64_t count = 40'000;
     std::atomic<std::uint64_t> received = 0;
@@ -546,177 +431,6 @@ TEST_F(SynicTest, AParentThatFindsTheSlotTakenIsToldWhenItIsFree) {
 }
 
 // ---- Event rings ----
-
-/// The other end of a ring, as the root's kernel reads it.
-class RingReader {
-public:
-    RingReader(Pages& pages, unsigned sint, std::function<void()> ring_empty)
-        : ring_{reinterpret_cast<std::byte*>(&pages.rings) + sint * 256},
-          ring_empty_{std::move(ring_empty)} {}
-
-    /// The next port, or 0.
-    std::uint32_t next() {
-        std::uint32_t port = data(tail_).load();
-        if (port == 0) {
-            if (full().load() != 0) {
-                full().store(0);
-                ring_empty_();
-                port = data(tail_).load();
-            }
-            if (port == 0) {
-                masked().store(0);
-                port = data(tail_).load();
-                if (port == 0) {
-                    return 0;
-                }
-            }
-            masked().store(1);
-        }
-        data(tail_).store(0);
-        tail_ = tail_ + 1 == 63 ? 0 : tail_ + 1;
-        return port;
-    }
-    std::atomic_ref<std::uint8_t> masked() {
-        return std::atomic_ref{*reinterpret_cast<std::uint8_t*>(ring_)};
-    }
-    std::atomic_ref<std::uint8_t> full() {
-        return std::atomic_ref{*reinterpret_cast<std::uint8_t*>(ring_ + 1)};
-    }
-    std::atomic_ref<std::uint32_t> data(std::size_t index) {
-        return std::atomic_ref{*reinterpret_cast<std::uint32_t*>(ring_ + 4 + 4 * index)};
-    }
-
-private:
-    std::byte* ring_;
-    std::function<void()> ring_empty_;
-    std::size_t tail_ = 0;
-};
-
-TEST_F(SynicTest, TheRingIsSignalledOnceUntilItHasBeenRead) {
-    RingReader reader{*pages_, 1, [] {
-                          FAIL() << "it was never full";
-                      }};
-    EXPECT_EQ(synic_.push_event(1, 10), Synic::RingResult::signal);
-    EXPECT_EQ(synic_.push_event(1, 11), Synic::RingResult::queued);
-    EXPECT_EQ(synic_.push_event(1, 12), Synic::RingResult::queued);
-    EXPECT_EQ(reader.data(0).load(), 10u);
-    EXPECT_EQ(reader.next(), 10u);
-    EXPECT_EQ(synic_.push_event(1, 13), Synic::RingResult::queued) << "it is being read";
-    EXPECT_EQ(reader.next(), 11u);
-    EXPECT_EQ(reader.next(), 12u);
-    EXPECT_EQ(reader.next(), 13u);
-    EXPECT_EQ(reader.next(), 0u);
-    EXPECT_EQ(synic_.push_event(1, 14), Synic::RingResult::signal);
-    EXPECT_EQ(reader.next(), 14u);
-    // The ring of another SINT is another.
-    EXPECT_EQ(synic_.push_event(2, 99), Synic::RingResult::signal);
-    EXPECT_EQ(reader.next(), 0u);
-}
-
-TEST_F(SynicTest, AFullRingLosesNothingAndSaysWhenItIsEmpty) {
-    unsigned emptied = 0;
-    RingReader reader{*pages_, 1, [&] {
-                          ++emptied;
-                          // What had no room comes now.
-                          EXPECT_NE(synic_.push_event(1, 1000), Synic::RingResult::full);
-                      }};
-    for (std::uint32_t round = 0; round < 5; ++round) {
-        // From another place in the ring each time.
-        for (std::uint32_t i = 0; i < 63; ++i) {
-            ASSERT_EQ(synic_.push_event(1, 1 + i),
-                i == 0 ? Synic::RingResult::signal : Synic::RingResult::queued);
-        }
-        EXPECT_EQ(reader.full().load(), 0);
-        EXPECT_EQ(synic_.push_event(1, 500), Synic::RingResult::full);
-        EXPECT_EQ(reader.full().load(), 1);
-        for (std::uint32_t i = 0; i < 63; ++i) {
-            ASSERT_EQ(reader.next(), 1 + i);
-        }
-        EXPECT_EQ(emptied, round);
-        EXPECT_EQ(reader.next(), 1000u);
-        EXPECT_EQ(emptied, round + 1);
-        EXPECT_EQ(reader.next(), 0u);
-        for (std::uint32_t i = 0; i < 10; ++i) {
-            (void)synic_.push_event(1, 7);
-            ASSERT_EQ(reader.next(), 7u);
-        }
-        EXPECT_EQ(reader.next(), 0u);
-    }
-}
-
-TEST_F(SynicTest, RingsThatAreOffTakeNothing) {
-    synic_.set_control(0);
-    EXPECT_EQ(synic_.push_event(1, 5), Synic::RingResult::disabled);
-    synic_.set_control(enabled);
-    synic_.set_event_ring_page(nullptr);
-    EXPECT_EQ(synic_.push_event(1, 5), Synic::RingResult::disabled);
-    EXPECT_EQ(RingReader(*pages_, 1, [] {}).data(0).load(), 0u);
-}
-
-/// Doorbells through ring and message slot together, with what partition/doorbell.cpp does about a
-/// ring that is full: after every ring the guest sees what was there before it.
-TEST_F(SynicTest, NoDoorbellIsLostBetweenTwoProcessors) {
-    constexpr unsigned bells = 200;
-    constexpr unsigned rounds = 150;
-    ASSERT_TRUE(synic_.set_sint(0, 0x50));
-    std::array<std::atomic<unsigned>, bells + 1> work{};
-    std::array<std::atomic<unsigned>, bells + 1> seen{};
-    std::array<bool, bells + 1> waiting{};
-    std::mutex ports;
-    SynicMessage notification;
-    Guest* self = nullptr;
-    const auto ring = [&](std::uint32_t port) { // under the lock
-        switch (synic_.push_event(1, port)) {
-        case Synic::RingResult::signal:
-            notification.set(HVMSG_SYNIC_SINT_INTERCEPT, 1, std::uint32_t{1});
-            self->interrupt(synic_.post(0, notification));
-            break;
-        case Synic::RingResult::full:
-            waiting[port] = true;
-            break;
-        case Synic::RingResult::queued:
-            break;
-        case Synic::RingResult::disabled:
-            FAIL();
-        }
-    };
-    RingReader reader{*pages_, 1, [&] {
-                          const std::lock_guard guard{ports};
-                          for (std::uint32_t port = 1; port <= bells; ++port) {
-                              if (waiting[port]) {
-                                  waiting[port] = false;
-                                  ring(port);
-                              }
-                          }
-                      }};
-    Guest guest{[&] {
-        Slot mine = slot(0);
-        if (mine.type() == HVMSG_NONE) {
-            return;
-        }
-        while (const std::uint32_t port = reader.next()) {
-            seen[port] = work[port].load();
-        }
-        if (mine.free()) {
-            self->interrupt(synic_.end_of_message());
-        }
-    }};
-    self = &guest;
-    for (unsigned round = 1; round <= rounds; ++round) {
-        for (std::uint32_t port = 1; port <= bells; ++port) {
-            work[port] = round;
-            const std::lock_guard guard{ports};
-            ring(port);
-        }
-        if (round % 8 == 0) {
-            ASSERT_TRUE(comes_true([&] { return seen[bells] == round; })) << "round " << round;
-        }
-    }
-    for (unsigned port = 1; port <= bells; ++port) {
-        EXPECT_TRUE(comes_true([&] { return seen[port] == rounds; }))
-            << "bell " << port << " rang unheard: " << seen[port];
-    }
-}
 
 } // namespace
 } // namespace hypervisor
