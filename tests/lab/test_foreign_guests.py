@@ -26,10 +26,10 @@ class ForeignGuestsTest(unittest.TestCase):
         self.addCleanup(running.__exit__, None, None, None)
         return running
 
-    def _linux(self, kernel, processors):
+    def _linux(self, kernel, processors, line=""):
         guest = self._start(
-            "-kernel", self._file(kernel), "-initrd", self._file("initramfs.cpio"),
-            "-append", "console=ttyS0 quiet panic=-1 croft.do=poweroff", processors=processors)
+            "-kernel", self._file(kernel), "-initrd", self._file("initramfs.cpio"), "-append",
+            f"console=ttyS0 quiet panic=-1 croft.do=poweroff {line}", processors=processors)
         qemu_guest.wait_for_power_off(guest, 240)
         said = guest.output.decode(errors="replace")
         report = Report(said)
@@ -43,6 +43,13 @@ class ForeignGuestsTest(unittest.TestCase):
 
     def test_linux_with_pae(self):
         report = self._linux("vmlinuz-686-pae", processors=1)
+        self.assertRegex(report.kernel, r"-686-pae$")
+
+    def test_linux_with_pae_on_two_processors(self):
+        """It flushes the other's translations by hypercalls. With retpolines that kernel of
+        Debian's goes astray on its way to the first of them: what CALL_NOSPEC pushes there is at
+        12(%esp) of a stack that has moved by a return address."""
+        report = self._linux("vmlinuz-686-pae", processors=2, line="spectre_v2=off")
         self.assertRegex(report.kernel, r"-686-pae$")
 
     def _memory_tester(self, kernel):
