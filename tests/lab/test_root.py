@@ -31,23 +31,6 @@ class RootTest(unittest.TestCase):
                 host.power_off()
                 self.assertEqual(host.machine.reason, "guest-shutdown")
 
-    def test_sleep_is_refused(self):
-        """The machine would wake up without the hypervisor; only what asks for sleep is dropped."""
-        with Host(name="root-sleep") as host:
-            control = int(host.run("od -An -tu4 -j64 -N4 /sys/firmware/acpi/tables/FACP",
-                                   check=True).output)
-            read = f"od -An -tx1 -j{control} -N2 -v /dev/port"
-            before = host.run(read, check=True).output
-            # SLP_TYP 1, which is S3 on this machine, and SLP_EN.
-            host.run(rf"printf '\044' | dd of=/dev/port bs=1 seek={control + 1} conv=notrunc",
-                     check=True)
-            _, said = host.console.wait_for(
-                r"the root asks port 0x([0-9a-f]+) for sleep type (\d+), and is refused")
-            self.assertEqual((int(said[1], 16), said[2]), (control, "1"))
-            self.assertEqual(host.run(read, check=True).output, before)
-            host.power_off()
-            self.assertEqual(host.machine.reason, "guest-shutdown")
-
     def _check_quiet(self, messages):
         for word in ("BUG:", "WARNING:", "Oops", "Call Trace", "unvalidated"):
             self.assertNotIn(word, messages)

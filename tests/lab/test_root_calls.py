@@ -7,6 +7,7 @@ ROOT_CALLS and ROOT_SEED say how many of those, and which; ROOT_TRACE has each o
 import dataclasses
 import os
 import random
+import re
 import unittest
 
 from lab import Host, bare_guest, tap
@@ -52,6 +53,13 @@ class RootCallsTest(unittest.TestCase):
         # Of it, this machine has only what is touched: the records of all pages.
         self._run("far-memory", "far-memory", memory="300G", machine="q35,memory-backend=memory",
                   qemu=["-object", "memory-backend-ram,id=memory,size=300G,reserve=off"])
+
+    def test_sleep_is_refused(self):
+        """The machine would wake up without the hypervisor."""
+        control = 0x604  # q35's firmware has put PM1 control there
+        text = self._run("sleep", f"sleep={control}")
+        refused = re.findall(r"asks port (\S+) for sleep type (\d+), and is refused", text)
+        self.assertEqual(refused, [(f"{control:#x}", "1")] * 2)
 
     def test_overlays_of_a_guest_without_deposits(self):
         self._run("overlays", "overlays", scheduler="root")

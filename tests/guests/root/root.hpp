@@ -112,6 +112,8 @@ void check_pools();
 void check_overlays();
 /// Memory behind the first 256 GiB; see far_memory.cpp.
 void check_far_memory();
+/// Sleep without a call; see sleep.cpp. \param control the PM1 control register's port
+void check_sleep(std::uint16_t control);
 /// Calls at random; see fuzz.cpp.
 void fuzz(std::uint64_t seed, std::uint64_t calls);
 

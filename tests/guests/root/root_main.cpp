@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // In the place of the root's kernel; the command line says what to do: "malformed", "reps",
-// "refusals", "pools", "overlays", "far-memory", "calls=N" (at random) with "seed=N".
+// "refusals", "pools", "overlays", "far-memory", "sleep=PORT", "calls=N" (at
+// random) with "seed=N".
 #include "tests/guests/root/root.hpp"
 
 extern "C" void bare_program() {
@@ -22,6 +23,9 @@ extern "C" void bare_program() {
     }
     if (root::has_option("far-memory")) {
         root::check_far_memory();
+    }
+    if (root::has_option("sleep")) {
+        root::check_sleep(static_cast<std::uint16_t>(root::option("sleep", 0)));
     }
     if (root::has_option("pools")) {
         root::check_pools();
