@@ -5,6 +5,7 @@
 Usage: bench_io.py OUTPUT.json [--rounds N] [--seconds N] [--only PART]… [--no-instructions]
 
 Prints a table (ours, the peer's, ratio: higher is better for us) of medians and writes it as JSON.
+All hosts are up together, and each load is run by one after the other, the others standing still.
 Emulated machine, guest, its kernel and the loads are the same. The peer's host has the root's
 kernel with KVM added, and Debian's QEMU, whose disk is a block device with cache=none, aio=io_uring
 and an I/O thread. Networks are measured beside QEMU's own and beside vhost. On the machine there is
@@ -23,9 +24,11 @@ Rates are what fio and iperf3 say. What one I/O or packet costs is measured in t
 """
 
 import argparse
+import contextlib
 import functools
 import os
 import pathlib
+import shutil
 import statistics
 import sys
 import tempfile
@@ -132,7 +135,9 @@ def run_network(side, seconds):
 
 
 PARTS = {"disk": run_disk, "network": run_network}
-LOADS = [name for name, *_ in (*DISK_LOADS, *STREAMS, *SMALL_PACKETS)] + [ROUND_TRIP]
+NAMES = {"disk": [name for name, *_ in DISK_LOADS],
+         "network": [*(name for name, *_ in (*STREAMS, *SMALL_PACKETS)), ROUND_TRIP]}
+LOADS = [*NAMES["disk"], *NAMES["network"]]
 
 
 def tell(kind, values):
@@ -141,34 +146,92 @@ def tell(kind, values):
         print(f"  {kind.name}: {name}: {value:,.1f} {unit}", file=sys.stderr, flush=True)
 
 
-def measure(kind, disk, arguments, counting, found):
-    """Adds to `found` what it lacks."""
-    with kind(disk, counting) as side:
-        for part in (part for part in kind.parts if part in (arguments.only or PARTS)):
-            for name, run in PARTS[part](side, arguments.seconds).items():
-                if name not in [there for there, _ in found]:
-                    values = run()
-                    tell(kind, values)
-                    found.update(values)
-        if kind is sides.Undercroft:
-            found[MEMORY, "KiB"] = side.memory() / 1024
+class Turns:
+    """One side that has its turns, a load each, and stands still while others have theirs. It is
+    started anew where the peer's guest has hung: the fault of the emulator that sides.PROCESSORS
+    tells of is rare with one processor."""
+
+    def __init__(self, kind, disk, arguments, counting):
+        self.kind = kind
+        self._start = functools.partial(kind, disk, counting)
+        self._seconds = arguments.seconds
+        self._parts = [part for part in kind.parts if part in (arguments.only or PARTS)]
+        self._tries = 1 if kind is sides.Undercroft else 6
+        self._side = None
+
+    def loads(self):
+        return [name for part in self._parts for name in NAMES[part]]
+
+    def run(self, name):
+        """Values by (name, unit)."""
+        while True:
+            try:
+                self._go_on()
+                part = next(part for part in self._parts if name in NAMES[part])
+                values = PARTS[part](self._side, self._seconds)[name]()
+                self._side.host.machine.command("stop")
+                return values
+            except LabError as error:
+                self._tries -= 1
+                self._end(error)
+                if self._tries == 0:
+                    raise
+                print(f"{self.kind.name}: {str(error)[-300:]}; starts once more", file=sys.stderr,
+                      flush=True)
+
+    def memory(self):
+        """Bytes of the worker that are its own."""
+        self._go_on()
+        return self._side.memory()
+
+    def close(self):
+        if self._side is not None:
+            self._go_on()
+            self._end(None)
+
+    def _go_on(self):
+        if self._side is None:
+            self._side = self._start().__enter__()
+        else:
+            self._side.host.machine.command("cont")
+
+    def _end(self, error):
+        side, self._side = self._side, None
+        if side is not None:
+            side.__exit__(type(error) if error else None, error, None)
+
+
+def run_round(kinds, folder, arguments, counting):
+    """Values of each kind: each load by one side after the other, so that what else this machine
+    does, and how fast it is just then, meets all of them alike."""
+    found = {kind: {} for kind in kinds}
+    with contextlib.ExitStack() as stack:
+        turns = [stack.enter_context(contextlib.closing(Turns(kind, disk, arguments, counting)))
+                 for kind, disk in zip(kinds, disks(folder, kinds))]
+        for load in LOADS:
+            for side in turns:
+                if load in side.loads():
+                    values = side.run(load)
+                    tell(side.kind, values)
+                    found[side.kind].update(values)
+        for side in turns:
+            if side.kind is sides.Undercroft:
+                found[side.kind][MEMORY, "KiB"] = side.memory() / 1024
     return found
 
 
-def measure_patiently(kind, *words):
-    """Goes on with another start where the peer's guest has hung: the fault of the emulator that
-    sides.PROCESSORS tells of is rare with one processor."""
-    found = {}
-    tries = 1 if kind is sides.Undercroft else 6
-    for number in range(tries):
-        try:
-            return measure(kind, *words, found)
-        except LabError as error:
-            if number + 1 == tries:
-                raise
-            print(f"{kind.name}: {str(error)[-300:]}; starts once more", file=sys.stderr,
-                  flush=True)
-    return found
+def disks(folder, kinds):
+    """One for each side, all alike: full of what can't be made smaller."""
+    first = folder / "disk"
+    if not first.exists():
+        with open(first, "wb") as file:
+            for _ in range(DISK_BYTES >> 24):
+                file.write(os.urandom(1 << 24))
+    for kind in kinds:
+        disk = folder / kind.name
+        if not disk.exists():
+            shutil.copyfile(first, disk)
+        yield disk
 
 
 def is_cost(unit):
@@ -253,19 +316,16 @@ def main():
         passes.append(("instructions", True))
     runs = {kind: {} for kind in kinds}
     with tempfile.TemporaryDirectory(prefix="croft-bench-") as folder:
-        disk = pathlib.Path(folder) / "disk"
-        with open(disk, "wb") as file:
-            for _ in range(DISK_BYTES >> 24):
-                file.write(os.urandom(1 << 24))
         for number, (name, counting) in enumerate(passes):
-            for kind in kinds if number % 2 == 0 else reversed(kinds):
-                begin = time.monotonic()
-                for row, value in measure_patiently(kind, disk, arguments, counting).items():
-                    # Of that pass only what costs count: its time is no time.
+            begin = time.monotonic()
+            order = kinds if number % 2 == 0 else kinds[::-1]
+            found = run_round(order, pathlib.Path(folder), arguments, counting)
+            for kind, values in found.items():
+                for row, value in values.items():
+                    # Of the pass that counts only what costs count: its time is no time.
                     if not counting or is_cost(row[1]):
                         runs[kind].setdefault(row, []).append(value)
-                print(f"{name}: {kind.name} done in {time.monotonic() - begin:.0f} s",
-                      file=sys.stderr, flush=True)
+            print(f"{name}: done in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
             # As far as it has come: what is left takes long.
             rows = rows_of(runs)
             tables.write(rows, arguments.output)
