@@ -5,10 +5,12 @@ from .errors import LabError
 
 
 class GuestShell:
-    """`console` is a Command at whose other end a shell reads lines. It may echo them."""
+    """`console` is a Command at whose other end a shell reads lines. It may echo them. `lost` is a
+    regular expression for what says that no answer will come any more."""
 
-    def __init__(self, console):
+    def __init__(self, console, lost=None):
         self._console = console
+        self._lost = f"|({lost})" if lost else ""
         self._number = 0
 
     def run(self, command, status=0, timeout=120):
@@ -18,8 +20,10 @@ class GuestShell:
         # The marks that are looked for are not in an echo as such.
         self._console.write(
             f"echo \"[\"'{number}'; {command}; echo \"<$?:\"'{number}>'\n".encode())
-        match = self._console.wait_for(rf"(?s)\[{number}\r?\n(.*?)<(\d+):{number}>",
+        match = self._console.wait_for(rf"(?s)\[{number}\r?\n(.*?)<(\d+):{number}>{self._lost}",
                                        timeout=timeout)
+        if match[2] is None:
+            raise LabError(f"{command}: the guest is lost: {match[0].decode(errors='replace')}")
         output = match[1].decode(errors="replace").replace("\r\n", "\n")
         if int(match[2]) != status:
             raise LabError(f"{command}: status {int(match[2])} in the guest; expected {status}; it "

@@ -220,7 +220,7 @@ class QemuGuest(DebianGuest):
             "-netdev", "tap,id=net,ifname=bench-tap,script=no,downscript=no,"
                        f"vhost={'on' if self._vhost else 'off'}",
             "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="))
-        self._shell = GuestShell(self.console)
+        self._shell = GuestShell(self.console, lost="KVM internal error")
 
 
 class Kvm(Side):
