@@ -24,7 +24,8 @@ constinit std::optional<OffTypes> off_types;
 
 void sleep(std::uint16_t port, std::uint8_t type) {
     if (port != 0) {
-        out16(port, static_cast<std::uint16_t>((type << sleep_type_shift) | sleep_enable));
+        out16(port,
+            static_cast<std::uint16_t>(std::uint32_t{type} << sleep_type_shift | sleep_enable));
     }
 }
 
