@@ -18,7 +18,7 @@ LocalApicState VirtualLocalApic::save(ApicTime now) const {
         .id = id_register(),
         .version = apic_version,
         .logical_destination = logical_destination(),
-        .destination_format = dfr_.get(),
+        .destination_format = mode() == Mode::x2apic ? 0 : dfr_.get(),
         .spurious_vector = svr_.get(),
         .error_status = esr_,
         .command_high = std::uint32_t(icr_ >> 32),
@@ -59,7 +59,9 @@ std::expected<void, ApicRestoreError> VirtualLocalApic::restore(
     }
 
     ldr_.set(state.logical_destination & apic_kept::xapic_id);
-    dfr_.set(state.destination_format | apic_kept::format_fixed);
+    if (mode() != Mode::x2apic) { // which has none
+        dfr_.set(state.destination_format | apic_kept::format_fixed);
+    }
     svr_.set(state.spurious_vector & apic_kept::spurious);
     esr_ = state.error_status;
     pending_errors_.store(state.pending_errors, std::memory_order_relaxed);

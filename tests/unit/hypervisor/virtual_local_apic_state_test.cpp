@@ -72,11 +72,15 @@ TEST(VirtualLocalApic, SavesAndRestoresAnX2apic) {
     const LocalApicState state = source.apic.save(start);
     EXPECT_EQ(state.id, 3U);
     EXPECT_EQ(state.logical_destination, 8U);
+    EXPECT_EQ(state.destination_format, 0U) << "there is no such register";
     EXPECT_EQ(state.command_high, 1U);
     VirtualLocalApic target{3, false};
     ASSERT_TRUE(target.restore_base(source.apic.base()));
     ASSERT_TRUE(target.restore(state, start));
     EXPECT_EQ(target.save(start), state);
+    EXPECT_TRUE(target.write_base(apic_base::address));
+    EXPECT_TRUE(target.write_base(base_xapic));
+    EXPECT_EQ(read(target, ApicRegister::destination_format), 0xFFFFFFFFU);
 }
 
 TEST(VirtualLocalApic, RestoresWhatAnXapicShowsOfALongId) {
