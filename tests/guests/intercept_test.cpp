@@ -271,6 +271,24 @@ TEST_F(InterceptTest, AnInterruptOfAnInstructionOutlivesAnIntercept) {
     EXPECT_EQ(machine.report(), GuestMachine::code_gpa + 2);
 }
 
+/// A VMM that carries instructions out itself gives up on one that is told with an interrupt in
+/// delivery.
+TEST_F(InterceptTest, AnInterruptThatTheGuestHasOffIsNotBeingDelivered) {
+    start(CODE(cpuid));
+    machine.handle(0x80, CODE(says_place));
+    const std::array given{interruption(HV_X64_PENDING_INTERRUPT, 0x80, 0)};
+    machine.vp().set_registers(given);
+    EXPECT_EQ(machine.report(), 1u);
+    const auto message = machine.payload<hv_x64_io_port_intercept_message>();
+    EXPECT_EQ(message.header.execution_state.interruption_pending, 0u);
+    std::array got{hv::register_name(HV_REGISTER_PENDING_INTERRUPTION)};
+    machine.vp().get_registers(got);
+    EXPECT_EQ(got[0].value.reg64, given[0].value.reg64);
+    const auto place = static_cast<std::uint32_t>(machine.get(HV_X64_REGISTER_RIP));
+    machine.set(HV_X64_REGISTER_RFLAGS, 0x202);
+    EXPECT_EQ(machine.report(), place);
+}
+
 TEST_F(InterceptTest, ACallThatNobodyKnowsIsForWhoHasAsked) {
     constexpr std::uint64_t code = 0x8001;
     start(CODE(hypercall));

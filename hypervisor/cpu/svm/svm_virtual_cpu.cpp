@@ -239,6 +239,13 @@ void SvmVirtualCpu::take_back_interrupted_event(std::uint64_t injected, std::uin
     }
 }
 
+/// Whether an exit may have come of an event's delivery, not of an instruction. An interrupt that
+/// is offered to a guest with interrupts off only waits.
+bool SvmVirtualCpu::delivers_event() const {
+    return (vmcb_.event_injection & event_valid) != 0 ||
+        (offered_ && (vmcb_.rflags & rflags_if) != 0);
+}
+
 void SvmVirtualCpu::decode_io(Exit& exit) const {
     const std::uint64_t info = vmcb_.exit_info1;
     exit.reason = ExitReason::io;
@@ -523,7 +530,7 @@ void SvmVirtualCpu::tell(hv_x64_intercept_message_header& header) const {
     header.execution_state.as_uint16 =
         static_cast<std::uint16_t>((vmcb_.cpl & 3u) | bit(2, (vmcb_.cr0 & cr0_pe) != 0) |
             bit(3, (vmcb_.cr0 & cr0_am) != 0) | bit(4, (vmcb_.efer & efer_lma) != 0) |
-            bit(6, has_pending_event()) | bit(12, interrupt_shadow()));
+            bit(6, delivers_event()) | bit(12, interrupt_shadow()));
     show(vmcb_.cs, header.cs_segment);
     header.rip = vmcb_.rip;
     header.rflags = vmcb_.rflags;

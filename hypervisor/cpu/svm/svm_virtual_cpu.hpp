@@ -71,6 +71,7 @@ private:
     /// Lets the handler of an event return to behind its instruction. \return what was injected.
     std::uint64_t place_event();
     void take_back_interrupted_event(std::uint64_t injected, std::uint64_t rip);
+    [[nodiscard]] bool delivers_event() const;
     Exit decode();
     void decode_io(Exit& exit) const;
 
