@@ -36,18 +36,25 @@ constexpr std::uint64_t synthetic_features = HV_SYNTHETIC_HYPERVISOR_PRESENT | H
     HV_SYNTHETIC_ACCESS_PARTITION_REFERENCE_TSC | HV_SYNTHETIC_ACCESS_GUEST_IDLE_REG |
     HV_SYNTHETIC_ACCESS_FREQUENCY_REGS | 1ull << 15 /* extended ranges of addresses */;
 
-/// It takes away what its lists of processor features have not: here, the reserved bits.
-constexpr std::uint64_t disabled_bank0 = ~((1ull << 60) - 1);
-constexpr std::uint64_t disabled_bank1 = ~((1ull << 43) - 1);
-constexpr std::uint64_t disabled_xsave = ~((1ull << 43) - 1);
+/// It takes away what its lists of processor features have not.
+constexpr std::uint64_t disabled_bank0 = 0x8124000018000000;
+constexpr std::uint64_t disabled_bank1 = 0xfff09ef001000800;
+constexpr std::uint64_t disabled_xsave = 0xffffffc000000000;
 
-constexpr std::uint64_t apic_base = 0xfee00900; // on, of the first processor
+constexpr std::uint32_t hypervisor_interface = 0x31237648; // "Hv#1"
+constexpr std::uint32_t stack_interface = 0x31235356;      // "VS#1"
+constexpr std::uint64_t apic_base = 0xfee00900;            // on, of the first processor
+constexpr std::uint64_t x2apic_mode = 0x400;
 constexpr std::uint32_t masked = 0x10000;
 
-hv::mshv::CreatePartition settings(bool x2apic) {
+/// Of a guest's local APICs; `supported` if it isn't told otherwise.
+enum class X2Apic : std::uint8_t { no, supported, on };
+
+hv::mshv::CreatePartition settings(X2Apic x2apic) {
     hv::mshv::CreatePartition result{};
     result.flags = flag(PartitionFlag::lapic) | flag(PartitionFlag::gpa_super_pages) |
-        flag(PartitionFlag::cpu_and_xsave_features) | (x2apic ? flag(PartitionFlag::x2apic) : 0);
+        flag(PartitionFlag::cpu_and_xsave_features) |
+        (x2apic != X2Apic::no ? flag(PartitionFlag::x2apic) : 0);
     result.feature_bank_count = 2;
     result.disabled_features[0] = disabled_bank0;
     result.disabled_features[1] = disabled_bank1;
@@ -71,7 +78,7 @@ hv_register_assoc table(std::uint32_t name) {
     return hv::register_value(name, value);
 }
 
-class OpenVmm : public testing::Test {
+class OpenVmm : public testing::TestWithParam<X2Apic> {
 protected:
     void SetUp() override {
         vm_.set_property(HV_PARTITION_PROPERTY_SYNTHETIC_PROC_FEATURES, synthetic_features);
@@ -89,15 +96,24 @@ protected:
         bind();
     }
 
-    /// Partition-wide, with one's own interface signature in place of the hypervisor's.
+    /// Partition-wide: a hypervisor is there, and the virtualization stack's own leaves.
     void register_cpuid() const {
+        using Answer = std::array<std::uint32_t, 4>;
+        constexpr Answer all{~0u, ~0u, ~0u, ~0u};
+        register_cpuid(1, {0, 0, 1u << 31, 0}, {0, 0, 1u << 31, 0});
+        register_cpuid(0x40000080, {0x40000082, 0x7263694d, 0x666f736f, 0x53562074}, all);
+        register_cpuid(0x40000081, {stack_interface, 0, 0, 0}, all);
+        register_cpuid(0x40000082, {5, 0, 0, 0}, all);
+    }
+    void register_cpuid(std::uint32_t leaf, const std::array<std::uint32_t, 4>& answer,
+        const std::array<std::uint32_t, 4>& mask) const {
         hv_input_register_intercept_result input{};
         input.vp_index = HV_ANY_VP;
         input.intercept_type = HV_INTERCEPT_TYPE_X64_CPUID;
-        input.cpuid.input.eax = 0x40000001;
+        input.cpuid.input.eax = leaf;
         input.cpuid.input.always_override = 1;
-        input.cpuid.result.eax = 0x31237648;
-        input.cpuid.result.eax_mask = ~0u;
+        input.cpuid.result = {
+            answer[0], mask[0], answer[1], mask[1], answer[2], mask[2], answer[3], mask[3]};
         vm_.file().call("register", HVCALL_REGISTER_INTERCEPT_RESULT, input);
     }
 
@@ -106,8 +122,12 @@ protected:
         hv_cpuid_leaf_info asked{};
         asked.eax = leaf;
         asked.ecx = subleaf;
-        std::array<std::byte, sizeof(hv_input_get_vp_cpuid_values) + sizeof asked> input{};
-        std::memcpy(&input[sizeof(hv_input_get_vp_cpuid_values)], &asked, sizeof asked);
+        hv_input_get_vp_cpuid_values header{};
+        header.flags =
+            HV_GET_VP_CPUID_VALUES_USE_VP_XFEM_XSS | HV_GET_VP_CPUID_VALUES_APPLY_REGISTERED_VALUES;
+        std::array<std::byte, sizeof header + sizeof asked> input{};
+        std::memcpy(input.data(), &header, sizeof header);
+        std::memcpy(&input[sizeof header], &asked, sizeof asked);
         std::array<std::uint32_t, 4> output{};
         vp_->file().rep_hypercall("ask for CPUID", HVCALL_GET_VP_CPUID_VALUES, 1, input,
             std::as_writable_bytes(std::span{output}));
@@ -117,7 +137,14 @@ protected:
     void ask_for_capabilities() {
         const std::uint32_t last = cpuid(0, 0)[0];
         ASSERT_GE(last, 0xdu);
-        EXPECT_NE(cpuid(1, 0)[3], 0u);
+        const auto features = cpuid(1, 0);
+        EXPECT_NE(features[3], 0u);
+        EXPECT_EQ(features[2] >> 31, 1u);
+        EXPECT_EQ(features[2] >> 21 & 1, GetParam() == X2Apic::no ? 0u : 1u);
+        reset_rdx_ = features[0];
+        EXPECT_GE(cpuid(0x40000000, 0)[0], 0x40000004u);
+        EXPECT_EQ(cpuid(0x40000001, 0)[0], hypervisor_interface);
+        EXPECT_EQ(cpuid(0x40000081, 0)[0], stack_interface);
         const auto states = cpuid(0xd, 0);
         EXPECT_EQ(states[0], vm_.property(HV_PARTITION_PROPERTY_XSAVE_STATES));
         EXPECT_GE(vm_.property(HV_PARTITION_PROPERTY_MAX_XSAVE_DATA_SIZE), 576u);
@@ -129,18 +156,55 @@ protected:
             vm_.property(HV_PARTITION_PROPERTY_PHYSICAL_ADDRESS_WIDTH));
     }
 
+    [[nodiscard]] std::uint64_t first_apic_base() const {
+        return apic_base | (GetParam() == X2Apic::on ? x2apic_mode : 0);
+    }
+
     void bind() const {
         const std::array registers{hv::register_value(HV_X64_REGISTER_INITIAL_APIC_ID, 0),
-            hv::register_value(HV_X64_REGISTER_APIC_BASE, apic_base),
+            hv::register_value(HV_X64_REGISTER_APIC_BASE, first_apic_base()),
             hv::register_value(HV_X64_REGISTER_APIC_ID, 0)};
+        vp_->set(std::span{registers}.first(GetParam() == X2Apic::no ? 3 : 2));
+    }
+
+    // What is set by a reset is read again when all of it has been set, and must be the same: so
+    // do its debug builds.
+
+    void reset(std::span<const hv_register_assoc> registers) {
         vp_->set(registers);
+        reset_registers_.insert(reset_registers_.end(), registers.begin(), registers.end());
+    }
+    void reset(std::uint32_t name, std::uint64_t value) {
+        reset(std::array{hv::register_value(name, value)});
+    }
+    void reset(VpStateKind kind, std::span<const std::uint8_t> state) {
+        vp_->set_state(kind, state);
+        reset_states_.emplace_back(kind, std::vector(state.begin(), state.end()));
+    }
+    void check_reset() const {
+        std::vector found{reset_registers_};
+        vp_->get(found);
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            EXPECT_EQ(found[i].value.reg128.low, reset_registers_[i].value.reg128.low)
+                << std::hex << found[i].name;
+            EXPECT_EQ(found[i].value.reg128.high, reset_registers_[i].value.reg128.high)
+                << std::hex << found[i].name;
+        }
+        for (const auto& [kind, state] : reset_states_) {
+            auto now = vp_->state(kind);
+            now.resize(state.size());
+            EXPECT_EQ(now, state) << static_cast<unsigned>(kind);
+        }
     }
 
     /// All elements of its state of a processor, as after a reset.
-    void reset_vp() const {
+    void reset_vp() {
+        reset_registers_.clear();
+        reset_states_.clear();
         std::vector<hv_register_assoc> registers;
         for (std::uint32_t name = HV_X64_REGISTER_RAX; name <= HV_X64_REGISTER_R15; ++name) {
-            registers.push_back(hv::register_value(name, 0));
+            registers.push_back(
+                hv::register_value(name, name == HV_X64_REGISTER_RDX ? reset_rdx_ : 0));
         }
         for (const auto& [name, value] :
             {std::pair<std::uint32_t, std::uint64_t>{HV_X64_REGISTER_RIP, 0xfff0},
@@ -158,7 +222,7 @@ protected:
         registers.push_back(segment(HV_X64_REGISTER_LDTR, 0, 0, 0x82));
         registers.push_back(table(HV_X64_REGISTER_GDTR));
         registers.push_back(table(HV_X64_REGISTER_IDTR));
-        vp_->set(registers);
+        reset(registers);
         reset_activity();
         reset_extended_state();
         reset_apic();
@@ -166,29 +230,30 @@ protected:
         reset_synic();
     }
 
-    void reset_activity() const {
-        vp_->set(std::array{hv::register_value(HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0),
+    void reset_activity() {
+        reset(std::array{hv::register_value(HV_REGISTER_INTERNAL_ACTIVITY_STATE, 0),
             hv::register_value(HV_REGISTER_PENDING_INTERRUPTION, 0),
             hv::register_value(HV_REGISTER_INTERRUPT_STATE, 0),
             hv::register_value(HV_REGISTER_PENDING_EVENT0, 0)});
         (void)vp_->state(VpStateKind::lapic);
     }
 
-    void reset_extended_state() const {
+    void reset_extended_state() {
         constexpr std::size_t format_at = 520;
         std::vector<std::uint8_t> state(vm_.property(HV_PARTITION_PROPERTY_MAX_XSAVE_DATA_SIZE));
         const std::uint64_t compacted =
             1ull << 63 | vm_.property(HV_PARTITION_PROPERTY_XSAVE_STATES);
         std::memcpy(state.data() + format_at, &compacted, sizeof compacted);
         vp_->set_state(VpStateKind::xsave, state);
-        vp_->set(HV_X64_REGISTER_XFEM, 1);
-        vp_->set(HV_X64_REGISTER_XSS, 0);
+        reset(HV_X64_REGISTER_XFEM, 1);
+        reset(HV_X64_REGISTER_XSS, 0);
     }
 
     /// In the order of HV_X64_INTERRUPT_CONTROLLER_STATE.
-    void reset_apic() const {
+    void reset_apic() {
         enum : std::size_t {
             version = 1,
+            logical = 2,
             format = 3,
             spurious = 4,
             lvt_timer = 32,
@@ -196,18 +261,22 @@ protected:
         };
         std::array<std::uint32_t, 44> apic{};
         apic[version] = 0x50014;
-        apic[format] = ~0u;
+        if (GetParam() == X2Apic::on) {
+            apic[logical] = 1;
+        } else {
+            apic[format] = ~0u;
+        }
         apic[spurious] = 0xff;
         for (std::size_t i = lvt_timer; i <= lvt_error; ++i) {
             apic.at(i) = masked;
         }
-        vp_->set(HV_X64_REGISTER_APIC_BASE, apic_base);
+        reset(HV_X64_REGISTER_APIC_BASE, first_apic_base());
         std::array<std::uint8_t, sizeof apic> bytes{};
         std::memcpy(bytes.data(), apic.data(), sizeof apic);
-        vp_->set_state(VpStateKind::lapic, bytes);
+        reset(VpStateKind::lapic, bytes);
     }
 
-    void reset_msrs() const {
+    void reset_msrs() {
         std::vector<hv_register_assoc> mtrrs{
             hv::register_value(HV_X64_REGISTER_MSR_MTRR_DEF_TYPE, 0)};
         for (std::uint32_t i = 0; i < 11; ++i) {
@@ -217,9 +286,9 @@ protected:
             mtrrs.push_back(hv::register_value(HV_X64_REGISTER_MSR_MTRR_PHYS_BASE0 + i, 0));
             mtrrs.push_back(hv::register_value(HV_X64_REGISTER_MSR_MTRR_PHYS_MASK0 + i, 0));
         }
-        vp_->set(mtrrs);
-        vp_->set(HV_X64_REGISTER_PAT, 0x0007040600070406);
-        vp_->set(std::array{hv::register_value(HV_X64_REGISTER_KERNEL_GS_BASE, 0),
+        reset(mtrrs);
+        reset(HV_X64_REGISTER_PAT, 0x0007040600070406);
+        reset(std::array{hv::register_value(HV_X64_REGISTER_KERNEL_GS_BASE, 0),
             hv::register_value(HV_X64_REGISTER_SYSENTER_CS, 0),
             hv::register_value(HV_X64_REGISTER_SYSENTER_ESP, 0),
             hv::register_value(HV_X64_REGISTER_SYSENTER_EIP, 0),
@@ -227,26 +296,26 @@ protected:
             hv::register_value(HV_X64_REGISTER_LSTAR, 0),
             hv::register_value(HV_X64_REGISTER_CSTAR, 0),
             hv::register_value(HV_X64_REGISTER_SFMASK, 0)});
-        vp_->set(std::array{hv::register_value(HV_X64_REGISTER_DR0, 0),
+        reset(std::array{hv::register_value(HV_X64_REGISTER_DR0, 0),
             hv::register_value(HV_X64_REGISTER_DR1, 0), hv::register_value(HV_X64_REGISTER_DR2, 0),
             hv::register_value(HV_X64_REGISTER_DR3, 0),
             hv::register_value(HV_X64_REGISTER_DR6, 0xffff0ff0),
             hv::register_value(HV_X64_REGISTER_DR7, 0x400)});
-        vp_->set(HV_X64_REGISTER_TSC, 0);
-        vp_->set(HV_X64_REGISTER_TSC_AUX, 0);
+        reset(HV_X64_REGISTER_TSC, 0);
+        reset(HV_X64_REGISTER_TSC_AUX, 0);
     }
 
-    void reset_synic() const {
+    void reset_synic() {
         std::vector<hv_register_assoc> registers{hv::register_value(HV_REGISTER_VP_ASSIST_PAGE, 0),
             hv::register_value(HV_REGISTER_SCONTROL, 1), hv::register_value(HV_REGISTER_SIEFP, 0),
             hv::register_value(HV_REGISTER_SIMP, 0)};
         for (std::uint32_t i = 0; i < HV_SYNIC_SINT_COUNT; ++i) {
             registers.push_back(hv::register_value(HV_REGISTER_SINT0 + i, masked));
         }
-        vp_->set(registers);
+        reset(registers);
         const std::vector<std::uint8_t> page(HV_PAGE_SIZE);
-        vp_->set_state(VpStateKind::simp, page);
-        vp_->set_state(VpStateKind::siefp, page);
+        reset(VpStateKind::simp, page);
+        reset(VpStateKind::siefp, page);
         vp_->set_state(
             VpStateKind::stimers, std::vector<std::uint8_t>(sizeof(hv_synthetic_timers_state)));
     }
@@ -298,14 +367,20 @@ protected:
     }
 
     RawMemory memory_{0x90000};
-    RawVm vm_{settings(false)};
+    RawVm vm_{settings(GetParam())};
     std::unique_ptr<RawVp> vp_;
+    std::uint32_t reset_rdx_ = 0;
+    std::vector<hv_register_assoc> reset_registers_;
+    std::vector<std::pair<VpStateKind, std::vector<std::uint8_t>>> reset_states_;
 };
 
-TEST_F(OpenVmm, MakesAPartitionAndServesItsDevices) {
+INSTANTIATE_TEST_SUITE_P(WithoutX2Apic, OpenVmm, testing::Values(X2Apic::no));
+INSTANTIATE_TEST_SUITE_P(WithX2Apic, OpenVmm, testing::Values(X2Apic::supported, X2Apic::on));
+
+TEST_P(OpenVmm, MakesAPartitionAndServesItsDevices) {
     reset_vp();
     start_in_real_mode(CODE(uses_devices));
-    EXPECT_EQ(said(), 0x31237648u);
+    EXPECT_EQ(said(), hypervisor_interface);
     const hv_message message = vp_->run();
     ASSERT_EQ(message.header.message_type, HVMSG_X64_IO_PORT_INTERCEPT);
     EXPECT_EQ(payload_of<hv_x64_io_port_intercept_message>(message).port_number, 0x60);
@@ -315,23 +390,22 @@ TEST_F(OpenVmm, MakesAPartitionAndServesItsDevices) {
     EXPECT_EQ(said(), 0x5au);
 }
 
-TEST_F(OpenVmm, ResetsWhileTimeStandsStill) {
+TEST_P(OpenVmm, ResetsWhileTimeStandsStill) {
     reset_vp();
     start_in_real_mode(CODE(uses_devices));
-    EXPECT_EQ(said(), 0x31237648u);
+    EXPECT_EQ(said(), hypervisor_interface);
     vm_.set_property(HV_PARTITION_PROPERTY_TIME_FREEZE, 1);
     reset_vm();
-    reset_vp();
-    EXPECT_EQ(vp_->get(HV_X64_REGISTER_RIP), 0xfff0u);
     EXPECT_EQ(vm_.property(HV_PARTITION_PROPERTY_REFERENCE_TIME), 0u);
-    EXPECT_EQ(vp_->get(HV_X64_REGISTER_TSC), 0u);
+    reset_vp();
+    check_reset();
     start_in_real_mode(CODE(uses_devices));
     vm_.set_property(HV_PARTITION_PROPERTY_TIME_FREEZE, 0); // before the first run
-    EXPECT_EQ(said(), 0x31237648u);
+    EXPECT_EQ(said(), hypervisor_interface);
 }
 
 /// All that it saves of a processor can be read, and set as it was read.
-TEST_F(OpenVmm, SavesAndRestoresItsState) {
+TEST_P(OpenVmm, SavesAndRestoresItsState) {
     reset_vp();
     std::array names{hv::register_name(HV_REGISTER_INTERNAL_ACTIVITY_STATE),
         hv::register_name(HV_REGISTER_PENDING_INTERRUPTION),
