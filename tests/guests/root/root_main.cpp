@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // In the place of the root's kernel; the command line says what to do: "malformed", "reps",
-// "refusals", "pools", "overlays", "far-memory", "sleep=PORT", "calls=N" (at
-// random) with "seed=N".
+// "refusals", "pools", "overlays", "far-memory", "sleep=PORT" (of PM1 control),
+// "calls=N" (at random) with "seed=N".
 #include "tests/guests/root/root.hpp"
 
 extern "C" void bare_program() {
